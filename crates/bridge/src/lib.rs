@@ -1,0 +1,1 @@
+//! Policy between messages and Kafka.

@@ -1,0 +1,2 @@
+//! The binary `cybermesh-bridge`.
+fn main() {}

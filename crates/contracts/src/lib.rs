@@ -1,0 +1,1 @@
+//! What a CyberMesh message is, and whether it may be believed.

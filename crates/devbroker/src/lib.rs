@@ -1,0 +1,1 @@
+//! A small Kafka-compatible broker in one process.

@@ -1,0 +1,1 @@
+//! Bytes to and from Kafka: TLS, connections, producing, consumer groups.
