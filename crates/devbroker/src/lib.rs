@@ -1,1 +1,3 @@
-//! A small Kafka-compatible broker in one process.
+//! A small Kafka-compatible broker in one process, for demos and tests.
+
+pub mod pki;
