@@ -1,3 +1,13 @@
 //! What a CyberMesh message is, and whether it may be believed.
+#![forbid(unsafe_code)]
 
+pub mod headers;
+pub mod kind;
 pub mod partition;
+pub mod record;
+pub mod rejection;
+pub mod sign;
+
+pub use self::kind::Kind;
+pub use self::record::RecordView;
+pub use self::rejection::{Disposition, Rejection};
