@@ -1,2 +1,104 @@
-//! Development tasks.
-fn main() {}
+//! Development tasks: `cargo xtask <task>`.
+//!
+//! [`test`] runs every test and, with `CI=true`, every gate; [`lint`], [`no_c`] and [`musl`] are
+//! those gates; [`kafka`] brings a real cluster up and down; [`proto`] regenerates the protobuf
+//! code. [`process`] runs programs so that none outlives its task, and [`hold`] sees to that even
+//! when the task is killed.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool speaks on its standard streams"
+)]
+
+mod error;
+mod hold;
+mod kafka;
+mod process;
+mod workspace;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::error::TaskError;
+use crate::workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Development tasks", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Apache Kafka on this machine, with mutual TLS
+    #[command(subcommand)]
+    Kafka(kafka::KafkaCommand),
+    /// Runs a program that ends when our standard input does
+    #[command(hide = true)]
+    Hold {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        tokio::select! {
+            done = run(cli.task) => done.unwrap_or_else(|error| {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }),
+            code = interrupted() => code,
+        }
+    });
+    // A thread may still wait for standard input; nobody waits for it.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(task: Task) -> Result<ExitCode, TaskError> {
+    if let Task::Hold { command } = &task {
+        return hold::hold(command).await;
+    }
+    let workspace = Workspace::find().await?;
+    match task {
+        Task::Kafka(command) => kafka::run(&workspace, command).await?,
+        Task::Hold { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a signal that asks us to end. What runs is dropped then, and with it every process.
+async fn interrupted() -> ExitCode {
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
+        return std::future::pending().await;
+    };
+    let number = tokio::select! {
+        _ = interrupt.recv() => 2,
+        _ = terminate.recv() => 15,
+        _ = hangup.recv() => 1,
+    };
+    eprintln!("interrupted");
+    ExitCode::from(128 + number)
+}

@@ -1,0 +1,274 @@
+//! Starts the brokers of a cluster, waits until they serve, and stops them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use tokio::time::Instant;
+
+use super::client::ClientEnv;
+use super::pki::Pki;
+use super::properties::{Broker, LOG4J, Ports, READY};
+use super::state::RunningBroker;
+use super::{VERSION, ports};
+use crate::error::TaskError;
+use crate::process::{Group, Run};
+
+/// A JVM on a busy machine takes its time; a broker that is not there by then never comes.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the brokers live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Until `kafka down`.
+    Detached,
+    /// As long as this process, however it ends.
+    Tied,
+}
+
+/// A cluster that serves clients; its brokers are killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    brokers: Vec<Node>,
+    client: ClientEnv,
+}
+
+#[derive(Debug)]
+struct Node {
+    id: u16,
+    ports: Ports,
+    properties: PathBuf,
+    log: PathBuf,
+    group: Group,
+}
+
+impl Cluster {
+    /// Starts `brokers` brokers with their files under `dir`, whose old content is thrown away.
+    pub(crate) async fn start(
+        jars: &Path,
+        dir: &Path,
+        brokers: u16,
+        life: Life,
+    ) -> Result<Self, TaskError> {
+        if dir.exists() {
+            std::fs::remove_dir_all(dir).map_err(TaskError::file(dir))?;
+        }
+        std::fs::create_dir_all(dir).map_err(TaskError::file(dir))?;
+        let pki = Pki::write(dir)?;
+        let log4j = dir.join("log4j2.yaml");
+        std::fs::write(&log4j, LOG4J).map_err(TaskError::file(&log4j))?;
+
+        let java = Java {
+            jars,
+            log4j: &log4j,
+        };
+        let all_ports = draw_ports(brokers)?;
+        let voters = all_ports
+            .iter()
+            .map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller));
+        let voters = voters.collect::<Vec<_>>().join(",");
+        let cluster_id =
+            base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+        let mut nodes = Vec::new();
+        for (id, ports) in all_ports {
+            let home = dir.join(format!("broker-{id}"));
+            std::fs::create_dir_all(&home).map_err(TaskError::file(&home))?;
+            let broker = Broker {
+                id,
+                ports,
+                voters: &voters,
+                brokers,
+                data: home.join("data"),
+                keystore: &pki.broker,
+                truststore: &pki.ca,
+            };
+            let properties = home.join("server.properties");
+            std::fs::write(&properties, broker.properties())
+                .map_err(TaskError::file(&properties))?;
+            java.format(&cluster_id, &properties, &home.join("format.log"))
+                .await?;
+            let log = home.join("log");
+            let group = java.broker(&properties, &log, life)?;
+            nodes.push(Node {
+                id,
+                ports,
+                properties,
+                log,
+                group,
+            });
+        }
+        for node in &mut nodes {
+            node.ready().await?;
+        }
+        let client = client_env(&nodes, &pki, jars)?;
+        Ok(Self {
+            brokers: nodes,
+            client,
+        })
+    }
+
+    /// What a client needs to reach it.
+    pub(crate) fn client(&self) -> &ClientEnv {
+        &self.client
+    }
+
+    /// Lets the brokers live on, and says how to find them again.
+    pub(super) fn detach(self) -> Vec<RunningBroker> {
+        let remember = |node: Node| {
+            let Node {
+                id,
+                ports,
+                properties,
+                log,
+                group,
+            } = node;
+            group.detach().map(|pid| RunningBroker {
+                id,
+                pid,
+                tls_port: ports.tls,
+                properties,
+                log,
+            })
+        };
+        self.brokers.into_iter().filter_map(remember).collect()
+    }
+}
+
+impl Node {
+    async fn ready(&mut self) -> Result<(), TaskError> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let log = std::fs::read_to_string(&self.log).map_err(TaskError::file(&self.log))?;
+            if log.contains(READY) {
+                return Ok(());
+            }
+            let what = format!("broker {} of Apache Kafka {VERSION}", self.id);
+            if let Some(status) = self.group.ended() {
+                let last = log.lines().rev().take(12).collect::<Vec<_>>();
+                let last = last.into_iter().rev().collect::<Vec<_>>().join("\n  ");
+                return Err(TaskError::malformed(
+                    what,
+                    format!("ended with {status}:\n  {last}"),
+                ));
+            }
+            if Instant::now() >= deadline {
+                let what = format!("{what} does not serve (its log: {})", self.log.display());
+                return Err(TaskError::Late {
+                    what,
+                    seconds: READY_WITHIN.as_secs(),
+                });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+fn draw_ports(brokers: u16) -> Result<Vec<(u16, Ports)>, TaskError> {
+    let free = ports::free(usize::from(brokers) * 5)?;
+    let ports = free.chunks_exact(5).filter_map(|five| match *five {
+        [tls, behind_proxy, proxy, replication, controller] => Some(Ports {
+            tls,
+            behind_proxy,
+            proxy,
+            replication,
+            controller,
+        }),
+        _ => None,
+    });
+    Ok((1..=brokers).zip(ports).collect())
+}
+
+fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> Result<ClientEnv, TaskError> {
+    let text = |path: &Path| path.display().to_string();
+    let list = |port: fn(&Ports) -> u16| {
+        let addresses = nodes
+            .iter()
+            .map(|node| format!("127.0.0.1:{}", port(&node.ports)));
+        addresses.collect::<Vec<_>>().join(",")
+    };
+    Ok(ClientEnv::new([
+        ("KAFKA_BROKERS", list(|ports| ports.tls)),
+        ("KAFKA_CA_CERT", text(&pki.ca)),
+        ("KAFKA_CLIENT_CERT", text(&pki.client_cert)),
+        ("KAFKA_CLIENT_KEY", text(&pki.client_key)),
+        ("CYBERMESH_TESTS_KAFKA_VERSION", VERSION.to_owned()),
+        ("CYBERMESH_TESTS_KAFKA_JARS", text(jars)),
+        ("CYBERMESH_TESTS_KAFKA_KEYSTORE", text(&pki.client_keystore)),
+        (
+            "CYBERMESH_TESTS_KAFKA_EXPIRED_CERT",
+            text(&pki.expired_cert),
+        ),
+        ("CYBERMESH_TESTS_KAFKA_EXPIRED_KEY", text(&pki.expired_key)),
+        (
+            "CYBERMESH_TESTS_KAFKA_BEHIND_PROXY",
+            list(|ports| ports.behind_proxy),
+        ),
+        ("CYBERMESH_TESTS_KAFKA_PROXY", list(|ports| ports.proxy)),
+    ]))
+}
+
+/// Kafka's programs.
+struct Java<'a> {
+    jars: &'a Path,
+    log4j: &'a Path,
+}
+
+impl Java<'_> {
+    fn program(&self) -> [String; 6] {
+        [
+            "-Xmx384m".to_owned(),
+            "-Xms128m".to_owned(),
+            "-XX:+UseSerialGC".to_owned(),
+            format!("-Dlog4j2.configurationFile={}", self.log4j.display()),
+            "-cp".to_owned(),
+            format!("{}/*", self.jars.display()),
+        ]
+    }
+
+    /// Makes the broker's data folder. A JVM writes much to its log that matters only if it fails.
+    async fn format(
+        &self,
+        cluster_id: &str,
+        properties: &Path,
+        log: &Path,
+    ) -> Result<(), TaskError> {
+        let run = Run::new("java").args(self.program()).args([
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            cluster_id,
+        ]);
+        let mut group = run
+            .args(["-c".as_ref(), properties.as_os_str()])
+            .into_log(log)?;
+        let status = group.wait().await?;
+        if status.success() {
+            return Ok(());
+        }
+        let what = format!(
+            "formatting the broker's folder (its log: {})",
+            log.display()
+        );
+        Err(TaskError::Status { what, status })
+    }
+
+    fn broker(&self, properties: &Path, log: &Path, life: Life) -> Result<Group, TaskError> {
+        match life {
+            Life::Detached => Run::new("java")
+                .args(self.program())
+                .arg("kafka.Kafka")
+                .args([properties])
+                .into_log(log),
+            Life::Tied => {
+                // `hold` is this program again: it kills what it holds when its standard input ends,
+                // which it does even when we are killed.
+                let us = std::env::current_exe().map_err(TaskError::file("this program"))?;
+                let run = Run::new(us)
+                    .args(["hold", "--", "java"])
+                    .args(self.program());
+                run.arg("kafka.Kafka").args([properties]).tied_into_log(log)
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Apache Kafka's jars, from Maven Central into the target folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::TaskError;
+use crate::process::Run;
+use crate::workspace::Workspace;
+
+/// The release that the tests run against.
+pub(crate) const VERSION: &str = "4.1.0";
+
+const POM: &str = include_str!("pom.xml");
+
+/// Whether Java and Maven are on this machine; else what is missing.
+pub(crate) async fn java_and_maven() -> Result<(), String> {
+    for (program, arg) in [("java", "-version"), ("mvn", "--version")] {
+        let answer = Run::new("sh")
+            .args(["-c", &format!("{program} {arg} >/dev/null 2>&1")])
+            .stream()
+            .await;
+        if answer.is_err() {
+            return Err(format!("`{program}` does not run here"));
+        }
+    }
+    Ok(())
+}
+
+/// The folder with the jars; brought by Maven the first time.
+pub(super) async fn jars(workspace: &Workspace) -> Result<PathBuf, TaskError> {
+    let home = workspace.target().join("kafka");
+    let jars = home.join(format!("jars-{VERSION}"));
+    if jars.is_dir() {
+        return Ok(jars);
+    }
+    eprintln!("fetching Apache Kafka {VERSION} from Maven Central");
+    std::fs::create_dir_all(&home).map_err(TaskError::file(&home))?;
+    let work = tempfile::tempdir_in(&home).map_err(TaskError::file(&home))?;
+    fetch(work.path()).await?;
+    match std::fs::rename(work.path().join("jars"), &jars) {
+        // Somebody else has brought them at the same time; theirs are as good.
+        Err(_) if jars.is_dir() => Ok(jars),
+        done => done.map(|()| jars.clone()).map_err(TaskError::file(&jars)),
+    }
+}
+
+async fn fetch(work: &Path) -> Result<(), TaskError> {
+    let pom = work.join("pom.xml");
+    std::fs::write(&pom, POM.replace("@VERSION@", VERSION)).map_err(TaskError::file(&pom))?;
+    let plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+    Run::new("mvn")
+        .args(["-q", "-B", plugin, "-DoutputDirectory=jars"])
+        .dir(work)
+        .stream()
+        .await
+}

@@ -1,0 +1,146 @@
+//! How a broker is set up: its `server.properties`, and what it logs.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Says on which line of the log a broker is ready; everything else from warnings on.
+pub(super) const LOG4J: &str = "\
+Configuration:
+  Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: \"[%d] %p %m (%c)%n\"}}}
+  Loggers:
+    Root: {level: WARN, AppenderRef: {ref: STDOUT}}
+    Logger: {name: kafka.server.KafkaRaftServer, level: INFO}
+";
+
+/// The line that a broker logs once it serves clients.
+pub(super) const READY: &str = "Kafka Server started";
+
+/// One broker's ports on loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ports {
+    /// For clients, mutual TLS.
+    pub(super) tls: u16,
+    /// The same for clients that are to come through a proxy on `proxy`.
+    pub(super) behind_proxy: u16,
+    /// Nobody listens here until a test puts its proxy there; it is what the listener above advertises.
+    pub(super) proxy: u16,
+    /// Between brokers, plaintext.
+    pub(super) replication: u16,
+    /// Between controllers, plaintext.
+    pub(super) controller: u16,
+}
+
+/// One broker, controller as well.
+#[derive(Debug)]
+pub(super) struct Broker<'a> {
+    pub(super) id: u16,
+    pub(super) ports: Ports,
+    /// `id@host:port` of every controller.
+    pub(super) voters: &'a str,
+    pub(super) brokers: u16,
+    pub(super) data: PathBuf,
+    pub(super) keystore: &'a Path,
+    pub(super) truststore: &'a Path,
+}
+
+impl Broker<'_> {
+    /// The text of its `server.properties`.
+    pub(super) fn properties(&self) -> String {
+        let Ports {
+            tls,
+            behind_proxy,
+            proxy,
+            replication,
+            controller,
+        } = self.ports;
+        let replicas = self.brokers.min(3);
+        let in_sync = if replicas == 3 { 2 } else { 1 };
+        let mut text = String::new();
+        let mut set = |name: &str, value: &dyn std::fmt::Display| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name}={value}");
+        };
+        set("process.roles", &"broker,controller");
+        set("node.id", &self.id);
+        set("controller.quorum.voters", &self.voters);
+        set(
+            "listeners",
+            &format!(
+                "TLS://127.0.0.1:{tls},PROXIED://127.0.0.1:{behind_proxy},\
+                 REPLICATION://127.0.0.1:{replication},CONTROLLER://127.0.0.1:{controller}"
+            ),
+        );
+        set(
+            "advertised.listeners",
+            &format!(
+                "TLS://127.0.0.1:{tls},PROXIED://127.0.0.1:{proxy},REPLICATION://127.0.0.1:{replication}"
+            ),
+        );
+        set("controller.listener.names", &"CONTROLLER");
+        set("inter.broker.listener.name", &"REPLICATION");
+        set(
+            "listener.security.protocol.map",
+            &"TLS:SSL,PROXIED:SSL,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        );
+        set("ssl.client.auth", &"required");
+        set("ssl.keystore.type", &"PEM");
+        set("ssl.keystore.location", &self.keystore.display());
+        set("ssl.truststore.type", &"PEM");
+        set("ssl.truststore.location", &self.truststore.display());
+        set("log.dirs", &self.data.display());
+        set("auto.create.topics.enable", &"false");
+        set("message.max.bytes", &4_194_304);
+        set("num.partitions", &3);
+        set("default.replication.factor", &replicas);
+        set("min.insync.replicas", &in_sync);
+        set("group.initial.rebalance.delay.ms", &0);
+        set("offsets.topic.num.partitions", &5);
+        set("offsets.topic.replication.factor", &replicas);
+        set("transaction.state.log.num.partitions", &5);
+        set("transaction.state.log.replication.factor", &replicas);
+        set("transaction.state.log.min.isr", &in_sync);
+        set("file.delete.delay.ms", &1000);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(brokers: u16) -> String {
+        let ports = Ports {
+            tls: 1,
+            behind_proxy: 2,
+            proxy: 3,
+            replication: 4,
+            controller: 5,
+        };
+        Broker {
+            id: 1,
+            ports,
+            voters: "1@127.0.0.1:5",
+            brokers,
+            data: "data".into(),
+            keystore: Path::new("broker.pem"),
+            truststore: Path::new("ca.pem"),
+        }
+        .properties()
+    }
+
+    #[test]
+    fn clients_must_show_a_certificate() {
+        assert!(text(1).contains("\nssl.client.auth=required\n"));
+    }
+
+    #[test]
+    fn no_listener_for_clients_is_plaintext() {
+        assert!(text(1).contains("\nlistener.security.protocol.map=TLS:SSL,PROXIED:SSL,"));
+    }
+
+    #[test]
+    fn three_brokers_keep_three_replicas_of_which_two_must_be_in_sync() {
+        assert!(text(3).contains("\ndefault.replication.factor=3\nmin.insync.replicas=2\n"));
+        assert!(text(1).contains("\ndefault.replication.factor=1\nmin.insync.replicas=1\n"));
+    }
+}
