@@ -1,1 +1,7 @@
-//! Policy between messages and Kafka.
+//! Policy between signed messages and Kafka: limits, retries, breaker, replay, dispatch, dead letters, telemetry.
+#![forbid(unsafe_code)]
+
+pub mod settings;
+pub mod telemetry;
+
+pub use settings::Settings;

@@ -1,0 +1,134 @@
+//! Whether the process may be given work, and why not.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cybermesh_contracts::kind::Kind;
+
+/// Something that makes the process unready for as long as it lasts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Condition {
+    /// Not started yet.
+    Starting,
+    /// The group has not told us our partitions.
+    Unassigned,
+    /// The cluster does not answer: the breaker is not closed.
+    BreakerOpen,
+    /// Our clock cannot be right.
+    Clock,
+    /// The trust store has no key for a kind we receive.
+    KindWithoutKeys(Kind),
+    /// The trust file on disk does not load; the last good one is in force.
+    TrustStale,
+    /// A partition is paused.
+    PartitionPaused {
+        /// Its topic.
+        topic: String,
+        /// Its number.
+        partition: i32,
+    },
+    /// Dead letters cannot be written.
+    DeadLetters,
+    /// An orderly stop is under way.
+    Stopping,
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting => f.write_str("starting"),
+            Self::Unassigned => f.write_str("unassigned"),
+            Self::BreakerOpen => f.write_str("breaker-open"),
+            Self::Clock => f.write_str("clock"),
+            Self::KindWithoutKeys(kind) => write!(f, "kind-without-keys {kind}"),
+            Self::TrustStale => f.write_str("trust-stale"),
+            Self::PartitionPaused { topic, partition } => {
+                write!(f, "partition-paused {topic}/{partition}")
+            }
+            Self::DeadLetters => f.write_str("dead-letters"),
+            Self::Stopping => f.write_str("stopping"),
+        }
+    }
+}
+
+/// The conditions that hold now. Cheap to clone; all clones see the same.
+#[derive(Debug, Clone, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<Condition, String>>>);
+
+impl Health {
+    /// Nothing wrong.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// `condition` holds from now on; `detail` says more, without payload or secrets. Logs the change once.
+    pub fn raise(&self, condition: Condition, detail: impl Into<String>) {
+        let detail = detail.into();
+        let mut conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = conditions
+            .insert(condition.clone(), detail.clone())
+            .is_some();
+        drop(conditions);
+        if !known {
+            tracing::warn!(target: "audit", %condition, detail, "not ready");
+        }
+    }
+
+    /// `condition` no longer holds.
+    pub fn clear(&self, condition: &Condition) {
+        let cleared = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(condition)
+            .is_some();
+        if cleared {
+            tracing::info!(target: "audit", %condition, "no longer holds");
+        }
+    }
+
+    /// Whether the process may be given work.
+    pub fn is_ready(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
+    /// What holds now, with details, in a fixed order.
+    pub fn conditions(&self) -> Vec<(Condition, String)> {
+        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        conditions
+            .iter()
+            .map(|(condition, detail)| (condition.clone(), detail.clone()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_ready_again_when_the_last_condition_is_cleared() {
+        let health = Health::new();
+        let paused = Condition::PartitionPaused {
+            topic: "t".into(),
+            partition: 1,
+        };
+        health.raise(paused.clone(), "dead letters cannot be written");
+        health.raise(Condition::Clock, "before the build date");
+        health.clear(&Condition::Clock);
+        assert!(!health.is_ready());
+        assert_eq!(
+            health.conditions(),
+            [(paused.clone(), "dead letters cannot be written".to_owned())]
+        );
+        health.clear(&paused);
+        assert!(health.is_ready());
+    }
+}
