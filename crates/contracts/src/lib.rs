@@ -6,6 +6,7 @@ pub mod kind;
 pub mod partition;
 pub mod record;
 pub mod rejection;
+pub mod replay;
 pub mod sign;
 
 pub use self::kind::Kind;
