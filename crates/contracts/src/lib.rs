@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod headers;
+pub mod json;
 pub mod kind;
+pub mod nonce;
 pub mod partition;
+pub mod proto;
 pub mod record;
 pub mod rejection;
 pub mod replay;
