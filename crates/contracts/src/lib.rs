@@ -8,6 +8,7 @@ pub mod nonce;
 pub mod partition;
 pub mod proto;
 pub mod record;
+pub mod redrive;
 pub mod rejection;
 pub mod replay;
 pub mod sign;
