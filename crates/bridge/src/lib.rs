@@ -1,6 +1,7 @@
 //! Policy between signed messages and Kafka: limits, retries, breaker, replay, dispatch, dead letters, telemetry.
 #![forbid(unsafe_code)]
 
+pub mod outbound;
 pub mod settings;
 pub mod telemetry;
 
