@@ -10,10 +10,17 @@
     reason = "a command-line tool speaks on its standard streams"
 )]
 
+mod elf;
 mod error;
+mod fuzz;
 mod hold;
 mod kafka;
+mod lint;
+mod musl;
+mod no_c;
 mod process;
+mod proto;
+mod test;
 mod workspace;
 
 use std::ffi::OsString;
@@ -34,6 +41,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Runs every test; with CI=true also every gate. Without Java those over Apache Kafka are skipped
+    Test,
+    /// Format, clippy, dependency graph, documentation, advisories
+    Lint,
+    /// Proves that nothing which ships compiles C, C++ or assembler sources
+    NoC {
+        /// Builds for this target instead of this machine
+        #[arg(long)]
+        target: Option<String>,
+    },
+    /// Regenerates the protobuf code
+    Proto {
+        /// Only says whether it is stale
+        #[arg(long)]
+        check: bool,
+    },
     /// Apache Kafka on this machine, with mutual TLS
     #[command(subcommand)]
     Kafka(kafka::KafkaCommand),
@@ -78,6 +101,10 @@ async fn run(task: Task) -> Result<ExitCode, TaskError> {
     }
     let workspace = Workspace::find().await?;
     match task {
+        Task::Test => return test::run(&workspace).await,
+        Task::Lint => lint::run(&workspace).await?,
+        Task::NoC { target } => no_c::run(&workspace, target.as_deref()).await.map(drop)?,
+        Task::Proto { check } => proto::generate(check)?,
         Task::Kafka(command) => kafka::run(&workspace, command).await?,
         Task::Hold { .. } => {}
     }

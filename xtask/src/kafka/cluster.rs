@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::client::ClientEnv;
 use super::pki::Pki;
 use super::properties::{Broker, LOG4J, Ports, READY};
 use super::state::RunningBroker;
-use super::{VERSION, ports};
+use super::{VERSION, install, ports};
 use crate::error::TaskError;
 use crate::process::{Group, Run};
+use crate::workspace::Workspace;
 
 /// A JVM on a busy machine takes its time; a broker that is not there by then never comes.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -32,6 +34,8 @@ pub(crate) enum Life {
 pub(crate) struct Cluster {
     brokers: Vec<Node>,
     client: ClientEnv,
+    /// Dropped last: the brokers write into it.
+    dir: Option<TempDir>,
 }
 
 #[derive(Debug)]
@@ -44,6 +48,17 @@ struct Node {
 }
 
 impl Cluster {
+    /// One broker for the tests: it and its files are gone when the answer is dropped, and the
+    /// broker also when we are killed.
+    pub(crate) async fn for_tests(workspace: &Workspace) -> Result<Self, TaskError> {
+        let jars = install::jars(workspace).await?;
+        let home = workspace.target().join("kafka");
+        let dir = tempfile::Builder::new().prefix("test-").tempdir_in(&home).map_err(TaskError::file(&home))?;
+        let mut cluster = Self::start(&jars, dir.path(), 1, Life::Tied).await?;
+        cluster.dir = Some(dir);
+        Ok(cluster)
+    }
+
     /// Starts `brokers` brokers with their files under `dir`, whose old content is thrown away.
     pub(crate) async fn start(
         jars: &Path,
@@ -101,7 +116,7 @@ impl Cluster {
         for node in &mut nodes {
             node.ready().await?;
         }
-        let client = client_env(&nodes, &pki, jars)?;
+        let client = client_env(&nodes, &pki, jars);
         Ok(Self {
             brokers: nodes,
             client,
@@ -179,7 +194,7 @@ fn draw_ports(brokers: u16) -> Result<Vec<(u16, Ports)>, TaskError> {
     Ok((1..=brokers).zip(ports).collect())
 }
 
-fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> Result<ClientEnv, TaskError> {
+fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
     let text = |path: &Path| path.display().to_string();
     let list = |port: fn(&Ports) -> u16| {
         let addresses = nodes
@@ -187,7 +202,7 @@ fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> Result<ClientEnv, TaskE
             .map(|node| format!("127.0.0.1:{}", port(&node.ports)));
         addresses.collect::<Vec<_>>().join(",")
     };
-    Ok(ClientEnv::new([
+    ClientEnv::new([
         ("KAFKA_BROKERS", list(|ports| ports.tls)),
         ("KAFKA_CA_CERT", text(&pki.ca)),
         ("KAFKA_CLIENT_CERT", text(&pki.client_cert)),
@@ -205,7 +220,7 @@ fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> Result<ClientEnv, TaskE
             list(|ports| ports.behind_proxy),
         ),
         ("CYBERMESH_TESTS_KAFKA_PROXY", list(|ports| ports.proxy)),
-    ]))
+    ])
 }
 
 /// Kafka's programs.

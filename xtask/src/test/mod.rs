@@ -1,0 +1,26 @@
+//! Every test there is, and with `CI=true` every gate.
+//!
+//! [`binaries`] builds the tests once and names what was built, [`libtest`] reads what a test
+//! binary says, [`tally`] adds up and says it at the end, [`session`] goes through it all in order.
+
+mod binaries;
+mod libtest;
+mod session;
+mod tally;
+
+use std::process::ExitCode;
+
+use crate::error::TaskError;
+use crate::workspace::Workspace;
+
+/// Whether all was well is the exit code.
+pub(crate) async fn run(workspace: &Workspace) -> Result<ExitCode, TaskError> {
+    let scope = if std::env::var_os("CI").is_some_and(|value| value == "true") {
+        session::Scope::Everything
+    } else {
+        session::Scope::Tests
+    };
+    let tally = session::run(workspace, scope).await;
+    print!("{}", tally.report());
+    Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

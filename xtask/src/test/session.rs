@@ -1,0 +1,157 @@
+//! Goes through it all in order. A step that fails is noted, and the next one runs.
+
+use std::time::Duration;
+
+use super::binaries::{self, TestBinary};
+use super::libtest::{Outcome, result_line, test_line};
+use super::tally::{Over, Tally};
+use crate::error::TaskError;
+use crate::kafka::{self, Cluster};
+use crate::process::Run;
+use crate::workspace::Workspace;
+use crate::{fuzz, lint, musl};
+
+/// A test binary that takes longer hangs.
+const BINARY_WITHIN: Duration = Duration::from_secs(15 * 60);
+
+/// How much is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    Tests,
+    /// The gates too, and nothing may be skipped.
+    Everything,
+}
+
+/// Which tests of an end-to-end binary run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Selection {
+    All,
+    WithoutKafka,
+    KafkaOnly,
+}
+
+pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
+    let mut tally = Tally::default();
+    if scope == Scope::Everything {
+        tally.check("lint", lint::run(workspace).await);
+    }
+    match binaries::build(workspace).await {
+        Ok(binaries) => tests(workspace, scope, &binaries, &mut tally).await,
+        Err(error) => tally.check("build of the tests", Err(error)),
+    }
+    if scope == Scope::Everything {
+        tally.check("fuzz targets compile", fuzz::check(workspace).await);
+        gates_of_the_binary(workspace, &mut tally).await;
+    }
+    tally
+}
+
+async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tally: &mut Tally) {
+    let (end_to_end, others): (Vec<_>, Vec<_>) = binaries.iter().partition(|binary| binary.is_end_to_end());
+    for binary in others {
+        run_binary(binary, Selection::All, &[], tally).await;
+    }
+    documentation(workspace, tally).await;
+    for binary in &end_to_end {
+        run_binary(binary, Selection::WithoutKafka, &[], tally).await;
+    }
+    over_kafka(workspace, scope, &end_to_end, tally).await;
+}
+
+async fn over_kafka(workspace: &Workspace, scope: Scope, binaries: &[&TestBinary], tally: &mut Tally) {
+    if let Err(missing) = kafka::java_and_maven().await {
+        match scope {
+            Scope::Tests => tally.skip("tests over Apache Kafka", &missing),
+            Scope::Everything => tally.check("tests over Apache Kafka", Err(missing)),
+        }
+        return;
+    }
+    let cluster = match Cluster::for_tests(workspace).await {
+        Ok(cluster) => cluster,
+        Err(error) => return tally.check("start of Apache Kafka", Err(error)),
+    };
+    println!("Apache Kafka {} is up", kafka::VERSION);
+    let vars: Vec<_> = cluster.client().vars().collect();
+    for binary in binaries {
+        run_binary(binary, Selection::KafkaOnly, &vars, tally).await;
+    }
+}
+
+async fn run_binary(binary: &TestBinary, selection: Selection, vars: &[(&str, &str)], tally: &mut Tally) {
+    let name = format!("{} {}", binary.package, binary.target);
+    let args: &[&str] = match selection {
+        Selection::All => &[],
+        Selection::WithoutKafka => &["--skip", "::kafka::"],
+        Selection::KafkaOnly => &["::kafka::"],
+    };
+    let run = binary.run().args(args).envs(vars.iter().copied());
+    let places = if selection == Selection::All { Places::None } else { Places::ByModule };
+    run_tests(&name, run, places, tally).await;
+}
+
+async fn documentation(workspace: &Workspace, tally: &mut Tally) {
+    let run = workspace.cargo().args(["test", "--workspace", "--doc", "--locked"]);
+    run_tests("documentation", run, Places::None, tally).await;
+}
+
+/// Whether a test's module says what it runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Places {
+    None,
+    ByModule,
+}
+
+async fn run_tests(name: &str, run: Run, places: Places, tally: &mut Tally) {
+    let mut output = Vec::new();
+    let mut counted = [0; 3];
+    let mut read = [0; 3];
+    let started = std::time::Instant::now();
+    let each_line = |line: &str| {
+        if let Some((test, outcome)) = test_line(line) {
+            let over = if places == Places::ByModule { Over::of(test) } else { Over::Nothing };
+            let index = match &outcome {
+                Outcome::Passed => 0,
+                Outcome::Failed => 1,
+                Outcome::Ignored(_) => 2,
+            };
+            read[index] += 1;
+            if places == Places::ByModule {
+                println!("  {line}");
+            }
+            tally.test(name, test, over, outcome);
+        } else if let Some(counts) = result_line(line) {
+            counted.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        output.push(line.to_owned());
+    };
+    let ended = tokio::time::timeout(BINARY_WITHIN, run.lines(each_line)).await;
+    let [passed, failed, ignored] = counted;
+    println!("{name}: {passed} passed, {failed} failed, {ignored} ignored ({:.1} s)", started.elapsed().as_secs_f64());
+    let trouble = match ended {
+        Ok(Ok(status)) if status.success() => None,
+        Ok(Ok(status)) => Some(status.to_string()),
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some(format!("did not end within {} s", BINARY_WITHIN.as_secs())),
+    };
+    if let Some(trouble) = &trouble {
+        output.iter().for_each(|line| println!("  | {line}"));
+        // Tests that failed are named already; a binary that broke off is not.
+        if failed == 0 {
+            tally.check(name, Err(trouble));
+        }
+    }
+    if trouble.is_none() && read != counted {
+        tally.check(name, Err(format!("its tests were read as {read:?}, it counts {counted:?}")));
+    }
+}
+
+async fn gates_of_the_binary(workspace: &Workspace, tally: &mut Tally) {
+    match musl::build(workspace).await {
+        Ok(binary) => {
+            tally.check("no C is compiled", Ok::<(), TaskError>(()));
+            tally.check("the musl binary is static", musl::check_static(&binary));
+            tally.check("the musl binary's demo", musl::demo(workspace, &binary).await);
+        }
+        Err(error) => tally.check("no-C build for musl", Err(error)),
+    }
+}
