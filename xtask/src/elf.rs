@@ -25,15 +25,24 @@ pub(crate) fn is_static_pie(file: &[u8]) -> Result<(), String> {
     }
     let mut dynamic = None;
     for index in 0..count {
-        let at = table.checked_add(index * entry).ok_or("its program headers are outside the file")?;
+        let at = table
+            .checked_add(index * entry)
+            .ok_or("its program headers are outside the file")?;
         match u32_at(file, at)? {
             PT_INTERP => return Err("asks for a dynamic loader: not static".to_owned()),
-            PT_DYNAMIC => dynamic = Some((offset(u64_at(file, at + 8)?)?, offset(u64_at(file, at + 32)?)?)),
+            PT_DYNAMIC => {
+                dynamic = Some((
+                    offset(u64_at(file, at + 8)?)?,
+                    offset(u64_at(file, at + 32)?)?,
+                ))
+            }
             _ => {}
         }
     }
     let (start, length) = dynamic.ok_or("has no dynamic section: cannot move itself")?;
-    let section = start.checked_add(length).and_then(|end| file.get(start..end));
+    let section = start
+        .checked_add(length)
+        .and_then(|end| file.get(start..end));
     let section = section.ok_or("its dynamic section is outside the file")?;
     for pair in section.chunks_exact(16) {
         match u64_at(pair, 0)? {
@@ -63,7 +72,9 @@ fn u64_at(bytes: &[u8], at: usize) -> Result<u64, String> {
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], String> {
     let end = at.checked_add(N);
-    let found = end.and_then(|end| bytes.get(at..end)).and_then(|slice| slice.try_into().ok());
+    let found = end
+        .and_then(|end| bytes.get(at..end))
+        .and_then(|slice| slice.try_into().ok());
     found.ok_or_else(|| "cut short".to_owned())
 }
 
@@ -93,9 +104,21 @@ mod tests {
 
     #[test]
     fn a_loader_a_library_or_a_fixed_address_is_named() {
-        assert!(is_static_pie(&elf(ET_DYN, PT_INTERP, DT_NULL)).unwrap_err().contains("loader"));
-        assert!(is_static_pie(&elf(ET_DYN, PT_DYNAMIC, DT_NEEDED)).unwrap_err().contains("library"));
-        assert!(is_static_pie(&elf(2, PT_DYNAMIC, DT_NULL)).unwrap_err().contains("fixed"));
+        assert!(
+            is_static_pie(&elf(ET_DYN, PT_INTERP, DT_NULL))
+                .unwrap_err()
+                .contains("loader")
+        );
+        assert!(
+            is_static_pie(&elf(ET_DYN, PT_DYNAMIC, DT_NEEDED))
+                .unwrap_err()
+                .contains("library")
+        );
+        assert!(
+            is_static_pie(&elf(2, PT_DYNAMIC, DT_NULL))
+                .unwrap_err()
+                .contains("fixed")
+        );
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub(crate) enum TaskError {
     /// The answer is no, for the reason given.
     #[error("{0}")]
     Refused(String),
+    /// The protobuf code could not be generated, or is stale.
+    #[error(transparent)]
+    Proto(#[from] crate::proto::ProtoError),
     /// The test PKI could not be made.
     #[error(transparent)]
     Pki(#[from] cybermesh_devbroker::pki::PkiError),

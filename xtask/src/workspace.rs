@@ -102,16 +102,23 @@ impl Metadata {
     /// The list of packages itself also holds some that only a lock file names.
     pub(crate) fn reachable(&self) -> Vec<&Package> {
         let nodes = self.resolve.iter().flat_map(|resolve| &resolve.nodes);
-        let edges: HashMap<&str, &[String]> =
-            nodes.map(|node| (node.id.as_str(), node.dependencies.as_slice())).collect();
-        let ours = self.packages.iter().filter(|package| package.source.is_none());
+        let edges: HashMap<&str, &[String]> = nodes
+            .map(|node| (node.id.as_str(), node.dependencies.as_slice()))
+            .collect();
+        let ours = self
+            .packages
+            .iter()
+            .filter(|package| package.source.is_none());
         let mut open: Vec<&str> = ours.map(|package| package.id.as_str()).collect();
         let mut seen: HashSet<&str> = open.iter().copied().collect();
         while let Some(id) = open.pop() {
             let next = edges.get(id).copied().unwrap_or_default();
             open.extend(next.iter().map(String::as_str).filter(|id| seen.insert(id)));
         }
-        self.packages.iter().filter(|package| seen.contains(package.id.as_str())).collect()
+        self.packages
+            .iter()
+            .filter(|package| seen.contains(package.id.as_str()))
+            .collect()
     }
 }
 
@@ -132,7 +139,11 @@ mod tests {
               "target_directory": "/t"}"#,
         )
         .unwrap();
-        let names: Vec<_> = metadata.reachable().into_iter().map(|package| package.name.as_str()).collect();
+        let names: Vec<_> = metadata
+            .reachable()
+            .into_iter()
+            .map(|package| package.name.as_str())
+            .collect();
         assert_eq!(names, ["ours", "used"]);
     }
 }

@@ -53,7 +53,10 @@ impl Cluster {
     pub(crate) async fn for_tests(workspace: &Workspace) -> Result<Self, TaskError> {
         let jars = install::jars(workspace).await?;
         let home = workspace.target().join("kafka");
-        let dir = tempfile::Builder::new().prefix("test-").tempdir_in(&home).map_err(TaskError::file(&home))?;
+        let dir = tempfile::Builder::new()
+            .prefix("test-")
+            .tempdir_in(&home)
+            .map_err(TaskError::file(&home))?;
         let mut cluster = Self::start(&jars, dir.path(), 1, Life::Tied).await?;
         cluster.dir = Some(dir);
         Ok(cluster)
@@ -120,6 +123,7 @@ impl Cluster {
         Ok(Self {
             brokers: nodes,
             client,
+            dir: None,
         })
     }
 

@@ -6,7 +6,11 @@ use crate::workspace::{Metadata, Package};
 
 /// What breaks the policy, one sentence each.
 pub(super) fn judge(policy: &Policy, metadata: &Metadata) -> Vec<String> {
-    metadata.reachable().into_iter().flat_map(|package| judge_package(policy, package)).collect()
+    metadata
+        .reachable()
+        .into_iter()
+        .flat_map(|package| judge_package(policy, package))
+        .collect()
 }
 
 fn judge_package(policy: &Policy, package: &Package) -> Vec<String> {
@@ -15,20 +19,42 @@ fn judge_package(policy: &Policy, package: &Package) -> Vec<String> {
     if let Some(ban) = policy.bans.deny.iter().find(|ban| ban.name == *name) {
         findings.push(format!("{name} {version} is banned: {}", ban.reason));
     }
-    match package.license.as_deref().map(|text| licence::acceptable(text, &policy.licenses.allow)) {
+    match package
+        .license
+        .as_deref()
+        .map(|text| licence::acceptable(text, &policy.licenses.allow))
+    {
         Some(Ok(true)) => {}
         Some(Ok(false)) => {
             let licence = package.license.as_deref().unwrap_or_default();
-            findings.push(format!("{name} {version}: licence {licence:?} is not in the list"));
+            findings.push(format!(
+                "{name} {version}: licence {licence:?} is not in the list"
+            ));
         }
-        Some(Err(reason)) => findings.push(format!("{name} {version}: its licence cannot be read: {reason}")),
+        Some(Err(reason)) => findings.push(format!(
+            "{name} {version}: its licence cannot be read: {reason}"
+        )),
         None => findings.push(format!("{name} {version} names no licence")),
     }
     if let Some(source) = &package.source {
-        let from_registry = source.strip_prefix("registry+").is_some_and(|url| policy.sources.allow_registry.iter().any(|allowed| allowed == url));
-        let from_git = source.strip_prefix("git+").is_some_and(|url| policy.sources.allow_git.iter().any(|allowed| url.starts_with(allowed.as_str())));
+        let from_registry = source.strip_prefix("registry+").is_some_and(|url| {
+            policy
+                .sources
+                .allow_registry
+                .iter()
+                .any(|allowed| allowed == url)
+        });
+        let from_git = source.strip_prefix("git+").is_some_and(|url| {
+            policy
+                .sources
+                .allow_git
+                .iter()
+                .any(|allowed| url.starts_with(allowed.as_str()))
+        });
         if !from_registry && !from_git {
-            findings.push(format!("{name} {version} comes from {source}, which is not in the list"));
+            findings.push(format!(
+                "{name} {version} comes from {source}, which is not in the list"
+            ));
         }
     }
     findings
@@ -65,13 +91,22 @@ mod tests {
 
     #[test]
     fn a_package_that_breaks_nothing_is_not_named() {
-        assert!(judge_package(&policy(), &package("x", Some("MIT"), Some("registry+https://index"))).is_empty());
+        assert!(
+            judge_package(
+                &policy(),
+                &package("x", Some("MIT"), Some("registry+https://index"))
+            )
+            .is_empty()
+        );
         assert!(judge_package(&policy(), &package("ours", Some("MIT"), None)).is_empty());
     }
 
     #[test]
     fn a_ban_a_licence_and_a_source_are_each_named() {
-        let findings = judge_package(&policy(), &package("ring", Some("GPL-3.0"), Some("git+https://elsewhere")));
+        let findings = judge_package(
+            &policy(),
+            &package("ring", Some("GPL-3.0"), Some("git+https://elsewhere")),
+        );
         assert_eq!(findings.len(), 3, "{findings:?}");
         assert!(findings[0].contains("compiles C"));
     }

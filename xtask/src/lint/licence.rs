@@ -12,9 +12,15 @@ use std::vec::IntoIter;
 /// Whether the terms of `expression` can be met with the licences of `allowed`; an error says
 /// what of it cannot be read.
 pub(super) fn acceptable(expression: &str, allowed: &[String]) -> Result<bool, String> {
-    let spaced = expression.replace('(', " ( ").replace(')', " ) ").replace('/', " OR ");
+    let spaced = expression
+        .replace('(', " ( ")
+        .replace(')', " ) ")
+        .replace('/', " OR ");
     let words: Vec<String> = spaced.split_whitespace().map(str::to_owned).collect();
-    let mut reader = Reader { words: words.into_iter().peekable(), allowed };
+    let mut reader = Reader {
+        words: words.into_iter().peekable(),
+        allowed,
+    };
     let answer = reader.either(0)?;
     match reader.words.next() {
         None => Ok(answer),
@@ -51,9 +57,14 @@ impl Reader<'_> {
         match self.words.next().as_deref() {
             Some("(") if depth < DEPTH => {
                 let answer = self.either(depth + 1)?;
-                self.words.next_if(|word| word == ")").map(|_| answer).ok_or_else(|| "a parenthesis is not closed".into())
+                self.words
+                    .next_if(|word| word == ")")
+                    .map(|_| answer)
+                    .ok_or_else(|| "a parenthesis is not closed".into())
             }
-            None | Some("(" | ")" | "AND" | "OR" | "WITH") => Err("a licence is missing".to_owned()),
+            None | Some("(" | ")" | "AND" | "OR" | "WITH") => {
+                Err("a licence is missing".to_owned())
+            }
             Some(name) => {
                 let mut name = name.to_owned();
                 if self.words.next_if(|word| word == "WITH").is_some() {
@@ -69,7 +80,14 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     fn judged(expression: &str) -> Result<bool, String> {
-        super::acceptable(expression, &["MIT".to_owned(), "Unicode-3.0".to_owned(), "A WITH B".to_owned()])
+        super::acceptable(
+            expression,
+            &[
+                "MIT".to_owned(),
+                "Unicode-3.0".to_owned(),
+                "A WITH B".to_owned(),
+            ],
+        )
     }
 
     #[test]

@@ -28,33 +28,78 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<(), TaskError> {
     };
     note("format", cargo(&["fmt", "--all", "--check"]).stream().await);
     note("dependency graph", dependency_graph(workspace).await);
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
     note("clippy", cargo(&clippy).stream().await);
-    let doc = cargo(&["doc", "--no-deps", "--workspace", "--locked"]).env("RUSTDOCFLAGS", "-D warnings");
+    let doc =
+        cargo(&["doc", "--no-deps", "--workspace", "--locked"]).env("RUSTDOCFLAGS", "-D warnings");
     note("documentation", doc.stream().await);
     note("advisories", advisories(workspace).await);
-    if failed.is_empty() { Ok(()) } else { Err(TaskError::Refused(format!("lint: {} failed", failed.join(", ")))) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(TaskError::Refused(format!(
+            "lint: {} failed",
+            failed.join(", ")
+        )))
+    }
 }
 
 async fn dependency_graph(workspace: &Workspace) -> Result<(), TaskError> {
     let policy = Policy::load(workspace.root())?;
     let metadata = workspace.metadata().await?;
     let findings = graph::judge(&policy, &metadata);
-    eprintln!("lint: {} packages against deny.toml", metadata.reachable().len());
+    eprintln!(
+        "lint: {} packages against deny.toml",
+        metadata.reachable().len()
+    );
     findings.iter().for_each(|finding| eprintln!("  {finding}"));
-    if findings.is_empty() { Ok(()) } else { Err(TaskError::Refused("the dependency graph breaks deny.toml".to_owned())) }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(TaskError::Refused(
+            "the dependency graph breaks deny.toml".to_owned(),
+        ))
+    }
 }
 
 /// Known vulnerabilities, where the tool and its database can be had; says so where not.
 async fn advisories(workspace: &Workspace) -> Result<(), TaskError> {
     let quiet = |script: &str| Run::new("sh").args(["-c", script]).dir(workspace.root());
-    if quiet("cargo deny --version >/dev/null 2>&1").stream().await.is_err() {
+    if quiet("cargo deny --version >/dev/null 2>&1")
+        .stream()
+        .await
+        .is_err()
+    {
         eprintln!("lint: advisories were NOT checked: cargo-deny is not installed here");
         return Ok(());
     }
-    if quiet("cargo deny fetch db >/dev/null 2>&1").stream().await.is_err() {
-        eprintln!("lint: advisories were NOT checked: the advisory database cannot be reached from here");
+    if quiet("cargo deny fetch db >/dev/null 2>&1")
+        .stream()
+        .await
+        .is_err()
+    {
+        eprintln!(
+            "lint: advisories were NOT checked: the advisory database cannot be reached from here"
+        );
         return Ok(());
     }
-    workspace.cargo().args(["deny", "--all-features", "check", "--disable-fetch", "advisories"]).stream().await
+    workspace
+        .cargo()
+        .args([
+            "deny",
+            "--all-features",
+            "check",
+            "--disable-fetch",
+            "advisories",
+        ])
+        .stream()
+        .await
 }

@@ -43,6 +43,7 @@ impl Policy {
     pub(crate) fn load(root: &Path) -> Result<Self, TaskError> {
         let path = root.join("deny.toml");
         let text = std::fs::read_to_string(&path).map_err(TaskError::file(&path))?;
-        toml::from_str(&text).map_err(|error| TaskError::malformed(path.display().to_string(), error))
+        toml::from_str(&text)
+            .map_err(|error| TaskError::malformed(path.display().to_string(), error))
     }
 }

@@ -12,7 +12,10 @@ use crate::error::TaskError;
 use crate::workspace::Workspace;
 
 /// Both proofs; both are run, so that one run says all. Gives back the binary that was built.
-pub(crate) async fn run(workspace: &Workspace, target: Option<&str>) -> Result<std::path::PathBuf, TaskError> {
+pub(crate) async fn run(
+    workspace: &Workspace,
+    target: Option<&str>,
+) -> Result<std::path::PathBuf, TaskError> {
     let tree = tree::prove(workspace).await;
     let build = build::prove(workspace, target).await;
     if let (Err(tree), Err(build)) = (&tree, &build) {

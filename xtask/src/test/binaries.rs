@@ -30,18 +30,30 @@ impl TestBinary {
     /// To be run as `cargo test` would.
     pub(super) fn run(&self) -> Run {
         let run = Run::new(&self.path).dir(&self.dir);
-        run.env("CARGO_MANIFEST_DIR", &self.dir).env("CARGO_PKG_NAME", &self.package)
+        run.env("CARGO_MANIFEST_DIR", &self.dir)
+            .env("CARGO_PKG_NAME", &self.package)
     }
 }
 
 /// Builds them.
 pub(super) async fn build(workspace: &Workspace) -> Result<Vec<TestBinary>, TaskError> {
-    let args = ["test", "--workspace", "--no-run", "--locked", "--message-format", "json-render-diagnostics"];
+    let args = [
+        "test",
+        "--workspace",
+        "--no-run",
+        "--locked",
+        "--message-format",
+        "json-render-diagnostics",
+    ];
     let run = workspace.cargo().args(args);
     let what = run.describe();
     let mut binaries = Vec::new();
     let status = run.lines(|line| binaries.extend(test_binary(line))).await?;
-    if status.success() { Ok(binaries) } else { Err(TaskError::Status { what, status }) }
+    if status.success() {
+        Ok(binaries)
+    } else {
+        Err(TaskError::Status { what, status })
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,7 +82,12 @@ fn test_binary(line: &str) -> Option<TestBinary> {
     }
     let dir = artifact.manifest_path.parent()?.to_owned();
     let package = package_name(&artifact.manifest_path)?;
-    Some(TestBinary { package, target: artifact.target.name, path: artifact.executable?, dir })
+    Some(TestBinary {
+        package,
+        target: artifact.target.name,
+        path: artifact.executable?,
+        dir,
+    })
 }
 
 fn package_name(manifest: &Path) -> Option<String> {

@@ -42,21 +42,45 @@ mod tests {
 
     #[test]
     fn each_outcome_is_read() {
-        assert_eq!(test_line("test a::b ... ok"), Some(("a::b", Outcome::Passed)));
-        assert_eq!(test_line("test a::b ... FAILED"), Some(("a::b", Outcome::Failed)));
-        assert_eq!(test_line("test a ... ignored, needs x, y"), Some(("a", Outcome::Ignored("needs x, y".into()))));
-        assert_eq!(test_line("test a ... ignored"), Some(("a", Outcome::Ignored(String::new()))));
+        assert_eq!(
+            test_line("test a::b ... ok"),
+            Some(("a::b", Outcome::Passed))
+        );
+        assert_eq!(
+            test_line("test a::b ... FAILED"),
+            Some(("a::b", Outcome::Failed))
+        );
+        assert_eq!(
+            test_line("test a ... ignored, needs x, y"),
+            Some(("a", Outcome::Ignored("needs x, y".into())))
+        );
+        assert_eq!(
+            test_line("test a ... ignored"),
+            Some(("a", Outcome::Ignored(String::new())))
+        );
     }
 
     #[test]
     fn a_documentation_test_is_a_test() {
         let line = "test crates/x/src/lib.rs - item (line 12) - compile fail ... ok";
-        assert_eq!(test_line(line), Some(("crates/x/src/lib.rs - item (line 12) - compile fail", Outcome::Passed)));
+        assert_eq!(
+            test_line(line),
+            Some((
+                "crates/x/src/lib.rs - item (line 12) - compile fail",
+                Outcome::Passed
+            ))
+        );
     }
 
     #[test]
     fn other_lines_are_none() {
-        for line in ["running 3 tests", "test result: ok. 1 passed", "test a ... bench", "", "test "] {
+        for line in [
+            "running 3 tests",
+            "test result: ok. 1 passed",
+            "test a ... bench",
+            "",
+            "test ",
+        ] {
             assert_eq!(test_line(line), None, "{line}");
         }
     }

@@ -22,5 +22,9 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<ExitCode, TaskError> {
     };
     let tally = session::run(workspace, scope).await;
     print!("{}", tally.report());
-    Ok(if tally.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tally.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

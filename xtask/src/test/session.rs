@@ -47,7 +47,8 @@ pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
 }
 
 async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tally: &mut Tally) {
-    let (end_to_end, others): (Vec<_>, Vec<_>) = binaries.iter().partition(|binary| binary.is_end_to_end());
+    let (end_to_end, others): (Vec<_>, Vec<_>) =
+        binaries.iter().partition(|binary| binary.is_end_to_end());
     for binary in others {
         run_binary(binary, Selection::All, &[], tally).await;
     }
@@ -58,7 +59,12 @@ async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tal
     over_kafka(workspace, scope, &end_to_end, tally).await;
 }
 
-async fn over_kafka(workspace: &Workspace, scope: Scope, binaries: &[&TestBinary], tally: &mut Tally) {
+async fn over_kafka(
+    workspace: &Workspace,
+    scope: Scope,
+    binaries: &[&TestBinary],
+    tally: &mut Tally,
+) {
     if let Err(missing) = kafka::java_and_maven().await {
         match scope {
             Scope::Tests => tally.skip("tests over Apache Kafka", &missing),
@@ -77,7 +83,12 @@ async fn over_kafka(workspace: &Workspace, scope: Scope, binaries: &[&TestBinary
     }
 }
 
-async fn run_binary(binary: &TestBinary, selection: Selection, vars: &[(&str, &str)], tally: &mut Tally) {
+async fn run_binary(
+    binary: &TestBinary,
+    selection: Selection,
+    vars: &[(&str, &str)],
+    tally: &mut Tally,
+) {
     let name = format!("{} {}", binary.package, binary.target);
     let args: &[&str] = match selection {
         Selection::All => &[],
@@ -85,12 +96,18 @@ async fn run_binary(binary: &TestBinary, selection: Selection, vars: &[(&str, &s
         Selection::KafkaOnly => &["::kafka::"],
     };
     let run = binary.run().args(args).envs(vars.iter().copied());
-    let places = if selection == Selection::All { Places::None } else { Places::ByModule };
+    let places = if selection == Selection::All {
+        Places::None
+    } else {
+        Places::ByModule
+    };
     run_tests(&name, run, places, tally).await;
 }
 
 async fn documentation(workspace: &Workspace, tally: &mut Tally) {
-    let run = workspace.cargo().args(["test", "--workspace", "--doc", "--locked"]);
+    let run = workspace
+        .cargo()
+        .args(["test", "--workspace", "--doc", "--locked"]);
     run_tests("documentation", run, Places::None, tally).await;
 }
 
@@ -108,7 +125,11 @@ async fn run_tests(name: &str, run: Run, places: Places, tally: &mut Tally) {
     let started = std::time::Instant::now();
     let each_line = |line: &str| {
         if let Some((test, outcome)) = test_line(line) {
-            let over = if places == Places::ByModule { Over::of(test) } else { Over::Nothing };
+            let over = if places == Places::ByModule {
+                Over::of(test)
+            } else {
+                Over::Nothing
+            };
             let index = match &outcome {
                 Outcome::Passed => 0,
                 Outcome::Failed => 1,
@@ -120,13 +141,19 @@ async fn run_tests(name: &str, run: Run, places: Places, tally: &mut Tally) {
             }
             tally.test(name, test, over, outcome);
         } else if let Some(counts) = result_line(line) {
-            counted.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            counted
+                .iter_mut()
+                .zip(counts)
+                .for_each(|(sum, count)| *sum += count);
         }
         output.push(line.to_owned());
     };
     let ended = tokio::time::timeout(BINARY_WITHIN, run.lines(each_line)).await;
     let [passed, failed, ignored] = counted;
-    println!("{name}: {passed} passed, {failed} failed, {ignored} ignored ({:.1} s)", started.elapsed().as_secs_f64());
+    println!(
+        "{name}: {passed} passed, {failed} failed, {ignored} ignored ({:.1} s)",
+        started.elapsed().as_secs_f64()
+    );
     let trouble = match ended {
         Ok(Ok(status)) if status.success() => None,
         Ok(Ok(status)) => Some(status.to_string()),
@@ -141,7 +168,12 @@ async fn run_tests(name: &str, run: Run, places: Places, tally: &mut Tally) {
         }
     }
     if trouble.is_none() && read != counted {
-        tally.check(name, Err(format!("its tests were read as {read:?}, it counts {counted:?}")));
+        tally.check(
+            name,
+            Err(format!(
+                "its tests were read as {read:?}, it counts {counted:?}"
+            )),
+        );
     }
 }
 
@@ -150,7 +182,10 @@ async fn gates_of_the_binary(workspace: &Workspace, tally: &mut Tally) {
         Ok(binary) => {
             tally.check("no C is compiled", Ok::<(), TaskError>(()));
             tally.check("the musl binary is static", musl::check_static(&binary));
-            tally.check("the musl binary's demo", musl::demo(workspace, &binary).await);
+            tally.check(
+                "the musl binary's demo",
+                musl::demo(workspace, &binary).await,
+            );
         }
         Err(error) => tally.check("no-C build for musl", Err(error)),
     }

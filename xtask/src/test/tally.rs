@@ -17,10 +17,7 @@ pub(super) enum Over {
 impl Over {
     /// A test's module says it: `scenario::devbroker::name`, `scenario::kafka::name`.
     pub(super) fn of(name: &str) -> Self {
-        let mut modules = name.split("::");
-        let last = modules.next_back();
-        let parent = modules.next_back().filter(|_| last.is_some());
-        match parent {
+        match name.rsplit("::").nth(1) {
             Some("devbroker") => Self::Devbroker,
             Some("kafka") => Self::Kafka,
             _ => Self::Nothing,
@@ -55,7 +52,9 @@ impl Tally {
         match outcome {
             Outcome::Passed => *self.passed.entry(over).or_default() += 1,
             Outcome::Failed => self.failed.push(format!("{binary}: {name}")),
-            Outcome::Ignored(reason) if over == Over::Nothing => self.skipped.push(format!("{name}: {reason}")),
+            Outcome::Ignored(reason) if over == Over::Nothing => {
+                self.skipped.push(format!("{name}: {reason}"))
+            }
             Outcome::Ignored(reason) => self.one_sided.push((name.to_owned(), over, reason)),
         }
     }
@@ -93,20 +92,35 @@ impl Tally {
     }
 
     fn write(&self, text: &mut String) -> std::fmt::Result {
-        let [none, devbroker, kafka] = [Over::Nothing, Over::Devbroker, Over::Kafka].map(|over| self.over(over));
+        let [none, devbroker, kafka] =
+            [Over::Nothing, Over::Devbroker, Over::Kafka].map(|over| self.over(over));
         let tests = none + devbroker + kafka;
         writeln!(text)?;
-        writeln!(text, "{tests} tests passed: {none} unit, property and documentation tests, {devbroker} over devbroker, {kafka} over Apache Kafka")?;
+        writeln!(
+            text,
+            "{tests} tests passed: {none} unit, property and documentation tests, {devbroker} over devbroker, {kafka} over Apache Kafka"
+        )?;
         if !self.checks_passed.is_empty() {
-            writeln!(text, "{} checks passed: {}", self.checks_passed.len(), self.checks_passed.join(", "))?;
+            writeln!(
+                text,
+                "{} checks passed: {}",
+                self.checks_passed.len(),
+                self.checks_passed.join(", ")
+            )?;
         }
         for side in [Over::Kafka, Over::Devbroker] {
-            let names: Vec<_> = self.one_sided.iter().filter(|(_, over, _)| *over == side).collect();
+            let names: Vec<_> = self
+                .one_sided
+                .iter()
+                .filter(|(_, over, _)| *over == side)
+                .collect();
             if !names.is_empty() {
                 writeln!(text, "over {}:", side.other())?;
             }
             for (name, _, reason) in names {
-                let name = name.replace("::kafka::", "::").replace("::devbroker::", "::");
+                let name = name
+                    .replace("::kafka::", "::")
+                    .replace("::devbroker::", "::");
                 writeln!(text, "  {name}: {reason}")?;
             }
         }
@@ -116,7 +130,12 @@ impl Tally {
         for failed in &self.failed {
             writeln!(text, "FAILED: {failed}")?;
         }
-        write!(text, "{} passed, {} failed", tests + self.checks_passed.len(), self.failed.len())?;
+        write!(
+            text,
+            "{} passed, {} failed",
+            tests + self.checks_passed.len(),
+            self.failed.len()
+        )?;
         match self.skipped.len() {
             0 => writeln!(text),
             skipped => writeln!(text, ", {skipped} skipped"),
@@ -163,8 +182,17 @@ mod tests {
     #[test]
     fn a_test_over_one_only_is_named_with_its_reason_and_not_counted_as_skipped() {
         let mut tally = Tally::default();
-        tally.test("a", "y::kafka::z", Over::Kafka, Outcome::Ignored("faults on request".into()));
-        assert!(tally.report().contains("over devbroker only:\n  y::z: faults on request\n"));
+        tally.test(
+            "a",
+            "y::kafka::z",
+            Over::Kafka,
+            Outcome::Ignored("faults on request".into()),
+        );
+        assert!(
+            tally
+                .report()
+                .contains("over devbroker only:\n  y::z: faults on request\n")
+        );
         assert_eq!(last_line(&tally), "0 passed, 0 failed");
     }
 
