@@ -4,4 +4,5 @@
 pub mod breaker;
 mod jitter;
 pub mod limit;
+pub mod nonces;
 pub mod retry;
