@@ -1,0 +1,240 @@
+//! From an address to an open connection: resolve, connect, handshake, exchange of versions.
+//!
+//! All of it under one deadline, and each failure told by what it was and how far it had come.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::BufStream;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::{Connection, Fate, Purpose, Stream, Watched};
+use crate::config::{Address, ClientConfig, Security};
+use crate::error::{
+    DialPhase, ErrorCode, ErrorKind, Operation, Target, TlsFailure, TransportError,
+};
+use crate::tls::TlsConfig;
+use crate::wire::{Engine, EngineError, FrameGuard};
+
+/// A request and the length before it leave in one piece up to this size; larger ones are not copied.
+const WRITE_BUFFER_BYTES: usize = 32 << 10;
+const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// Opens a connection within the configuration's connect timeout.
+pub(crate) async fn dial(
+    address: &Address,
+    purpose: Purpose,
+    config: &ClientConfig,
+) -> Result<Connection, TransportError> {
+    let dialling = Dialling {
+        address,
+        timeout: config.connect_timeout,
+        deadline: Instant::now() + config.connect_timeout,
+    };
+    if !config.may_dial(address) {
+        return Err(dialling.error(ErrorKind::PlaintextRefused));
+    }
+    let candidates = dialling.resolve().await?;
+    let tcp = dialling.connect(&candidates).await?;
+    let (stream, tls): (Box<dyn Stream>, _) = match &config.security {
+        Security::Plaintext => (Box::new(tcp), None),
+        Security::Tls(tls) => {
+            let stream = dialling.handshake(tls, tcp).await?;
+            (Box::new(stream), Some(tls))
+        }
+    };
+    let frame_limit_bytes = config.frame_limit_for(purpose);
+    let fate = Fate::default();
+    let guard = FrameGuard::new(frame_limit_bytes);
+    let watched = Watched::new(stream, guard, fate.clone(), tls.is_none());
+    let wire = BufStream::with_capacity(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES, watched);
+    let mut engine = Engine::new(wire, frame_limit_bytes, Arc::clone(&config.client_id));
+    dialling.versions(&mut engine, &fate, tls).await?;
+    Ok(Connection::new(engine, address.clone(), fate))
+}
+
+/// One attempt to connect.
+struct Dialling<'a> {
+    address: &'a Address,
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl Dialling<'_> {
+    fn error(&self, kind: ErrorKind) -> TransportError {
+        TransportError::new(Operation::Connect, Target::broker(self.address), kind)
+    }
+
+    async fn within<T>(
+        &self,
+        phase: DialPhase,
+        step: impl Future<Output = T>,
+    ) -> Result<T, TransportError> {
+        timeout_at(self.deadline, step).await.map_err(|_| {
+            self.error(ErrorKind::Silent {
+                phase,
+                after: self.timeout,
+            })
+        })
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, TransportError> {
+        let target = (self.address.host(), self.address.port());
+        let failed = |reason: String| {
+            self.error(ErrorKind::Resolve {
+                reason: reason.into(),
+            })
+        };
+        let found: Vec<_> = self
+            .within(DialPhase::Resolve, tokio::net::lookup_host(target))
+            .await?
+            .map_err(|error| failed(error.to_string()))?
+            .collect();
+        if found.is_empty() {
+            return Err(failed("the name has no addresses".to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// Tries the addresses in turn; those that are silent share the time that is left fairly, so that a
+    /// dead first one does not use up the chance of the second.
+    async fn connect(&self, candidates: &[SocketAddr]) -> Result<TcpStream, TransportError> {
+        let mut last = None;
+        for (tried, candidate) in candidates.iter().enumerate() {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let ahead = u32::try_from(candidates.len() - tried).unwrap_or(u32::MAX);
+            let share = Instant::now() + left / ahead;
+            match timeout_at(share, TcpStream::connect(candidate)).await {
+                Ok(Ok(stream)) => {
+                    // Without this a request waits up to 40 ms for the acknowledgement of the one before.
+                    stream
+                        .set_nodelay(true)
+                        .map_err(|error| self.error(unreachable(&error)))?;
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last = Some(self.error(unreachable(&error)).with_source(error)),
+                Err(_elapsed) => {
+                    last.get_or_insert_with(|| {
+                        self.error(ErrorKind::Silent {
+                            phase: DialPhase::Connect,
+                            after: self.timeout,
+                        })
+                    });
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            self.error(ErrorKind::Resolve {
+                reason: "the name has no addresses".into(),
+            })
+        }))
+    }
+
+    async fn handshake(
+        &self,
+        tls: &TlsConfig,
+        tcp: TcpStream,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, TransportError> {
+        let name = tls
+            .server_name_for(self.address.host())
+            .map_err(|failure| self.error(ErrorKind::Tls(failure)))?;
+        let connector = tokio_rustls::TlsConnector::from(tls.rustls());
+        self.within(DialPhase::Handshake, connector.connect(name, tcp))
+            .await?
+            .map_err(|error| {
+                let failure = handshake_failure(&error, tls);
+                self.error(ErrorKind::Tls(failure)).with_source(error)
+            })
+    }
+
+    /// The first request over the connection. With TLS 1.3 a broker that refuses our certificate, or the
+    /// want of one, says so only now.
+    async fn versions(
+        &self,
+        engine: &mut Engine<crate::broker::Wire>,
+        fate: &Fate,
+        tls: Option<&TlsConfig>,
+    ) -> Result<(), TransportError> {
+        let exchanged = self
+            .within(DialPhase::Versions, engine.exchange_versions())
+            .await?;
+        let kind = match exchanged {
+            Ok(()) => return Ok(()),
+            Err(EngineError::Malformed(reason)) => ErrorKind::Malformed {
+                reason: reason.into(),
+            },
+            Err(EngineError::VersionsRefused(code)) => ErrorKind::Code {
+                code: ErrorCode::from_code(code).unwrap_or(ErrorCode::Other(code)),
+                message: None,
+            },
+            Err(EngineError::NoCommonVersion { .. } | EngineError::Unencodable(_)) => {
+                ErrorKind::Unencodable {
+                    reason: "the exchange of versions".into(),
+                }
+            }
+            Err(EngineError::Lost(reason)) => {
+                let ending = fate
+                    .ending()
+                    .unwrap_or(crate::broker::Ending::Broken(reason.into()));
+                match tls {
+                    Some(tls) => right_after_handshake(ending, tls),
+                    None => ending.kind(false),
+                }
+            }
+        };
+        Err(self.error(kind))
+    }
+}
+
+fn unreachable(error: &io::Error) -> ErrorKind {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ErrorKind::Refused,
+        _ => ErrorKind::Unreachable {
+            reason: error.to_string().into(),
+        },
+    }
+}
+
+/// A handshake that failed, told apart.
+fn handshake_failure(error: &io::Error, tls: &TlsConfig) -> TlsFailure {
+    let cause = error
+        .get_ref()
+        .and_then(|source| source.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(cause) => without_certificate(crate::tls::failure_of(cause), tls),
+        None => match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => TlsFailure::EndedInHandshake,
+            _ => TlsFailure::Other {
+                reason: error.to_string().into(),
+            },
+        },
+    }
+}
+
+/// A connection that ended before its first answer.
+fn right_after_handshake(ending: crate::broker::Ending, tls: &TlsConfig) -> ErrorKind {
+    use crate::broker::Ending;
+
+    match ending {
+        Ending::Tls(failure) => ErrorKind::Tls(without_certificate(failure, tls)),
+        Ending::ByBroker | Ending::Broken(_) if !tls.has_client_certificate() => {
+            ErrorKind::Tls(TlsFailure::ClientCertificateRequired { certain: false })
+        }
+        other => other.kind(false),
+    }
+}
+
+/// A refusal of the client certificate means, where none was given, that one is wanted.
+fn without_certificate(failure: TlsFailure, tls: &TlsConfig) -> TlsFailure {
+    match failure {
+        TlsFailure::ClientCertificateRefused { .. } if !tls.has_client_certificate() => {
+            TlsFailure::ClientCertificateRequired { certain: false }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,238 @@
+//! What went wrong, as a closed set that compares.
+
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{Class, ErrorCode, TlsFailure};
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A broker answered with an error.
+    #[error("{code}{}", with_message(.message))]
+    Code {
+        /// Which error.
+        code: ErrorCode,
+        /// What the broker had to say about it, where the protocol lets it.
+        message: Option<Box<str>>,
+    },
+    /// The host name has no address.
+    #[error("the host name could not be resolved: {reason}; check the address and the resolver")]
+    Resolve {
+        /// The resolver's words.
+        reason: Box<str>,
+    },
+    /// Nobody listens on the port.
+    #[error(
+        "connection refused: nobody listens on that port; check the address and that the broker runs"
+    )]
+    Refused,
+    /// The host could not be reached for another reason.
+    #[error("the broker cannot be reached: {reason}")]
+    Unreachable {
+        /// The operating system's words.
+        reason: Box<str>,
+    },
+    /// The broker, or the way to it, was silent until the deadline of connecting.
+    #[error("no answer within {after:?} while {phase}")]
+    Silent {
+        /// How far connecting had come.
+        phase: DialPhase,
+        /// How long connecting may take in all.
+        after: Duration,
+    },
+    /// TLS could not be established, or ended with an alert.
+    #[error("{0}")]
+    Tls(TlsFailure),
+    /// Plaintext was spoken to a port that speaks TLS.
+    #[error("the broker speaks TLS on this port, but TLS is switched off here")]
+    SpeaksTls,
+    /// Plaintext to a host that is not this one, without the leave to do so.
+    #[error(
+        "refused to speak plaintext to a broker that is not on this machine; switch TLS on, or allow plaintext expressly"
+    )]
+    PlaintextRefused,
+    /// The connection ended before the answer came.
+    #[error("the connection was lost {}: {reason}", before_or_after(*.sent))]
+    ConnectionLost {
+        /// Why it ended.
+        reason: Box<str>,
+        /// Whether the request may have reached the broker.
+        sent: bool,
+    },
+    /// The deadline of the request passed.
+    #[error("no answer within {after:?}{}", if *.sent { "" } else { "; the request was never sent" })]
+    TimedOut {
+        /// How long the request had.
+        after: Duration,
+        /// Whether the request may have reached the broker.
+        sent: bool,
+    },
+    /// More requests wait for this broker than it is given.
+    #[error("{limit} requests wait for this broker already")]
+    Busy {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// The broker's answer makes no sense.
+    #[error("the broker's answer is malformed: {reason}")]
+    Malformed {
+        /// Where and what.
+        reason: Box<str>,
+    },
+    /// The broker announced a frame larger than the limit.
+    #[error("the broker announced a frame of {announced_bytes} bytes, {limit_bytes} are accepted")]
+    FrameTooLarge {
+        /// What it announced; negative lengths as they came.
+        announced_bytes: i64,
+        /// What is accepted.
+        limit_bytes: usize,
+    },
+    /// The request cannot be written down in the protocol.
+    #[error("the request cannot be encoded: {reason}")]
+    Unencodable {
+        /// What does not fit.
+        reason: Box<str>,
+    },
+    /// Broker and client share no version of a request.
+    #[error(
+        "the broker does not speak {api} in a version this client knows ({ours}, the broker has {theirs})"
+    )]
+    UnsupportedVersion {
+        /// The request's name.
+        api: &'static str,
+        /// The versions this client knows.
+        ours: Box<str>,
+        /// The versions the broker offers, or "none".
+        theirs: Box<str>,
+    },
+    /// The cluster has no such broker any more.
+    #[error("the cluster has no broker {id}")]
+    UnknownBroker {
+        /// The broker's id.
+        id: i32,
+    },
+    /// The topic has no such partition.
+    #[error("the topic has {partitions} partitions, there is no such one")]
+    NoSuchPartition {
+        /// How many it has.
+        partitions: i32,
+    },
+    /// A setting is wrong.
+    #[error("{what}: {reason}")]
+    Settings {
+        /// Which setting, or which file.
+        what: Box<str>,
+        /// What is wrong with it and what is accepted.
+        reason: Box<str>,
+    },
+    /// The client, producer or consumer was closed.
+    #[error("closed")]
+    Closed,
+}
+
+/// How far connecting to a broker had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DialPhase {
+    /// Asking for the host's addresses.
+    Resolve,
+    /// Waiting for TCP.
+    Connect,
+    /// Waiting for the other side of the TLS handshake.
+    Handshake,
+    /// Waiting for the broker to tell which requests it speaks.
+    Versions,
+}
+
+impl fmt::Display for DialPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "resolving the host name",
+            Self::Connect => "waiting for the TCP connection",
+            Self::Handshake => "waiting for the TLS handshake",
+            Self::Versions => {
+                "waiting for the broker to name its versions (connected, but it says nothing)"
+            }
+        })
+    }
+}
+
+impl ErrorKind {
+    /// What may be done about it when the request would have changed something.
+    pub(super) fn class(&self) -> Class {
+        match self {
+            Self::Code { code, .. } => code.class(),
+            Self::ConnectionLost { sent, .. } | Self::TimedOut { sent, .. } => {
+                if *sent {
+                    Class::UnknownOutcome
+                } else {
+                    Class::Retriable
+                }
+            }
+            // The request had arrived; what it did is in an answer we cannot read.
+            Self::Malformed { .. } | Self::FrameTooLarge { .. } => Class::UnknownOutcome,
+            Self::Resolve { .. }
+            | Self::Refused
+            | Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Busy { .. }
+            | Self::UnknownBroker { .. } => Class::Retriable,
+            Self::Tls(failure) => {
+                if failure.may_pass() {
+                    Class::Retriable
+                } else {
+                    Class::Fatal
+                }
+            }
+            Self::SpeaksTls
+            | Self::PlaintextRefused
+            | Self::Unencodable { .. }
+            | Self::UnsupportedVersion { .. }
+            | Self::NoSuchPartition { .. }
+            | Self::Settings { .. }
+            | Self::Closed => Class::Fatal,
+        }
+    }
+
+    pub(super) fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Resolve { .. }
+            | Self::Refused
+            | Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Tls(_)
+            | Self::SpeaksTls
+            | Self::ConnectionLost { .. }
+            | Self::TimedOut { .. } => true,
+            Self::Code { .. }
+            | Self::PlaintextRefused
+            | Self::Busy { .. }
+            | Self::Malformed { .. }
+            | Self::FrameTooLarge { .. }
+            | Self::Unencodable { .. }
+            | Self::UnsupportedVersion { .. }
+            | Self::UnknownBroker { .. }
+            | Self::NoSuchPartition { .. }
+            | Self::Settings { .. }
+            | Self::Closed => false,
+        }
+    }
+}
+
+fn with_message(message: &Option<Box<str>>) -> String {
+    match message {
+        Some(message) => format!(" (the broker says: {message})"),
+        None => String::new(),
+    }
+}
+
+fn before_or_after(sent: bool) -> &'static str {
+    if sent {
+        "before the answer came"
+    } else {
+        "before the request was sent"
+    }
+}

@@ -1,0 +1,99 @@
+//! The requests this client makes, by their key.
+
+use crate::error::Operation;
+
+/// A kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i16)]
+pub(crate) enum Api {
+    Produce = 0,
+    Fetch = 1,
+    ListOffsets = 2,
+    Metadata = 3,
+    OffsetCommit = 8,
+    OffsetFetch = 9,
+    FindCoordinator = 10,
+    JoinGroup = 11,
+    Heartbeat = 12,
+    LeaveGroup = 13,
+    SyncGroup = 14,
+    ApiVersions = 18,
+    CreateTopics = 19,
+    DeleteTopics = 20,
+    InitProducerId = 22,
+    DescribeConfigs = 32,
+}
+
+impl Api {
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Produce,
+        Self::Fetch,
+        Self::ListOffsets,
+        Self::Metadata,
+        Self::OffsetCommit,
+        Self::OffsetFetch,
+        Self::FindCoordinator,
+        Self::JoinGroup,
+        Self::Heartbeat,
+        Self::LeaveGroup,
+        Self::SyncGroup,
+        Self::ApiVersions,
+        Self::CreateTopics,
+        Self::DeleteTopics,
+        Self::InitProducerId,
+        Self::DescribeConfigs,
+    ];
+
+    /// The key in the request header.
+    pub(crate) const fn key(self) -> i16 {
+        self as i16
+    }
+
+    pub(crate) fn from_key(key: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|api| api.key() == key)
+    }
+
+    /// The protocol's name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Produce => "Produce",
+            Self::Fetch => "Fetch",
+            Self::ListOffsets => "ListOffsets",
+            Self::Metadata => "Metadata",
+            Self::OffsetCommit => "OffsetCommit",
+            Self::OffsetFetch => "OffsetFetch",
+            Self::FindCoordinator => "FindCoordinator",
+            Self::JoinGroup => "JoinGroup",
+            Self::Heartbeat => "Heartbeat",
+            Self::LeaveGroup => "LeaveGroup",
+            Self::SyncGroup => "SyncGroup",
+            Self::ApiVersions => "ApiVersions",
+            Self::CreateTopics => "CreateTopics",
+            Self::DeleteTopics => "DeleteTopics",
+            Self::InitProducerId => "InitProducerId",
+            Self::DescribeConfigs => "DescribeConfigs",
+        }
+    }
+
+    /// What it is called in errors.
+    pub(crate) const fn operation(self) -> Operation {
+        match self {
+            Self::Produce => Operation::Produce,
+            Self::Fetch => Operation::Fetch,
+            Self::ListOffsets => Operation::ListOffsets,
+            Self::Metadata => Operation::Metadata,
+            Self::OffsetCommit => Operation::OffsetCommit,
+            Self::OffsetFetch => Operation::OffsetFetch,
+            Self::FindCoordinator => Operation::FindCoordinator,
+            Self::JoinGroup => Operation::JoinGroup,
+            Self::Heartbeat => Operation::Heartbeat,
+            Self::LeaveGroup => Operation::LeaveGroup,
+            Self::SyncGroup => Operation::SyncGroup,
+            Self::ApiVersions => Operation::Connect,
+            Self::CreateTopics => Operation::CreateTopics,
+            Self::DeleteTopics => Operation::DeleteTopics,
+            Self::InitProducerId => Operation::InitProducerId,
+            Self::DescribeConfigs => Operation::DescribeConfigs,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The Kafka protocol: requests and responses, and the one place that names the engine below.
+//!
+//! A message type says how it is written and read in every version it speaks ([`Request`]); [`Writer`] and
+//! [`Reader`] know strings, arrays and tagged fields in both encodings of the protocol, and check every
+//! length against what is left of the frame before memory is taken for it. [`Engine`] carries requests over
+//! a stream. Versions are those that Kafka 2.1 to 4.1 have in common (KIP-896 removed older ones).
+//!
+//! Sources: <https://kafka.apache.org/protocol> and the message definitions in Kafka's repository.
+
+mod api;
+mod engine;
+mod frame_guard;
+mod reader;
+mod request;
+mod writer;
+
+mod api_versions;
+mod configs;
+mod coordinator;
+mod fetch;
+mod group;
+mod list_offsets;
+mod metadata;
+mod offsets;
+mod produce;
+mod producer_id;
+mod topics;
+
+pub(crate) use api::Api;
+pub(crate) use api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+pub(crate) use configs::{ConfigResource, DescribeConfigsRequest};
+pub(crate) use coordinator::FindCoordinatorRequest;
+pub(crate) use engine::{Engine, EngineError};
+pub use fetch::IsolationLevel;
+pub(crate) use fetch::{
+    AbortedTransaction, FetchPartition, FetchRequest, FetchTopic, FetchedPartition,
+};
+pub(crate) use frame_guard::{FrameGuard, FrameViolation};
+pub(crate) use group::{
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, JoinedMember, LeaveGroupRequest,
+    LeavingMember, SyncGroupRequest,
+};
+pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, OffsetSpec};
+pub(crate) use metadata::{MetadataRequest, MetadataResponse, MetadataTopic};
+pub(crate) use offsets::{
+    OffsetCommitPartition, OffsetCommitRequest, OffsetFetchRequest, TopicPartitions,
+};
+pub(crate) use produce::{ProducePartition, ProduceRequest, ProducedPartition};
+pub(crate) use producer_id::InitProducerIdRequest;
+pub(crate) use reader::{Malformed, Reader};
+pub(crate) use request::{Request, VersionRange};
+pub(crate) use topics::{CreateTopic, CreateTopicsRequest, DeleteTopicsRequest};
+pub(crate) use writer::{Unencodable, Writer};
+
+/// A topic's 16-byte id (KIP-516); all zero where the broker has none.
+pub(crate) type TopicId = [u8; 16];
