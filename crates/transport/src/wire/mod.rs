@@ -41,6 +41,8 @@ pub(crate) use group::{
     LeavingMember, SyncGroupRequest,
 };
 pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, OffsetSpec};
+#[cfg(test)]
+pub(crate) use metadata::{MetadataBroker, MetadataPartition};
 pub(crate) use metadata::{MetadataRequest, MetadataResponse, MetadataTopic};
 pub(crate) use offsets::{
     OffsetCommitPartition, OffsetCommitRequest, OffsetFetchRequest, TopicPartitions,

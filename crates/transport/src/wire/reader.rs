@@ -294,7 +294,7 @@ mod tests {
             writer.tags();
             let mut reader = Reader::new(writer.into_bytes().into(), flexible);
             prop_assert_eq!(reader.nullable_string().unwrap(), text);
-            prop_assert_eq!(reader.nullable_bytes().unwrap().as_deref(), data.as_deref());
+            prop_assert_eq!(reader.nullable_bytes().unwrap(), data.map(Bytes::from));
             prop_assert_eq!(reader.array(Reader::i32).unwrap(), numbers);
             prop_assert_eq!(reader.uvarint().unwrap(), varint);
             reader.skip_tags().unwrap();

@@ -1,0 +1,270 @@
+//! Making, deleting and describing topics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cluster::{Client, TopicMetadata};
+use crate::error::{ErrorCode, ErrorKind, Operation, Target, TransportError};
+use crate::wire::{
+    ConfigResource, CreateTopic, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    MetadataRequest, Request,
+};
+
+/// A topic to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTopic {
+    name: String,
+    partitions: Option<i32>,
+    replication_factor: Option<i16>,
+    configs: BTreeMap<String, String>,
+}
+
+impl NewTopic {
+    /// A topic with the cluster's default for everything else.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            partitions: None,
+            replication_factor: None,
+            configs: BTreeMap::new(),
+        }
+    }
+
+    /// How many partitions, 1 or more.
+    pub fn partitions(mut self, partitions: i32) -> Self {
+        self.partitions = Some(partitions);
+        self
+    }
+
+    /// On how many brokers each partition is kept, 1 or more.
+    pub fn replication_factor(mut self, factor: i16) -> Self {
+        self.replication_factor = Some(factor);
+        self
+    }
+
+    /// A configuration of the topic, such as `message.timestamp.type`.
+    pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.configs.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// What sets a record's timestamp on a topic: its configuration `message.timestamp.type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TimestampType {
+    /// The producer.
+    CreateTime,
+    /// The broker, when it appends.
+    LogAppendTime,
+}
+
+/// A topic with its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Partitions, leaders, topic id.
+    pub metadata: TopicMetadata,
+    /// All configurations by name; no value for those the broker keeps secret.
+    pub configs: BTreeMap<String, Option<String>>,
+}
+
+impl TopicDescription {
+    /// What sets a record's timestamp; `None` if the broker does not say.
+    pub fn timestamp_type(&self) -> Option<TimestampType> {
+        match self.configs.get("message.timestamp.type")?.as_deref()? {
+            "CreateTime" => Some(TimestampType::CreateTime),
+            "LogAppendTime" => Some(TimestampType::LogAppendTime),
+            _ => None,
+        }
+    }
+}
+
+/// Makes, deletes and describes topics.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    client: Client,
+}
+
+impl Admin {
+    /// Administration through this client.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Makes a topic and waits until every partition of it has a leader.
+    ///
+    /// # Errors
+    /// [`ErrorCode::TopicAlreadyExists`], [`ErrorCode::InvalidReplicationFactor`] and others of the broker;
+    /// a retriable error if the topic was made but has no leaders by the request deadline.
+    pub async fn create_topic(&self, topic: NewTopic) -> Result<TopicMetadata, TransportError> {
+        let deadline = self.client.request_deadline();
+        let name = topic.name.clone();
+        let target = || Target::default().topic(name.as_str());
+        let request = CreateTopicsRequest {
+            topics: vec![CreateTopic {
+                name: name.clone(),
+                partitions: topic.partitions.unwrap_or(-1),
+                replication_factor: topic.replication_factor.unwrap_or(-1),
+                configs: topic.configs.into_iter().collect(),
+            }],
+            timeout_ms: remaining_ms(deadline),
+        };
+        let created = self
+            .at_controller(request, deadline, |created| {
+                created.first().map(|topic| topic.error_code)
+            })
+            .await
+            .map_err(|error| error.about(target()))?;
+        let created = only(Operation::CreateTopics, target(), created)?;
+        answered(
+            Operation::CreateTopics,
+            target(),
+            created.error_code,
+            created.error_message,
+        )?;
+        let found = self.client.await_topic(&name, deadline).await?;
+        Ok(TopicMetadata::clone(&found))
+    }
+
+    /// Deletes a topic and all that is in it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownTopicOrPartition`], [`ErrorCode::TopicAuthorizationFailed`] and others of the
+    /// broker.
+    pub async fn delete_topic(&self, name: &str) -> Result<(), TransportError> {
+        let deadline = self.client.request_deadline();
+        let target = || Target::default().topic(name);
+        let request = DeleteTopicsRequest {
+            topics: vec![name.to_owned()],
+            timeout_ms: remaining_ms(deadline),
+        };
+        let deleted = self
+            .at_controller(request, deadline, |deleted| {
+                deleted.first().map(|topic| topic.error_code)
+            })
+            .await
+            .map_err(|error| error.about(target()))?;
+        let deleted = only(Operation::DeleteTopics, target(), deleted)?;
+        answered(
+            Operation::DeleteTopics,
+            target(),
+            deleted.error_code,
+            deleted.error_message,
+        )
+    }
+
+    /// Partitions, leaders, topic id and all configurations of a topic.
+    ///
+    /// # Errors
+    /// As [`Client::topic`], and [`ErrorCode::TopicAuthorizationFailed`] if this client may not read the
+    /// topic's configuration.
+    pub async fn describe_topic(&self, name: &str) -> Result<TopicDescription, TransportError> {
+        let metadata = self.client.refresh_topic(name).await?;
+        let target = || Target::default().topic(name);
+        let described = self
+            .client
+            .ask_any(DescribeConfigsRequest {
+                resources: vec![ConfigResource {
+                    topic: name.to_owned(),
+                    names: None,
+                }],
+            })
+            .await
+            .map_err(|error| error.about(target()))?;
+        let described = only(Operation::DescribeConfigs, target(), described)?;
+        answered(
+            Operation::DescribeConfigs,
+            target(),
+            described.error_code,
+            described.error_message,
+        )?;
+        Ok(TopicDescription {
+            metadata: TopicMetadata::clone(&metadata),
+            configs: described.configs.into_iter().collect(),
+        })
+    }
+
+    /// The names of the topics this client may know of, sorted; not those that are internal to Kafka.
+    ///
+    /// # Errors
+    /// If no broker answers.
+    pub async fn list_topics(&self) -> Result<Vec<String>, TransportError> {
+        let response = self
+            .client
+            .ask_any(MetadataRequest { topics: None })
+            .await?;
+        let mut names: Vec<_> = response
+            .topics
+            .into_iter()
+            .filter(|topic| !topic.is_internal)
+            .filter_map(|topic| topic.name)
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Asks the controller; once more if it has just moved, which is certain to have done nothing.
+    async fn at_controller<R: Request + Clone>(
+        &self,
+        request: R,
+        deadline: Instant,
+        error_code: impl Fn(&R::Response) -> Option<i16>,
+    ) -> Result<R::Response, TransportError> {
+        let mut asked = 0;
+        loop {
+            let generation = self.client.generation();
+            let controller = self.client.controller().ok_or_else(|| {
+                let kind = ErrorKind::Unreachable {
+                    reason: "no broker is known".into(),
+                };
+                TransportError::new(R::API.operation(), Target::default(), kind)
+            })?;
+            let response = controller.request(request.clone(), deadline).await?;
+            let moved = error_code(&response) == Some(ErrorCode::NotController.code());
+            if !moved || asked >= 2 {
+                return Ok(response);
+            }
+            asked += 1;
+            self.client.refresh(generation).await?;
+        }
+    }
+}
+
+fn only<T>(operation: Operation, target: Target, answers: Vec<T>) -> Result<T, TransportError> {
+    let count = answers.len();
+    answers
+        .into_iter()
+        .next()
+        .filter(|_| count == 1)
+        .ok_or_else(|| {
+            let reason = format!("{count} answers for one topic").into();
+            TransportError::new(operation, target, ErrorKind::Malformed { reason })
+        })
+}
+
+fn answered(
+    operation: Operation,
+    target: Target,
+    code: i16,
+    message: Option<String>,
+) -> Result<(), TransportError> {
+    match ErrorCode::from_code(code) {
+        None => Ok(()),
+        Some(code) => Err(TransportError::new(
+            operation,
+            target,
+            ErrorKind::Code {
+                code,
+                message: message.map(Into::into),
+            },
+        )),
+    }
+}
+
+/// What the broker may take, a little less than we wait.
+fn remaining_ms(deadline: Instant) -> i32 {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let less = left.saturating_sub(Duration::from_secs(1)).max(left / 2);
+    i32::try_from(less.as_millis()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,366 @@
+//! The client of a cluster.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Generation;
+use super::freshness::{Freshness, Step, Wish};
+use super::metadata::{Leader, TopicMetadata, View};
+use super::pool::Pool;
+use crate::broker::{Broker, Purpose};
+use crate::config::{Address, ClientConfig};
+use crate::error::{ErrorCode, ErrorKind, Operation, Target, TransportError};
+use crate::wire::{FindCoordinatorRequest, MetadataRequest, MetadataResponse};
+
+/// A client of one cluster: what producers, consumers and administration are made from.
+///
+/// Cheap to clone; clones share connections and the view of the cluster. Connections close when the last
+/// clone, and all that was made from it, is gone.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Arc<ClientConfig>,
+    pool: Pool,
+    view: RwLock<Arc<View>>,
+    freshness: Mutex<Freshness>,
+    /// Topics that someone has asked for, and that each read therefore asks for.
+    topics: Mutex<BTreeSet<String>>,
+    /// Held by the one who reads metadata.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// Asking for more topics than this over the life of a client is a leak: the oldest names are let go.
+const MOST_TOPICS: usize = 10_000;
+
+impl Client {
+    /// Connects to the first bootstrap address that answers, and learns which cluster it is.
+    ///
+    /// Takes at most the connect timeout per address. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// What was wrong with the last address that was tried; where certificates or settings are at fault
+    /// with any of them, that.
+    pub async fn connect(config: ClientConfig) -> Result<Self, TransportError> {
+        if matches!(config.security, crate::config::Security::Plaintext) {
+            tracing::warn!(
+                "tls is switched off: connections to brokers are neither private nor authenticated"
+            );
+        }
+        let config = Arc::new(config);
+        let client = Self(Arc::new(Inner {
+            pool: Pool::new(Arc::clone(&config)),
+            view: RwLock::default(),
+            freshness: Mutex::new(Freshness::new(config.metadata_max_age)),
+            topics: Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
+            config,
+        }));
+        client.view_for(Wish::Current { known: true }).await?;
+        Ok(client)
+    }
+
+    /// The cluster's id; `None` if it has none.
+    pub fn cluster_id(&self) -> Option<Arc<str>> {
+        self.view().cluster_id.clone()
+    }
+
+    /// The addresses of the cluster's brokers, as they advertise themselves.
+    pub fn brokers(&self) -> Vec<Address> {
+        self.view().brokers.values().cloned().collect()
+    }
+
+    /// How many partitions a topic has.
+    ///
+    /// # Errors
+    /// As [`Client::topic`].
+    pub async fn partition_count(&self, topic: &str) -> Result<i32, TransportError> {
+        Ok(self.topic(topic).await?.partition_count())
+    }
+
+    /// What is known of a topic, from a view no older than the configuration's metadata age.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownTopicOrPartition`] if the cluster has no such topic, or it is so new that not all
+    /// brokers know it; it is never made by asking. [`ErrorCode::TopicAuthorizationFailed`] if this client
+    /// may not know of it.
+    pub async fn topic(&self, topic: &str) -> Result<Arc<TopicMetadata>, TransportError> {
+        self.want(topic);
+        let known = matches!(self.view().topics.get(topic), Some(Ok(_)));
+        let view = self.view_for(Wish::Current { known }).await?;
+        lookup(&view, topic)
+    }
+
+    /// As [`Client::topic`], from a view later than any so far: after a topic was made or changed.
+    ///
+    /// # Errors
+    /// As [`Client::topic`].
+    pub async fn refresh_topic(&self, topic: &str) -> Result<Arc<TopicMetadata>, TransportError> {
+        self.want(topic);
+        let view = self.view_for(Wish::LaterThan(self.generation())).await?;
+        lookup(&view, topic)
+    }
+
+    pub(crate) fn config(&self) -> &Arc<ClientConfig> {
+        &self.0.config
+    }
+
+    /// The deadline of a request that starts now.
+    pub(crate) fn request_deadline(&self) -> Instant {
+        Instant::now() + self.0.config.request_timeout
+    }
+
+    /// Which view of the cluster answers are from now: to be taken before acting on an answer, and handed to
+    /// [`Client::refresh`] when the answer misled.
+    pub(crate) fn generation(&self) -> Generation {
+        self.view().generation
+    }
+
+    /// Has a view later than `misled_by` read, unless there is one already.
+    pub(crate) async fn refresh(&self, misled_by: Generation) -> Result<(), TransportError> {
+        self.view_for(Wish::LaterThan(misled_by)).await.map(drop)
+    }
+
+    /// Who leads a partition.
+    pub(crate) async fn leader(
+        &self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<Leader, TransportError> {
+        self.topic(topic).await?.leader(partition)
+    }
+
+    /// A broker of the cluster by its id.
+    pub(crate) fn broker(&self, id: i32, purpose: Purpose) -> Result<Broker, TransportError> {
+        match self.view().brokers.get(&id) {
+            Some(address) => Ok(self.0.pool.broker(address, purpose)),
+            None => Err(TransportError::new(
+                Operation::Metadata,
+                Target::default(),
+                ErrorKind::UnknownBroker { id },
+            )),
+        }
+    }
+
+    /// The broker that leads a partition, with the leader's epoch.
+    pub(crate) async fn leader_broker(
+        &self,
+        topic: &str,
+        partition: i32,
+        purpose: Purpose,
+    ) -> Result<(Leader, Broker), TransportError> {
+        let leader = self.leader(topic, partition).await?;
+        Ok((leader, self.broker(leader.broker_id, purpose)?))
+    }
+
+    /// Asks any broker for what any broker can answer.
+    pub(crate) async fn ask_any<R: crate::wire::Request + Clone>(
+        &self,
+        request: R,
+    ) -> Result<R::Response, TransportError> {
+        let deadline = self.request_deadline();
+        let mut last = None;
+        for address in self.candidates() {
+            let broker = self.0.pool.broker(&address, Purpose::Control);
+            match broker.request(request.clone(), deadline).await {
+                Err(error) if error.is_unreachable() && Instant::now() < deadline => {
+                    last = Some(error);
+                }
+                answer => return answer,
+            }
+        }
+        Err(last.unwrap_or_else(no_broker))
+    }
+
+    /// The controller, or any broker of clusters that hide it: brokers pass on what is for the controller.
+    pub(crate) fn controller(&self) -> Option<Broker> {
+        let view = self.view();
+        let address = view
+            .controller_id
+            .and_then(|id| view.brokers.get(&id))
+            .or_else(|| view.brokers.values().next())?;
+        Some(self.0.pool.broker(address, Purpose::Control))
+    }
+
+    /// The broker that coordinates a group: its id, for [`Client::broker`] with the purposes
+    /// `Coordinator` and `Join`. Asked anew at each call.
+    pub(crate) async fn find_coordinator(&self, group_id: &str) -> Result<i32, TransportError> {
+        let target = || Target::default().group(group_id);
+        let response = self
+            .ask_any(FindCoordinatorRequest {
+                group_id: group_id.to_owned(),
+            })
+            .await
+            .map_err(|error| error.about(target()))?;
+        if let Some(code) = ErrorCode::from_code(response.error_code) {
+            let message = response.error_message.map(Into::into);
+            let kind = ErrorKind::Code { code, message };
+            return Err(TransportError::new(
+                Operation::FindCoordinator,
+                target(),
+                kind,
+            ));
+        }
+        // The broker may have joined the cluster after our view of it.
+        if !self.view().brokers.contains_key(&response.node_id) {
+            self.refresh(self.generation()).await?;
+        }
+        Ok(response.node_id)
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.0.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn want(&self, topic: &str) {
+        let mut topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if !topics.contains(topic) {
+            if topics.len() >= MOST_TOPICS {
+                topics.pop_first();
+            }
+            topics.insert(topic.to_owned());
+        }
+    }
+
+    fn freshness(&self) -> std::sync::MutexGuard<'_, Freshness> {
+        self.0
+            .freshness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A view that fulfils the wish; one reads, the others wait for it.
+    async fn view_for(&self, wish: Wish) -> Result<Arc<View>, TransportError> {
+        if self.freshness().step(Instant::now(), wish) == Step::Use {
+            return Ok(self.view());
+        }
+        // Whoever waited here while another read takes the other's view.
+        let before = self.generation();
+        let _reading = self.0.reading.lock().await;
+        let wish = match wish {
+            Wish::Current { .. } => Wish::LaterThan(before),
+            later => later,
+        };
+        loop {
+            let step = self.freshness().step(Instant::now(), wish);
+            match step {
+                Step::Use => return Ok(self.view()),
+                Step::ReadAt(at) => tokio::time::sleep_until(at).await,
+                Step::Read => return self.read().await,
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<Arc<View>, TransportError> {
+        self.freshness().begun(Instant::now());
+        let topics = {
+            let topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
+            topics.iter().cloned().collect()
+        };
+        let response = self
+            .first_answer(MetadataRequest {
+                topics: Some(topics),
+            })
+            .await?;
+        let view = Arc::new(self.view().after(response));
+        self.freshness().read(Instant::now(), view.generation);
+        *self.0.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&view);
+        let bootstrap = &self.0.config.bootstrap;
+        self.0.pool.retain(|address| {
+            bootstrap.contains(address) || view.brokers.values().any(|known| known == address)
+        });
+        Ok(view)
+    }
+
+    /// Asks one broker after the other. Each gets the time a connection may take and then some, so that one
+    /// which accepts and says nothing does not use up the time of the others.
+    async fn first_answer(
+        &self,
+        request: MetadataRequest,
+    ) -> Result<MetadataResponse, TransportError> {
+        let mut worst: Option<TransportError> = None;
+        for address in self.candidates() {
+            let broker = self.0.pool.broker(&address, Purpose::Control);
+            match broker
+                .request(request.clone(), self.request_deadline())
+                .await
+            {
+                Ok(response) => return Ok(response),
+                Err(error) => {
+                    tracing::debug!(broker = %address, %error, "no metadata from this broker");
+                    // What a person has to mend is told rather than what may pass.
+                    let mendable =
+                        |error: &TransportError| error.class() == crate::error::Class::Fatal;
+                    if !worst.as_ref().is_some_and(mendable) || mendable(&error) {
+                        worst = Some(error);
+                    }
+                }
+            }
+        }
+        Err(worst.unwrap_or_else(no_broker))
+    }
+
+    /// Brokers of the cluster first, then the addresses it was found by.
+    fn candidates(&self) -> Vec<Address> {
+        let view = self.view();
+        let mut candidates: Vec<_> = view.brokers.values().cloned().collect();
+        candidates.sort_by(|a, b| (a.host(), a.port()).cmp(&(b.host(), b.port())));
+        for address in &self.0.config.bootstrap {
+            if !candidates.contains(address) {
+                candidates.push(address.clone());
+            }
+        }
+        candidates
+    }
+
+    /// Waits until every partition of a topic has a leader that this client knows of.
+    pub(crate) async fn await_topic(
+        &self,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<Arc<TopicMetadata>, TransportError> {
+        loop {
+            let found = match self.refresh_topic(topic).await {
+                Ok(found) if found.is_led() => return Ok(found),
+                Ok(found) => found
+                    .partitions()
+                    .iter()
+                    .find_map(|partition| found.leader(partition.partition).err()),
+                Err(error) if error.class() == crate::error::Class::Retriable => Some(error),
+                Err(error) => return Err(error),
+            };
+            // Reads are kept apart by `Freshness`; this only ends the waiting.
+            if Instant::now() + Duration::from_millis(1) >= deadline {
+                return Err(found.unwrap_or_else(no_broker));
+            }
+        }
+    }
+}
+
+fn lookup(view: &View, topic: &str) -> Result<Arc<TopicMetadata>, TransportError> {
+    match view.topics.get(topic) {
+        Some(Ok(found)) => Ok(Arc::clone(found)),
+        Some(Err(error)) => Err(error.about(topic)),
+        None => Err(TransportError::new(
+            Operation::Metadata,
+            Target::default().topic(topic),
+            ErrorKind::Malformed {
+                reason: "the broker said nothing about the topic".into(),
+            },
+        )),
+    }
+}
+
+fn no_broker() -> TransportError {
+    TransportError::new(
+        Operation::Metadata,
+        Target::default(),
+        ErrorKind::Unreachable {
+            reason: "no broker is known".into(),
+        },
+    )
+}
