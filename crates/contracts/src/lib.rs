@@ -1,6 +1,7 @@
 //! What a CyberMesh message is, and whether it may be believed.
 #![forbid(unsafe_code)]
 
+pub mod dead_letter;
 pub mod headers;
 pub mod json;
 pub mod kind;
