@@ -81,14 +81,21 @@ impl<'a> Object<'a> {
             .ok_or(JsonFault::NoNumber { key })
     }
 
-    /// Whether it has no members.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.members.is_empty()
-    }
-
-    /// Where its closing brace stands in the text.
-    pub(crate) fn end(&self) -> usize {
-        self.end
+    /// The text it was read from, with members added behind its own; `text` must be that text, and
+    /// the values JSON.
+    pub(crate) fn with_members(&self, text: &[u8], additions: &[(&str, String)]) -> Vec<u8> {
+        let (head, tail) = text.split_at_checked(self.end).unwrap_or((text, &[]));
+        let mut joined = head.to_vec();
+        let mut first = self.members.is_empty();
+        for (key, value) in additions {
+            if !first {
+                joined.push(b',');
+            }
+            first = false;
+            joined.extend_from_slice(format!("\"{key}\":{value}").as_bytes());
+        }
+        joined.extend_from_slice(tail);
+        joined
     }
 }
 
@@ -468,7 +475,7 @@ mod tests {
         let nested = object.member("o").unwrap();
         assert_eq!(nested.shape, Shape::Object);
         assert_eq!(nested.text, br#"{"severity":1,"l":[{},[],1e3]}"#);
-        assert_eq!(text[object.end()], b'}');
+        assert_eq!(text[object.end], b'}');
         assert_eq!(text[nested.end - 1], b'}');
     }
 

@@ -5,6 +5,7 @@ pub mod dead_letter;
 pub mod headers;
 pub mod json;
 pub mod kind;
+pub mod message;
 pub mod nonce;
 pub mod partition;
 pub mod proto;
