@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod handler;
+pub mod inbound;
 pub mod outbound;
 pub mod settings;
 pub mod state;

@@ -1,0 +1,90 @@
+//! What the pipeline hears from its consumer group, and asks of it.
+//!
+//! The group is owned by a task of its own, so that a slow coordinator never stands in the way of
+//! verdicts. Commands are carried out one after the other in the order they were given: a release
+//! that follows a commit is made after it.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::origin::{Origin, TopicPartition};
+
+/// What happened in the group.
+#[derive(Debug)]
+pub(crate) enum GroupEvent {
+    /// These partitions are ours; each waits for [`GroupCommand::Begin`].
+    Assigned(Vec<Assignment>),
+    /// To be given up in order: drain, commit, release.
+    Revoked(Vec<TopicPartition>),
+    /// No longer ours: nothing of them may be committed.
+    Lost(Vec<TopicPartition>),
+    /// Records of one partition.
+    Fetched(Fetched),
+    /// The group is at its end and cannot go on.
+    Ended(String),
+}
+
+/// A partition that was handed over.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    pub(crate) partition: TopicPartition,
+    /// What the group committed for it last, with the text stored beside it.
+    pub(crate) committed: Option<(i64, String)>,
+}
+
+/// Records of one partition, in offset order.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) partition: TopicPartition,
+    pub(crate) records: Vec<Arc<Origin>>,
+    /// Offsets below that are not among the records do not exist.
+    pub(crate) end: i64,
+    pub(crate) high_watermark: i64,
+}
+
+/// What is asked of the group.
+#[derive(Debug)]
+pub(crate) enum GroupCommand {
+    /// Start reading an assigned partition.
+    Begin(TopicPartition),
+    /// Fetch no more of it for now.
+    Pause(TopicPartition),
+    /// Fetch it again.
+    Resume(TopicPartition),
+    /// Commit these offsets with their metadata.
+    Commit(Vec<Commit>, oneshot::Sender<Result<(), CommitError>>),
+    /// Revoked partitions are through: the rebalance may go on.
+    Release(Vec<TopicPartition>),
+    /// Leave the group.
+    Leave(oneshot::Sender<()>),
+}
+
+/// One partition's offset to commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) partition: TopicPartition,
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+}
+
+/// A commit that was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("offsets were not committed: {0}")]
+pub(crate) struct CommitError(pub(crate) String);
+
+/// The pipeline's end of the group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) events: mpsc::Receiver<GroupEvent>,
+    pub(crate) commands: mpsc::UnboundedSender<GroupCommand>,
+}
+
+impl Group {
+    /// Gives a command. A group that is gone cannot be told anything, and says so by its events.
+    pub(crate) fn tell(&self, command: GroupCommand) {
+        if self.commands.send(command).is_err() {
+            tracing::debug!("the consumer group is gone; a command to it came to nothing");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the pipeline needs to know and cannot decide by the order of the log.
+
+use futures_util::future::BoxFuture;
+
+use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::rejection::Rejection;
+
+use super::burial::Burial;
+use super::flow::{JudgeOrder, Judged};
+use super::group::Assignment;
+use super::origin::{Origin, TopicPartition};
+use crate::handler::{Context, HandlerError, Verdict};
+
+/// Judges whether a record may be believed.
+pub(crate) trait Judge: Send + Sync + 'static {
+    /// What is made of a record that is believed.
+    type Message: Clone + Send + Sync + 'static;
+    /// Who is trusted, as of one moment.
+    type Trust: Send + Sync + 'static;
+
+    /// Who is trusted now.
+    fn trust(&self) -> std::sync::Arc<Self::Trust>;
+    /// Whether anybody is trusted to sign this kind.
+    fn has_keys(&self, trust: &Self::Trust, kind: Kind) -> bool;
+    /// Judges a record; costs processor time and belongs on a worker.
+    fn judge(
+        &self,
+        trust: &Self::Trust,
+        kind: Kind,
+        origin: &Origin,
+        wall_ms: i64,
+    ) -> Judged<Self::Message>;
+    /// Whether what was believed under an earlier trust still is.
+    fn recheck(&self, trust: &Self::Trust, message: &Self::Message) -> Result<(), Rejection>;
+}
+
+/// Keeps what is known about the order of each partition's messages.
+pub(crate) trait OrderStore<M>: Send + 'static {
+    /// The state of a partition that was assigned.
+    fn open(&mut self, assignment: &Assignment) -> Box<dyn JudgeOrder<M>>;
+    /// A partition is gone; its state may be wanted again.
+    fn close(&mut self, partition: TopicPartition, order: Box<dyn JudgeOrder<M>>);
+}
+
+/// Calls the handler of a kind.
+pub(crate) trait Handle<M>: Send + Sync + 'static {
+    /// Calls it once.
+    fn call(
+        &self,
+        kind: Kind,
+        message: M,
+        context: Context,
+    ) -> BoxFuture<'static, Result<Verdict, HandlerError>>;
+}
+
+/// Writes dead letters.
+pub(crate) trait Bury: Send + Sync + 'static {
+    /// Writes one and waits until it is acknowledged. Dropping the future loses nothing but the answer.
+    fn bury(&self, burial: std::sync::Arc<Burial>) -> BoxFuture<'static, Result<(), String>>;
+}
+
+/// The wall clock.
+pub trait WallClock: Send + Sync + std::fmt::Debug + 'static {
+    /// Unix milliseconds; `None` while the clock cannot be believed.
+    fn now_unix_ms(&self) -> Option<i64>;
+}

@@ -1,0 +1,440 @@
+//! Pipeline: the task that carries out what the flows decide.
+//!
+//! It owns every assigned partition's [`Flow`], the in-flight budget and the tasks: workers that
+//! judge, handlers, dead letters on their way, commits. It waits for the first of them to report,
+//! lets the flows decide, and carries that out. It waits for nothing else, so a slow handler, broker
+//! or coordinator holds up no one but itself.
+
+mod effects;
+mod rebalance;
+mod stop;
+mod works;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cybermesh_contracts::kind::Kind;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub use stop::{LeftBehind, SubscriberReport};
+pub(crate) use stop::StopRequest;
+
+use super::attempts::RetryPolicy;
+use super::budget::Budget;
+use super::flow::{Flow, Pause};
+use super::group::{Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent};
+use super::judge::{Bury, Handle, Judge, OrderStore, WallClock};
+use super::origin::TopicPartition;
+use crate::telemetry::{Condition, Health, Metrics, PartitionGauges};
+use rebalance::Revocation;
+use works::{Finished, Works};
+
+/// How the pipeline is told to behave.
+#[derive(Debug, Clone)]
+pub(crate) struct PipelineConfig {
+    /// The kind each topic carries.
+    pub(crate) kinds: HashMap<Arc<str>, Kind>,
+    pub(crate) max_inflight: usize,
+    pub(crate) max_inflight_bytes: usize,
+    pub(crate) retry: RetryPolicy,
+    /// Deadline of one call of a handler.
+    pub(crate) handler_timeout: Duration,
+    /// How long a revoke waits for running handlers.
+    pub(crate) revoke_timeout: Duration,
+    /// How often the watermarks are committed.
+    pub(crate) commit_interval: Duration,
+    /// Records judged at a time.
+    pub(crate) workers: NonZeroUsize,
+}
+
+/// What the pipeline works with.
+pub(crate) struct Parts<J: Judge> {
+    pub(crate) judge: Arc<J>,
+    pub(crate) handlers: Arc<dyn Handle<J::Message>>,
+    pub(crate) dead_letters: Arc<dyn Bury>,
+    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) orders: Box<dyn OrderStore<J::Message>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+}
+
+/// One assigned partition.
+struct Held<M> {
+    /// Which assignment this is; answers to an earlier one are dropped.
+    assignment: u64,
+    kind: Kind,
+    flow: Flow<M>,
+    committed: i64,
+    high_watermark: i64,
+    fetching: bool,
+    gauges: PartitionGauges,
+}
+
+/// An answer to a commit.
+struct Committed {
+    offsets: Vec<(Commit, u64)>,
+    revocation: Option<u64>,
+    result: Result<(), CommitError>,
+}
+
+/// See the [module](self).
+pub(crate) struct Pipeline<J: Judge> {
+    config: PipelineConfig,
+    held: BTreeMap<TopicPartition, Held<J::Message>>,
+    budget: Budget<TopicPartition>,
+    orders: Box<dyn OrderStore<J::Message>>,
+    works: Works<J>,
+    group: Group,
+    revocations: Vec<Revocation>,
+    committing: FuturesUnordered<BoxFuture<'static, Committed>>,
+    commit_due: Instant,
+    /// Assignments and revocations so far.
+    serial: u64,
+    clock: Arc<dyn WallClock>,
+    last_wall_ms: i64,
+    health: Health,
+    raised: BTreeSet<Condition>,
+    assigned_once: bool,
+}
+
+/// How the pipeline ended.
+#[derive(Debug)]
+pub(crate) enum PipelineEnd {
+    /// In order, as asked.
+    Stopped,
+    /// Nobody held it any more.
+    Abandoned,
+    /// The consumer group came to its end.
+    GroupEnded(String),
+}
+
+impl<J: Judge> Pipeline<J> {
+    pub(crate) fn new(config: PipelineConfig, parts: Parts<J>, group: Group) -> Self {
+        let works = Works::new(
+            &config,
+            parts.judge,
+            parts.handlers,
+            parts.dead_letters,
+            parts.metrics,
+        );
+        Self {
+            budget: Budget::new(config.max_inflight, config.max_inflight_bytes),
+            commit_due: Instant::now() + config.commit_interval,
+            config,
+            held: BTreeMap::new(),
+            orders: parts.orders,
+            works,
+            group,
+            revocations: Vec::new(),
+            committing: FuturesUnordered::new(),
+            serial: 0,
+            clock: parts.clock,
+            last_wall_ms: 0,
+            health: parts.health,
+            raised: BTreeSet::new(),
+            assigned_once: false,
+        }
+    }
+
+    /// Runs until it is told to stop, nobody can tell it any more, or the group ends.
+    pub(crate) async fn run(mut self, mut stop: mpsc::Receiver<StopRequest>) -> PipelineEnd {
+        loop {
+            self.advance();
+            let timer = self.next_timer();
+            tokio::select! {
+                request = stop.recv() => {
+                    let Some(request) = request else { return PipelineEnd::Abandoned };
+                    self.wind_down(request).await;
+                    return PipelineEnd::Stopped;
+                }
+                event = self.group.events.recv() => match event {
+                    Some(GroupEvent::Ended(reason)) => return PipelineEnd::GroupEnded(reason),
+                    Some(event) => self.on_group(event),
+                    None => return PipelineEnd::GroupEnded("its task is gone".to_owned()),
+                },
+                Some(finished) = self.works.next() => self.on_finished(finished),
+                Some(committed) = self.committing.next() => self.on_committed(committed),
+                () = tokio::time::sleep_until(timer) => {}
+            }
+        }
+    }
+
+    /// Lets every flow decide, and carries it out.
+    fn advance(&mut self) {
+        let now = Instant::now();
+        let wall = self.clock.now_unix_ms();
+        if let Some(wall_ms) = wall {
+            self.last_wall_ms = wall_ms;
+        }
+        let wall_ms = self.last_wall_ms;
+        let trust = self.works.trust();
+        for (partition, held) in &mut self.held {
+            let flow = &mut held.flow;
+            set(flow, Pause::Clock, wall.is_none());
+            set(flow, Pause::NoKeys, !self.works.has_keys(&trust, held.kind));
+            if flow.pauses().any(|pause| pause == Pause::FormerHandler) {
+                let running = self.works.former_handler_runs(partition, held.assignment);
+                set(flow, Pause::FormerHandler, running);
+            }
+            let place = works::Place {
+                partition,
+                assignment: held.assignment,
+                kind: held.kind,
+            };
+            for effect in flow.settle(&mut self.budget, wall_ms) {
+                self.works.carry_out(&place, effect);
+            }
+            while let Some(start) = flow.start(now) {
+                match self.works.recheck(&trust, &start.item.message) {
+                    Ok(()) => self.works.handle(&place, start, now),
+                    Err(rejection) => {
+                        let effect =
+                            flow.distrusted(&start.item, start.attempt, &rejection, wall_ms);
+                        self.works.carry_out(&place, effect);
+                    }
+                }
+            }
+            for burial in flow.due_burials(now) {
+                self.works.bury(&place, burial, works::Try::Again);
+            }
+            let admitted = flow.admit(&mut self.budget, now);
+            self.works.judge(&place, &trust, wall_ms, admitted);
+            let wants = flow.wants_records();
+            if wants != held.fetching {
+                held.fetching = wants;
+                let command = if wants {
+                    GroupCommand::Resume
+                } else {
+                    GroupCommand::Pause
+                };
+                self.group.tell(command(partition.clone()));
+            }
+        }
+        self.works.spawn_judging();
+        self.works.gauge_inflight(self.budget.messages_in_flight());
+        self.advance_revocations(now);
+        if now >= self.commit_due {
+            self.commit_due = now + self.config.commit_interval;
+            self.commit_periodically();
+            self.gauge(now);
+        }
+        self.report_health();
+    }
+
+    fn next_timer(&self) -> Instant {
+        let flows = self.held.values().filter_map(|held| held.flow.next_timer());
+        let revocations = self.revocations.iter().filter_map(Revocation::deadline);
+        flows
+            .chain(revocations)
+            .fold(self.commit_due, Instant::min)
+    }
+
+    fn on_group(&mut self, event: GroupEvent) {
+        match event {
+            GroupEvent::Assigned(assignments) => self.on_assigned(assignments),
+            GroupEvent::Revoked(partitions) => self.on_revoked(partitions),
+            GroupEvent::Lost(partitions) => self.on_lost(&partitions),
+            GroupEvent::Fetched(fetched) => self.on_fetched(fetched),
+            GroupEvent::Ended(reason) => tracing::error!(reason, "the consumer group ended"),
+        }
+    }
+
+    fn on_fetched(&mut self, fetched: Fetched) {
+        if let Some(held) = self.held.get_mut(&fetched.partition) {
+            held.high_watermark = fetched.high_watermark;
+            held.flow.fetched(fetched.records, fetched.end);
+        }
+    }
+
+    fn on_finished(&mut self, finished: Finished<J::Message>) {
+        let now = Instant::now();
+        let (partition, assignment) = finished.place();
+        let Some(held) = self
+            .held
+            .get_mut(partition)
+            .filter(|held| held.assignment == assignment)
+        else {
+            return;
+        };
+        match finished {
+            Finished::Judged { results, .. } => {
+                for (origin, judged) in results {
+                    held.flow.judged(origin, judged);
+                }
+            }
+            Finished::Handled {
+                partition,
+                job,
+                attempt,
+                ended,
+                took,
+                ..
+            } => {
+                let moment = super::flow::Moment {
+                    now,
+                    wall_ms: self.clock.now_unix_ms().unwrap_or(self.last_wall_ms),
+                    jitter: draw_jitter(),
+                };
+                let effect = held
+                    .flow
+                    .ended(&job, attempt, ended, moment, &mut self.budget);
+                if let Some(effect) = effect {
+                    let place = works::Place {
+                        partition: &partition,
+                        assignment,
+                        kind: held.kind,
+                    };
+                    self.works.processed(&place, &effect, took);
+                    self.works.carry_out(&place, effect);
+                }
+            }
+            Finished::Buried { offset, result, .. } => match result {
+                Ok(()) => held.flow.buried(offset, now, &mut self.budget),
+                Err(_) => held.flow.burial_failed(offset, now),
+            },
+        }
+    }
+
+    /// Asks for a commit of what moved; answers whether there was anything.
+    fn commit(
+        &mut self,
+        partitions: impl Iterator<Item = TopicPartition>,
+        revocation: Option<u64>,
+    ) -> bool {
+        let offsets: Vec<(Commit, u64)> = partitions
+            .filter_map(|partition| {
+                let held = self.held.get(&partition)?;
+                let offset = held.flow.watermark();
+                (offset > held.committed).then(|| {
+                    let metadata = String::new();
+                    let commit = Commit {
+                        partition,
+                        offset,
+                        metadata,
+                    };
+                    (commit, held.assignment)
+                })
+            })
+            .collect();
+        if offsets.is_empty() {
+            return false;
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let commits = offsets.iter().map(|(commit, _)| commit.clone()).collect();
+        self.group.tell(GroupCommand::Commit(commits, reply));
+        self.committing.push(Box::pin(async move {
+            let result = answer
+                .await
+                .unwrap_or_else(|_| Err(CommitError("the consumer group is gone".to_owned())));
+            Committed {
+                offsets,
+                revocation,
+                result,
+            }
+        }));
+        true
+    }
+
+    fn commit_periodically(&mut self) {
+        if self.committing.is_empty() {
+            let partitions: Vec<_> = self.held.keys().cloned().collect();
+            self.commit(partitions.into_iter(), None);
+        }
+    }
+
+    fn on_committed(&mut self, committed: Committed) {
+        match &committed.result {
+            Ok(()) => {
+                for (commit, assignment) in &committed.offsets {
+                    if let Some(held) = self
+                        .held
+                        .get_mut(&commit.partition)
+                        .filter(|held| held.assignment == *assignment)
+                    {
+                        held.committed = held.committed.max(commit.offset);
+                        held.flow.committed(commit.offset);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "will be committed again"),
+        }
+        if let Some(revocation) = committed.revocation {
+            self.release(revocation);
+        }
+    }
+
+    fn gauge(&self, now: Instant) {
+        let mut oldest = Duration::ZERO;
+        for held in self.held.values() {
+            let watermark = held.flow.watermark();
+            held.gauges.watermark(watermark);
+            held.gauges
+                .lag(held.high_watermark.saturating_sub(watermark).max(0));
+            if let Some((_, since)) = held.flow.oldest() {
+                oldest = oldest.max(now.saturating_duration_since(since));
+            }
+        }
+        self.works.gauge_oldest(oldest);
+    }
+
+    /// Raises what holds now, clears what held and does not any more.
+    fn report_health(&mut self) {
+        let mut holds = BTreeMap::new();
+        for (partition, held) in &self.held {
+            for pause in held.flow.pauses() {
+                let detail = format!("{partition}: {}", pause.as_str());
+                match pause {
+                    Pause::Clock => holds.insert(Condition::Clock, detail.clone()),
+                    Pause::NoKeys => {
+                        holds.insert(Condition::KindWithoutKeys(held.kind), detail.clone())
+                    }
+                    Pause::DeadLetters => holds.insert(Condition::DeadLetters, detail.clone()),
+                    Pause::Exhausted | Pause::FormerHandler => None,
+                };
+                let paused = Condition::PartitionPaused {
+                    topic: partition.topic.to_string(),
+                    partition: partition.partition,
+                };
+                holds.insert(paused, detail);
+            }
+        }
+        if !self.assigned_once {
+            holds.insert(
+                Condition::Unassigned,
+                "the group has not answered yet".to_owned(),
+            );
+        }
+        self.raised.retain(|condition| {
+            let still = holds.contains_key(condition);
+            if !still {
+                self.health.clear(condition);
+            }
+            still
+        });
+        for (condition, detail) in holds {
+            if self.raised.insert(condition.clone()) {
+                self.health.raise(condition, detail);
+            }
+        }
+    }
+}
+
+fn set<M>(flow: &mut Flow<M>, pause: Pause, holds: bool) {
+    if holds {
+        flow.pause(pause);
+    } else {
+        flow.resume(pause);
+    }
+}
+
+/// Evenly from `0.0..1.0`; a source that fails spreads nothing and hurts nothing.
+fn draw_jitter() -> f64 {
+    getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / (f64::from(u32::MAX) + 1.0))
+}
+

@@ -1,0 +1,144 @@
+//! Partitions come and go.
+
+use tokio::time::Instant;
+
+use super::{Held, Pipeline};
+use crate::inbound::flow::{Flow, Pause};
+use crate::inbound::group::{Assignment, GroupCommand};
+use crate::inbound::judge::Judge;
+use crate::inbound::origin::TopicPartition;
+
+/// Partitions on their way out: drained until a deadline, committed, then released.
+#[derive(Debug)]
+pub(super) struct Revocation {
+    serial: u64,
+    partitions: Vec<TopicPartition>,
+    until: Instant,
+    committing: bool,
+}
+
+impl Revocation {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (!self.committing).then_some(self.until)
+    }
+}
+
+impl<J: Judge> Pipeline<J> {
+    pub(super) fn on_assigned(&mut self, assignments: Vec<Assignment>) {
+        self.assigned_once = true;
+        for assignment in assignments {
+            let partition = assignment.partition.clone();
+            let Some(kind) = self.config.kinds.get(&partition.topic).copied() else {
+                tracing::error!(%partition, "assigned a partition of a topic that was not asked for");
+                continue;
+            };
+            self.serial += 1;
+            let start = assignment
+                .committed
+                .as_ref()
+                .map_or(0, |(offset, _)| *offset);
+            let order = self.orders.open(&assignment);
+            let mut flow = Flow::new(partition.clone(), start, order, self.config.retry);
+            if self.works.former_handler_runs(&partition, self.serial) {
+                flow.pause(Pause::FormerHandler);
+            }
+            let held = Held {
+                assignment: self.serial,
+                kind,
+                flow,
+                committed: start,
+                high_watermark: start,
+                fetching: true,
+                gauges: self.works.partition_gauges(&partition),
+            };
+            tracing::info!(%partition, start, "assigned");
+            self.forget(&partition);
+            self.budget.join(partition.clone());
+            self.held.insert(partition.clone(), held);
+            self.group.tell(GroupCommand::Begin(partition));
+        }
+    }
+
+    /// Stops dispatching these partitions; [`advance_revocations`](Self::advance_revocations) goes on.
+    pub(super) fn on_revoked(&mut self, partitions: Vec<TopicPartition>) {
+        for partition in &partitions {
+            if let Some(held) = self.held.get_mut(partition) {
+                held.flow.drain();
+            }
+        }
+        self.serial += 1;
+        self.revocations.push(Revocation {
+            serial: self.serial,
+            partitions,
+            until: Instant::now() + self.config.revoke_timeout,
+            committing: false,
+        });
+    }
+
+    /// Drops everything: somebody else may have these partitions already.
+    pub(super) fn on_lost(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            if self.held.contains_key(partition) {
+                tracing::warn!(%partition, "lost; what was in flight will be handled again by its next owner");
+            }
+            self.forget(partition);
+        }
+    }
+
+    /// Commits and then releases what is drained, or has had its time.
+    pub(super) fn advance_revocations(&mut self, now: Instant) {
+        let due: Vec<(u64, Vec<TopicPartition>)> = self
+            .revocations
+            .iter_mut()
+            .filter(|revocation| !revocation.committing)
+            .filter(|revocation| {
+                now >= revocation.until
+                    || revocation.partitions.iter().all(|partition| {
+                        self.held
+                            .get(partition)
+                            .is_none_or(|held| held.flow.is_drained())
+                    })
+            })
+            .map(|revocation| {
+                revocation.committing = true;
+                (revocation.serial, revocation.partitions.clone())
+            })
+            .collect();
+        for (serial, partitions) in due {
+            for partition in &partitions {
+                self.works.cancel(partition);
+            }
+            if !self.commit(partitions.into_iter(), Some(serial)) {
+                self.release(serial);
+            }
+        }
+    }
+
+    /// Ends a revocation whose commit was answered, either way: what was not committed is
+    /// delivered again to the next owner.
+    pub(super) fn release(&mut self, serial: u64) {
+        let Some(index) = self
+            .revocations
+            .iter()
+            .position(|revocation| revocation.serial == serial)
+        else {
+            return;
+        };
+        let revocation = self.revocations.swap_remove(index);
+        for partition in &revocation.partitions {
+            self.forget(partition);
+        }
+        self.group
+            .tell(GroupCommand::Release(revocation.partitions));
+    }
+
+    /// Cancels what runs of a partition and lets go of it.
+    pub(super) fn forget(&mut self, partition: &TopicPartition) {
+        self.works.cancel(partition);
+        self.budget.leave(partition);
+        if let Some(held) = self.held.remove(partition) {
+            self.orders
+                .close(partition.clone(), held.flow.into_order());
+        }
+    }
+}

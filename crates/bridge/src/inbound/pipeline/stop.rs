@@ -1,0 +1,137 @@
+//! The end in order: stop fetching, finish or cancel, dead letters acknowledged, commit, leave.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::Pipeline;
+use crate::inbound::group::{GroupCommand, GroupEvent};
+use crate::inbound::judge::Judge;
+use crate::inbound::origin::TopicPartition;
+
+/// The longest share of a stop's deadline that is kept for committing and leaving.
+const KEPT_FOR_LEAVING: Duration = Duration::from_secs(5);
+
+/// What a subscriber left where when it stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SubscriberReport {
+    /// Partitions with messages that were taken up and did not end; they are delivered again.
+    pub left: Vec<LeftBehind>,
+    /// Whether every watermark that had moved was committed.
+    pub committed: bool,
+    /// Whether the group was left in time (a static member never leaves: its partitions are kept for it).
+    pub left_group: bool,
+}
+
+impl SubscriberReport {
+    /// Whether nothing was left unfinished or uncommitted.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.left.is_empty() && self.committed && self.left_group
+    }
+
+    /// Messages that were taken up and did not end.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.left.iter().map(|left| left.unfinished).sum()
+    }
+}
+
+/// Messages of one partition that did not end before the stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The offset from which its next owner reads.
+    pub watermark: i64,
+    /// How many messages at or above it were taken up and did not end.
+    pub unfinished: usize,
+}
+
+/// A wish to stop by a deadline.
+#[derive(Debug)]
+pub(crate) struct StopRequest {
+    pub(crate) deadline: Instant,
+    pub(crate) reply: oneshot::Sender<SubscriberReport>,
+}
+
+impl<J: Judge> Pipeline<J> {
+    pub(super) async fn wind_down(mut self, request: StopRequest) {
+        let StopRequest { deadline, reply } = request;
+        let whole = deadline.saturating_duration_since(Instant::now());
+        let handlers_until = deadline - KEPT_FOR_LEAVING.min(whole / 4);
+        for (partition, held) in &mut self.held {
+            held.flow.drain();
+            self.group.tell(GroupCommand::Pause(partition.clone()));
+        }
+        while !self.held.values().all(|held| held.flow.is_drained()) {
+            tokio::select! {
+                Some(finished) = self.works.next() => self.on_finished(finished),
+                Some(committed) = self.committing.next() => self.on_committed(committed),
+                Some(event) = self.group.events.recv() => self.on_group_while_stopping(event),
+                () = tokio::time::sleep_until(handlers_until) => break,
+            }
+        }
+        let partitions: Vec<TopicPartition> = self.held.keys().cloned().collect();
+        for partition in &partitions {
+            self.works.cancel(partition);
+        }
+        let mut report = SubscriberReport {
+            committed: self.commit_all(partitions, deadline).await,
+            ..SubscriberReport::default()
+        };
+        let (left, leaving) = oneshot::channel();
+        self.group.tell(GroupCommand::Leave(left));
+        report.left_group = self.left_in_time(leaving, deadline).await;
+        report.left = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.flow.in_flight() > 0)
+            .map(|(partition, held)| LeftBehind {
+                partition: partition.clone(),
+                watermark: held.flow.watermark(),
+                unfinished: held.flow.in_flight(),
+            })
+            .collect();
+        if reply.send(report).is_err() {
+            tracing::debug!("nobody waits for the end of the subscriber any more");
+        }
+    }
+
+    async fn commit_all(&mut self, partitions: Vec<TopicPartition>, deadline: Instant) -> bool {
+        self.commit(partitions.into_iter(), None);
+        let mut committed = true;
+        while !self.committing.is_empty() {
+            tokio::select! {
+                answer = timeout_at(deadline, self.committing.next()) => match answer {
+                    Ok(Some(answer)) => {
+                        committed &= answer.result.is_ok();
+                        self.on_committed(answer);
+                    }
+                    Ok(None) => break,
+                    Err(_elapsed) => return false,
+                },
+                Some(event) = self.group.events.recv() => self.on_group_while_stopping(event),
+            }
+        }
+        committed
+    }
+
+    async fn left_in_time(&mut self, mut leaving: oneshot::Receiver<()>, deadline: Instant) -> bool {
+        loop {
+            tokio::select! {
+                left = timeout_at(deadline, &mut leaving) => return matches!(left, Ok(Ok(()))),
+                Some(event) = self.group.events.recv() => self.on_group_while_stopping(event),
+            }
+        }
+    }
+
+    /// Nothing new is taken up any more; what was lost must not be committed.
+    fn on_group_while_stopping(&mut self, event: GroupEvent) {
+        if let GroupEvent::Lost(partitions) = event {
+            self.on_lost(&partitions);
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The pipeline's tasks: judging, handling, burying.
+
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::rejection::{DecodeFault, Reason, Rejection};
+use futures_util::FutureExt;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::PipelineConfig;
+use crate::handler::Context;
+use crate::inbound::attempts::Ended;
+use crate::inbound::burial::Burial;
+use crate::inbound::dispatch::Start;
+use crate::inbound::flow::{Job, Judged};
+use crate::inbound::judge::{Bury, Handle, Judge};
+use crate::inbound::origin::{Origin, TopicPartition};
+use crate::telemetry::Metrics;
+
+/// Records a worker judges before it reports.
+const CHUNK_RECORDS: usize = 16;
+
+/// Whose work it is.
+pub(super) struct Place<'a> {
+    pub(super) partition: &'a TopicPartition,
+    pub(super) assignment: u64,
+    pub(super) kind: Kind,
+}
+
+/// Whether a dead letter is written for the first time; only then it is counted and audited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Try {
+    First,
+    Again,
+}
+
+/// A report of one task.
+pub(super) enum Finished<M> {
+    Judged {
+        partition: TopicPartition,
+        assignment: u64,
+        results: Vec<(Arc<Origin>, Judged<M>)>,
+    },
+    Handled {
+        partition: TopicPartition,
+        assignment: u64,
+        job: Arc<Job<M>>,
+        attempt: u32,
+        ended: Ended,
+        took: Duration,
+    },
+    Buried {
+        partition: TopicPartition,
+        assignment: u64,
+        offset: i64,
+        result: Result<(), String>,
+    },
+}
+
+impl<M> Finished<M> {
+    pub(super) fn place(&self) -> (&TopicPartition, u64) {
+        match self {
+            Self::Judged {
+                partition,
+                assignment,
+                ..
+            }
+            | Self::Handled {
+                partition,
+                assignment,
+                ..
+            }
+            | Self::Buried {
+                partition,
+                assignment,
+                ..
+            } => (partition, *assignment),
+        }
+    }
+}
+
+struct Chunk<J: Judge> {
+    partition: TopicPartition,
+    assignment: u64,
+    kind: Kind,
+    trust: Arc<J::Trust>,
+    wall_ms: i64,
+    records: Vec<Arc<Origin>>,
+}
+
+struct Running<M> {
+    partition: TopicPartition,
+    assignment: u64,
+    job: Arc<Job<M>>,
+    attempt: u32,
+    started: Instant,
+    abort: AbortHandle,
+}
+
+/// Every task the pipeline has; dropping it cancels them all.
+pub(super) struct Works<J: Judge> {
+    judge: Arc<J>,
+    handlers: Arc<dyn Handle<J::Message>>,
+    pub(super) dead_letters: Arc<dyn Bury>,
+    pub(super) metrics: Metrics,
+    handler_timeout: Duration,
+    workers: NonZeroUsize,
+    to_judge: VecDeque<Chunk<J>>,
+    judging: JoinSet<Finished<J::Message>>,
+    handling: JoinSet<Ended>,
+    running: HashMap<Id, Running<J::Message>>,
+    pub(super) burying: JoinSet<Finished<J::Message>>,
+    inflight_shown: i64,
+}
+
+impl<J: Judge> Works<J> {
+    pub(super) fn new(
+        config: &PipelineConfig,
+        judge: Arc<J>,
+        handlers: Arc<dyn Handle<J::Message>>,
+        dead_letters: Arc<dyn Bury>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            judge,
+            handlers,
+            dead_letters,
+            metrics,
+            handler_timeout: config.handler_timeout,
+            workers: config.workers,
+            to_judge: VecDeque::new(),
+            judging: JoinSet::new(),
+            handling: JoinSet::new(),
+            running: HashMap::new(),
+            burying: JoinSet::new(),
+            inflight_shown: 0,
+        }
+    }
+
+    /// The next report; `None` while nothing is at work. Dropping this future loses none.
+    pub(super) async fn next(&mut self) -> Option<Finished<J::Message>> {
+        loop {
+            tokio::select! {
+                Some(judged) = self.judging.join_next() => match judged {
+                    Ok(finished) => return Some(finished),
+                    Err(error) => tracing::error!(%error, "a verification worker is gone"),
+                },
+                Some(ended) = self.handling.join_next_with_id() => {
+                    let (id, ended) = match ended {
+                        Ok((id, ended)) => (id, ended),
+                        Err(error) => (error.id(), ended_abnormally(&error)),
+                    };
+                    if let Some(finished) = self.ended(id, ended) {
+                        return Some(finished);
+                    }
+                }
+                Some(buried) = self.burying.join_next() => match buried {
+                    Ok(finished) => return Some(finished),
+                    Err(error) => tracing::error!(%error, "a dead letter's task is gone"),
+                },
+                else => return None,
+            }
+        }
+    }
+
+    fn ended(&mut self, id: Id, ended: Ended) -> Option<Finished<J::Message>> {
+        let running = self.running.remove(&id)?;
+        Some(Finished::Handled {
+            partition: running.partition,
+            assignment: running.assignment,
+            job: running.job,
+            attempt: running.attempt,
+            ended,
+            took: running.started.elapsed(),
+        })
+    }
+
+    pub(super) fn trust(&self) -> Arc<J::Trust> {
+        self.judge.trust()
+    }
+
+    pub(super) fn has_keys(&self, trust: &J::Trust, kind: Kind) -> bool {
+        self.judge.has_keys(trust, kind)
+    }
+
+    pub(super) fn recheck(&self, trust: &J::Trust, message: &J::Message) -> Result<(), Rejection> {
+        self.judge.recheck(trust, message)
+    }
+
+    /// Queues records for the workers, all under the same trust.
+    pub(super) fn judge(
+        &mut self,
+        place: &Place<'_>,
+        trust: &Arc<J::Trust>,
+        wall_ms: i64,
+        mut records: Vec<Arc<Origin>>,
+    ) {
+        for origin in &records {
+            self.metrics.received(&origin.topic, place.kind);
+        }
+        while !records.is_empty() {
+            let rest = records.split_off(records.len().min(CHUNK_RECORDS));
+            self.to_judge.push_back(Chunk {
+                partition: place.partition.clone(),
+                assignment: place.assignment,
+                kind: place.kind,
+                trust: Arc::clone(trust),
+                wall_ms,
+                records: std::mem::replace(&mut records, rest),
+            });
+        }
+    }
+
+    /// Gives queued records to workers that are free.
+    pub(super) fn spawn_judging(&mut self) {
+        while self.judging.len() < self.workers.get() {
+            let Some(chunk) = self.to_judge.pop_front() else {
+                return;
+            };
+            let judge = Arc::clone(&self.judge);
+            let metrics = self.metrics.clone();
+            self.judging
+                .spawn_blocking(move || judge_chunk(judge.as_ref(), &metrics, chunk));
+        }
+    }
+
+    /// Calls a handler in a task of its own, bounded by its deadline.
+    pub(super) fn handle(
+        &mut self,
+        place: &Place<'_>,
+        start: Start<Arc<Job<J::Message>>>,
+        now: Instant,
+    ) {
+        let Start { attempt, item, .. } = start;
+        let (handlers, job, kind) = (Arc::clone(&self.handlers), Arc::clone(&item), place.kind);
+        let deadline = self.handler_timeout;
+        let call = async move {
+            let context = Context {
+                origin: Arc::clone(&job.origin),
+                attempt,
+            };
+            let message = job.message.clone();
+            drop(job);
+            handlers.call(kind, message, context).await
+        };
+        let abort = self.handling.spawn(async move {
+            let bounded = tokio::time::timeout(deadline, call);
+            match AssertUnwindSafe(bounded).catch_unwind().await {
+                Ok(Ok(result)) => Ended::Returned(result),
+                Ok(Err(_elapsed)) => Ended::TimedOut,
+                Err(_payload) => Ended::Panicked,
+            }
+        });
+        self.running.insert(
+            abort.id(),
+            Running {
+                partition: place.partition.clone(),
+                assignment: place.assignment,
+                job: item,
+                attempt,
+                started: now,
+                abort,
+            },
+        );
+    }
+
+    /// Cancels the handlers of a partition, and forgets what waits for a worker.
+    pub(super) fn cancel(&mut self, partition: &TopicPartition) {
+        for running in self.running.values() {
+            if running.partition == *partition {
+                running.abort.abort();
+            }
+        }
+        self.to_judge.retain(|chunk| chunk.partition != *partition);
+    }
+
+    /// Whether a handler of an earlier assignment of this partition has not ended yet.
+    pub(super) fn former_handler_runs(&self, partition: &TopicPartition, assignment: u64) -> bool {
+        self.running
+            .values()
+            .any(|running| running.partition == *partition && running.assignment != assignment)
+    }
+
+    /// Writes a dead letter in a task of its own.
+    pub(super) fn bury(&mut self, place: &Place<'_>, burial: Arc<Burial>, attempt: Try) {
+        let (partition, assignment) = (place.partition.clone(), place.assignment);
+        let dead_letters = Arc::clone(&self.dead_letters);
+        let metrics = self.metrics.clone();
+        if attempt == Try::First {
+            metrics.dead_letter_requested();
+            metrics.rejected(&partition.topic, burial.disposition);
+            metrics.receive_failed(&partition.topic, place.kind);
+        }
+        self.burying.spawn(async move {
+            if attempt == Try::First {
+                super::effects::audit(&burial);
+            }
+            let offset = burial.origin.offset;
+            let disposition = burial.disposition;
+            let result = match AssertUnwindSafe(dead_letters.bury(burial)).catch_unwind().await {
+                Ok(result) => result,
+                Err(_payload) => Err("the dead-letter writer panicked".to_owned()),
+            };
+            if let Err(reason) = &result {
+                metrics.dead_letter_failed();
+                tracing::error!(%partition, offset, %disposition, reason,
+                    "dead letter not written; the partition pauses and it is tried again");
+            }
+            Finished::Buried {
+                partition,
+                assignment,
+                offset,
+                result,
+            }
+        });
+    }
+
+    pub(super) fn gauge_inflight(&mut self, messages: usize) {
+        let messages = i64::try_from(messages).unwrap_or(i64::MAX);
+        if messages != self.inflight_shown {
+            self.metrics.inflight(messages - self.inflight_shown);
+            self.inflight_shown = messages;
+        }
+    }
+
+    pub(super) fn gauge_oldest(&self, age: Duration) {
+        self.metrics.oldest_unfinished(age);
+    }
+
+    pub(super) fn partition_gauges(
+        &self,
+        partition: &TopicPartition,
+    ) -> crate::telemetry::PartitionGauges {
+        self.metrics
+            .partition(&partition.topic, partition.partition)
+    }
+}
+
+impl<J: Judge> Drop for Works<J> {
+    fn drop(&mut self) {
+        self.gauge_inflight(0);
+    }
+}
+
+fn ended_abnormally(error: &JoinError) -> Ended {
+    if error.is_panic() {
+        Ended::Panicked
+    } else {
+        Ended::TimedOut
+    }
+}
+
+/// Judges records one by one. A fault of ours on one of them must not stop the partition: whoever
+/// may write to the topic could stop us with it.
+fn judge_chunk<J: Judge>(
+    judge: &J,
+    metrics: &Metrics,
+    chunk: Chunk<J>,
+) -> Finished<J::Message> {
+    let results = chunk
+        .records
+        .into_iter()
+        .map(|origin| {
+            let started = std::time::Instant::now();
+            let judged = if let Some(fault) = &origin.unreadable {
+                Err(undecodable(fault.as_ref()))
+            } else {
+                std::panic::catch_unwind(AssertUnwindSafe(|| {
+                    judge.judge(&chunk.trust, chunk.kind, &origin, chunk.wall_ms)
+                }))
+                .unwrap_or_else(|_payload| {
+                    tracing::error!(partition = %chunk.partition, offset = origin.offset,
+                        "verification panicked; the record is buried");
+                    Err(undecodable("verification failed on it"))
+                })
+            };
+            metrics.verified(started.elapsed());
+            (origin, judged)
+        })
+        .collect();
+    Finished::Judged {
+        partition: chunk.partition,
+        assignment: chunk.assignment,
+        results,
+    }
+}
+
+fn undecodable(fault: &str) -> Rejection {
+    let fault = DecodeFault::Malformed(fault.to_owned());
+    Rejection::new(Reason::Decode(fault), None)
+}
