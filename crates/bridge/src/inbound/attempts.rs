@@ -161,7 +161,10 @@ mod tests {
     #[test]
     fn done_and_skip_end_the_message() {
         let policy = policy(OnExhausted::Bury);
-        assert_eq!(policy.next(1, Ended::Returned(Ok(Verdict::Done)), 0.0), Next::Done);
+        assert_eq!(
+            policy.next(1, Ended::Returned(Ok(Verdict::Done)), 0.0),
+            Next::Done
+        );
         assert_eq!(
             policy.next(1, Ended::Returned(Ok(Verdict::skip("old"))), 0.0),
             Next::Skipped("old".into())
@@ -188,10 +191,11 @@ mod tests {
     #[test]
     fn a_wait_of_the_handlers_own_is_taken_and_bounded() {
         let policy = policy(OnExhausted::Bury);
-        let after = |asked| match policy.next(1, Ended::Returned(Ok(Verdict::retry_after(asked))), 0.0) {
-            Next::Again { after, .. } => after,
-            other => panic!("{other:?}"),
-        };
+        let after =
+            |asked| match policy.next(1, Ended::Returned(Ok(Verdict::retry_after(asked))), 0.0) {
+                Next::Again { after, .. } => after,
+                other => panic!("{other:?}"),
+            };
         assert_eq!(after(Duration::ZERO), Duration::ZERO);
         assert_eq!(after(Duration::from_secs(7)), Duration::from_secs(7));
         assert_eq!(after(Duration::MAX), MAX_RETRY_AFTER);

@@ -243,22 +243,20 @@ impl<M> Flow<M> {
                 break;
             };
             let (disposition, reason, claimed) = match judged {
-                Ok(message) => {
-                    match self.order.judge(offset, origin.record_bytes(), &message) {
-                        Order::Passes => {
-                            let lane = origin.key.clone();
-                            self.lanes
-                                .push(offset, lane, Arc::new(Job { origin, message }));
-                            continue;
-                        }
-                        Order::Duplicate => (Disposition::Duplicate, Cow::Borrowed(""), None),
-                        Order::Replay => (
-                            Disposition::Replay,
-                            Cow::Borrowed("older than what its signer settled in this partition"),
-                            None,
-                        ),
+                Ok(message) => match self.order.judge(offset, origin.record_bytes(), &message) {
+                    Order::Passes => {
+                        let lane = origin.key.clone();
+                        self.lanes
+                            .push(offset, lane, Arc::new(Job { origin, message }));
+                        continue;
                     }
-                }
+                    Order::Duplicate => (Disposition::Duplicate, Cow::Borrowed(""), None),
+                    Order::Replay => (
+                        Disposition::Replay,
+                        Cow::Borrowed("older than what its signer settled in this partition"),
+                        None,
+                    ),
+                },
                 Err(rejection) => {
                     self.order.pass_over(offset, origin.record_bytes());
                     (
@@ -501,7 +499,9 @@ impl<M> Flow<M> {
 
     /// When something here is due by itself.
     pub(crate) fn next_timer(&self) -> Option<Instant> {
-        let retry = (!self.is_paused()).then(|| self.lanes.next_timer()).flatten();
+        let retry = (!self.is_paused())
+            .then(|| self.lanes.next_timer())
+            .flatten();
         let probing = if self.pauses.contains(&Pause::DeadLetters) {
             1
         } else {
@@ -541,11 +541,9 @@ impl<M> Flow<M> {
     }
 
     fn failed_at(&mut self, offset: i64, wall_ms: i64) -> i64 {
-        self.watermark
-            .get_mut(offset)
-            .map_or(wall_ms, |in_flight| {
-                *in_flight.first_failed_ms.get_or_insert(wall_ms)
-            })
+        self.watermark.get_mut(offset).map_or(wall_ms, |in_flight| {
+            *in_flight.first_failed_ms.get_or_insert(wall_ms)
+        })
     }
 
     fn skip_gap(&mut self) {

@@ -32,7 +32,10 @@ impl<T> Reorder<T> {
 
     /// The result of an offset that was handed out; of any other, or a second one, it is dropped.
     pub(crate) fn put(&mut self, offset: i64, result: T) -> bool {
-        let Ok(index) = self.slots.binary_search_by_key(&offset, |(offset, _)| *offset) else {
+        let Ok(index) = self
+            .slots
+            .binary_search_by_key(&offset, |(offset, _)| *offset)
+        else {
             return false;
         };
         match self.slots.get_mut(index) {

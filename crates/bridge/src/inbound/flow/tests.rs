@@ -123,7 +123,9 @@ fn retriable() -> Ended {
 fn a_rejected_message_is_done_only_after_its_dead_letter_is_acknowledged() {
     let mut rig = Rig::new(OnExhausted::Bury);
     let effects = rig.feed(&[(0, Err(undecodable()))]);
-    assert!(matches!(&effects[..], [Effect::Bury(burial)] if burial.disposition == Disposition::Decode));
+    assert!(
+        matches!(&effects[..], [Effect::Bury(burial)] if burial.disposition == Disposition::Decode)
+    );
     assert_eq!(rig.flow.watermark(), 0);
     rig.flow.buried(0, rig.now, &mut rig.budget);
     assert_eq!(rig.flow.watermark(), 1);
@@ -149,7 +151,10 @@ fn a_message_whose_attempts_are_used_up_is_buried_with_its_history() {
     let mut rig = Rig::new(OnExhausted::Bury);
     rig.feed(&[(0, Ok(0))]);
     let first = rig.start().unwrap();
-    assert!(matches!(rig.end(first, retriable()), Some(Effect::Retried { .. })));
+    assert!(matches!(
+        rig.end(first, retriable()),
+        Some(Effect::Retried { .. })
+    ));
     assert!(rig.start().is_none());
     rig.now += Duration::from_secs(1);
     let second = rig.start().unwrap();
@@ -183,7 +188,11 @@ fn a_dead_letter_that_fails_pauses_the_partition_until_it_passes() {
 #[test]
 fn while_dead_letters_fail_only_the_oldest_is_tried_and_the_rest_follow_it() {
     let mut rig = Rig::new(OnExhausted::Bury);
-    rig.feed(&[(0, Err(undecodable())), (0, Err(undecodable())), (0, Err(undecodable()))]);
+    rig.feed(&[
+        (0, Err(undecodable())),
+        (0, Err(undecodable())),
+        (0, Err(undecodable())),
+    ]);
     for offset in 0..3 {
         rig.flow.burial_failed(offset, rig.now);
     }
@@ -202,8 +211,14 @@ fn an_exhausted_message_that_is_held_pauses_its_partition_and_is_not_done() {
     let other = rig.start().unwrap();
     rig.now += Duration::from_secs(1);
     let second = rig.start().unwrap();
-    assert!(matches!(rig.end(second, Ended::Panicked), Some(Effect::Held { offset: 0, .. })));
-    assert!(matches!(rig.end(other, done()), Some(Effect::Handled { offset: 1 })));
+    assert!(matches!(
+        rig.end(second, Ended::Panicked),
+        Some(Effect::Held { offset: 0, .. })
+    ));
+    assert!(matches!(
+        rig.end(other, done()),
+        Some(Effect::Handled { offset: 1 })
+    ));
     assert_eq!(rig.flow.watermark(), 0);
     assert!(!rig.flow.wants_records());
 }
@@ -227,7 +242,11 @@ fn a_paused_partition_takes_nothing_up_and_lets_what_runs_end() {
 fn draining_commits_what_is_done_and_nothing_behind_it() {
     let mut rig = Rig::new(OnExhausted::Bury);
     rig.feed(&[(1, Ok(0)), (2, Ok(0)), (3, Ok(0)), (1, Ok(0))]);
-    let (first, second, third) = (rig.start().unwrap(), rig.start().unwrap(), rig.start().unwrap());
+    let (first, second, third) = (
+        rig.start().unwrap(),
+        rig.start().unwrap(),
+        rig.start().unwrap(),
+    );
     rig.end(third, done());
     rig.flow.drain();
     rig.end(first, done());
@@ -357,7 +376,10 @@ impl World {
             .any(|(other, _)| other.origin.key == lane);
         assert!(!busy, "two messages of one lane at a time");
         let last = self.last_started.insert(lane, job.origin.offset);
-        assert!(last.is_none_or(|last| last <= job.origin.offset), "lane out of order");
+        assert!(
+            last.is_none_or(|last| last <= job.origin.offset),
+            "lane out of order"
+        );
         self.running.push((job, attempt));
     }
 }

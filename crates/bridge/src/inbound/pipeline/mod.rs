@@ -22,8 +22,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub use stop::{LeftBehind, SubscriberReport};
 pub(crate) use stop::StopRequest;
+pub use stop::{LeftBehind, SubscriberReport};
 
 use super::attempts::RetryPolicy;
 use super::budget::Budget;
@@ -230,9 +230,7 @@ impl<J: Judge> Pipeline<J> {
     fn next_timer(&self) -> Instant {
         let flows = self.held.values().filter_map(|held| held.flow.next_timer());
         let revocations = self.revocations.iter().filter_map(Revocation::deadline);
-        flows
-            .chain(revocations)
-            .fold(self.commit_due, Instant::min)
+        flows.chain(revocations).fold(self.commit_due, Instant::min)
     }
 
     fn on_group(&mut self, event: GroupEvent) {
@@ -438,3 +436,5 @@ fn draw_jitter() -> f64 {
     getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / (f64::from(u32::MAX) + 1.0))
 }
 
+#[cfg(test)]
+mod tests;

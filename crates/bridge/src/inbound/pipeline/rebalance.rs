@@ -137,8 +137,7 @@ impl<J: Judge> Pipeline<J> {
         self.works.cancel(partition);
         self.budget.leave(partition);
         if let Some(held) = self.held.remove(partition) {
-            self.orders
-                .close(partition.clone(), held.flow.into_order());
+            self.orders.close(partition.clone(), held.flow.into_order());
         }
     }
 }

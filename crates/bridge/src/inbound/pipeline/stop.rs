@@ -119,7 +119,11 @@ impl<J: Judge> Pipeline<J> {
         committed
     }
 
-    async fn left_in_time(&mut self, mut leaving: oneshot::Receiver<()>, deadline: Instant) -> bool {
+    async fn left_in_time(
+        &mut self,
+        mut leaving: oneshot::Receiver<()>,
+        deadline: Instant,
+    ) -> bool {
         loop {
             tokio::select! {
                 left = timeout_at(deadline, &mut leaving) => return matches!(left, Ok(Ok(()))),

@@ -302,7 +302,10 @@ impl<J: Judge> Works<J> {
             }
             let offset = burial.origin.offset;
             let disposition = burial.disposition;
-            let result = match AssertUnwindSafe(dead_letters.bury(burial)).catch_unwind().await {
+            let result = match AssertUnwindSafe(dead_letters.bury(burial))
+                .catch_unwind()
+                .await
+            {
                 Ok(result) => result,
                 Err(_payload) => Err("the dead-letter writer panicked".to_owned()),
             };
@@ -357,11 +360,7 @@ fn ended_abnormally(error: &JoinError) -> Ended {
 
 /// Judges records one by one. A fault of ours on one of them must not stop the partition: whoever
 /// may write to the topic could stop us with it.
-fn judge_chunk<J: Judge>(
-    judge: &J,
-    metrics: &Metrics,
-    chunk: Chunk<J>,
-) -> Finished<J::Message> {
+fn judge_chunk<J: Judge>(judge: &J, metrics: &Metrics, chunk: Chunk<J>) -> Finished<J::Message> {
     let results = chunk
         .records
         .into_iter()
