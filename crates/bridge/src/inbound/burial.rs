@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use cybermesh_contracts::redrive::Terms;
 use cybermesh_contracts::rejection::Disposition;
 use cybermesh_contracts::sign::PublicKey;
 
@@ -17,6 +18,8 @@ pub(crate) struct Burial {
     pub(crate) reason: Cow<'static, str>,
     /// Who claims to have signed it, where it could be read.
     pub(crate) claimed: Option<PublicKey>,
+    /// Its verified redrive, where it was redriven: its first origin is kept.
+    pub(crate) redrive: Option<Terms>,
     /// How often a handler was called.
     pub(crate) attempts: u32,
     /// Unix milliseconds.
@@ -39,6 +42,7 @@ impl Burial {
             disposition,
             reason,
             claimed,
+            redrive: None,
             attempts: 0,
             first_failed_ms: wall_ms,
             last_failed_ms: wall_ms,

@@ -20,6 +20,7 @@ use super::attempts::{Ended, Next, RetryPolicy};
 use super::budget::Budget;
 use super::burial::Burial;
 use super::dispatch::{Lanes, Start};
+use super::judge::Believed;
 use super::origin::{Origin, TopicPartition};
 use super::reorder::Reorder;
 use super::watermark::Watermark;
@@ -150,7 +151,7 @@ pub(crate) struct Flow<M> {
     policy: RetryPolicy,
 }
 
-impl<M> Flow<M> {
+impl<M: Believed> Flow<M> {
     /// Starts at the first offset that will be read.
     pub(crate) fn new(
         name: TopicPartition,
@@ -242,7 +243,7 @@ impl<M> Flow<M> {
             let Some((offset, (origin, judged))) = self.reorder.pop() else {
                 break;
             };
-            let (disposition, reason, claimed) = match judged {
+            let verdict = match judged {
                 Ok(message) => match self.order.judge(offset, origin.record_bytes(), &message) {
                     Order::Passes => {
                         let lane = origin.key.clone();
@@ -250,31 +251,39 @@ impl<M> Flow<M> {
                             .push(offset, lane, Arc::new(Job { origin, message }));
                         continue;
                     }
-                    Order::Duplicate => (Disposition::Duplicate, Cow::Borrowed(""), None),
-                    Order::Replay => (
+                    Order::Duplicate => Err(Disposition::Duplicate),
+                    Order::Replay => Ok((
                         Disposition::Replay,
                         Cow::Borrowed("older than what its signer settled in this partition"),
-                        None,
-                    ),
+                        message.signer(),
+                        message.redrive(),
+                    )),
                 },
                 Err(rejection) => {
                     self.order.pass_over(offset, origin.record_bytes());
-                    (
-                        rejection.disposition(),
-                        Cow::Owned(rejection.to_string()),
-                        rejection.claimed(),
-                    )
+                    let disposition = rejection.disposition();
+                    if disposition.buried() {
+                        let reason = Cow::Owned(rejection.to_string());
+                        Ok((disposition, reason, rejection.claimed(), None))
+                    } else {
+                        Err(disposition)
+                    }
                 }
             };
-            if disposition.buried() {
-                let burial = Burial::rejected(origin, disposition, reason, claimed, wall_ms);
-                effects.push(self.bury(offset, burial));
-            } else {
-                self.done(offset, budget);
-                effects.push(Effect::Skipped {
-                    origin,
-                    disposition,
-                });
+            match verdict {
+                Ok((disposition, reason, claimed, redrive)) => {
+                    let mut burial =
+                        Burial::rejected(origin, disposition, reason, claimed, wall_ms);
+                    burial.redrive = redrive;
+                    effects.push(self.bury(offset, burial));
+                }
+                Err(disposition) => {
+                    self.done(offset, budget);
+                    effects.push(Effect::Skipped {
+                        origin,
+                        disposition,
+                    });
+                }
             }
         }
         effects
@@ -306,6 +315,7 @@ impl<M> Flow<M> {
             rejection.claimed(),
             wall_ms,
         );
+        burial.redrive = job.message.redrive();
         burial.attempts = attempt.saturating_sub(1);
         burial.first_failed_ms = first_failed_ms;
         self.bury(offset, burial)
@@ -354,7 +364,8 @@ impl<M> Flow<M> {
                     origin: Arc::clone(&job.origin),
                     disposition,
                     reason,
-                    claimed: None,
+                    claimed: job.message.signer(),
+                    redrive: job.message.redrive(),
                     attempts: attempt,
                     first_failed_ms,
                     last_failed_ms: moment.wall_ms,

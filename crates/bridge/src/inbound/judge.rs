@@ -3,7 +3,9 @@
 use futures_util::future::BoxFuture;
 
 use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::redrive::Terms;
 use cybermesh_contracts::rejection::Rejection;
+use cybermesh_contracts::sign::PublicKey;
 
 use super::burial::Burial;
 use super::flow::{JudgeOrder, Judged};
@@ -11,10 +13,18 @@ use super::group::Assignment;
 use super::origin::{Origin, TopicPartition};
 use crate::handler::{Context, HandlerError, Verdict};
 
+/// A message that is believed, as far as its burial asks.
+pub(crate) trait Believed: Clone + Send + Sync + 'static {
+    /// Whose signature it carries.
+    fn signer(&self) -> Option<PublicKey>;
+    /// What its redrive says, where it was redriven.
+    fn redrive(&self) -> Option<Terms>;
+}
+
 /// Judges whether a record may be believed.
 pub(crate) trait Judge: Send + Sync + 'static {
     /// What is made of a record that is believed.
-    type Message: Clone + Send + Sync + 'static;
+    type Message: Believed;
     /// Who is trusted, as of one moment.
     type Trust: Send + Sync + 'static;
 
@@ -57,10 +67,4 @@ pub(crate) trait Handle<M>: Send + Sync + 'static {
 pub(crate) trait Bury: Send + Sync + 'static {
     /// Writes one and waits until it is acknowledged. Dropping the future loses nothing but the answer.
     fn bury(&self, burial: std::sync::Arc<Burial>) -> BoxFuture<'static, Result<(), String>>;
-}
-
-/// The wall clock.
-pub trait WallClock: Send + Sync + std::fmt::Debug + 'static {
-    /// Unix milliseconds; `None` while the clock cannot be believed.
-    fn now_unix_ms(&self) -> Option<i64>;
 }

@@ -32,6 +32,16 @@ impl JudgeOrder<u8> for ByNumber {
     fn committed(&mut self, _watermark: i64) {}
 }
 
+impl crate::inbound::judge::Believed for u8 {
+    fn signer(&self) -> Option<cybermesh_contracts::sign::PublicKey> {
+        None
+    }
+
+    fn redrive(&self) -> Option<cybermesh_contracts::redrive::Terms> {
+        None
+    }
+}
+
 fn tp() -> TopicPartition {
     TopicPartition::new("ai.anomalies.v1", 0)
 }

@@ -29,8 +29,9 @@ use super::attempts::RetryPolicy;
 use super::budget::Budget;
 use super::flow::{Flow, Pause};
 use super::group::{Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent};
-use super::judge::{Bury, Handle, Judge, OrderStore, WallClock};
+use super::judge::{Bury, Handle, Judge, OrderStore};
 use super::origin::TopicPartition;
+use crate::clock::{WallClock, is_plausible};
 use crate::telemetry::{Condition, Health, Metrics, PartitionGauges};
 use rebalance::Revocation;
 use works::{Finished, Works};
@@ -97,7 +98,6 @@ pub(crate) struct Pipeline<J: Judge> {
     /// Assignments and revocations so far.
     serial: u64,
     clock: Arc<dyn WallClock>,
-    last_wall_ms: i64,
     health: Health,
     raised: BTreeSet<Condition>,
     assigned_once: bool,
@@ -135,7 +135,6 @@ impl<J: Judge> Pipeline<J> {
             committing: FuturesUnordered::new(),
             serial: 0,
             clock: parts.clock,
-            last_wall_ms: 0,
             health: parts.health,
             raised: BTreeSet::new(),
             assigned_once: false,
@@ -168,15 +167,12 @@ impl<J: Judge> Pipeline<J> {
     /// Lets every flow decide, and carries it out.
     fn advance(&mut self) {
         let now = Instant::now();
-        let wall = self.clock.now_unix_ms();
-        if let Some(wall_ms) = wall {
-            self.last_wall_ms = wall_ms;
-        }
-        let wall_ms = self.last_wall_ms;
+        let wall_ms = self.wall_ms();
+        let clock_is_wrong = !is_plausible(self.clock.unix_ms());
         let trust = self.works.trust();
         for (partition, held) in &mut self.held {
             let flow = &mut held.flow;
-            set(flow, Pause::Clock, wall.is_none());
+            set(flow, Pause::Clock, clock_is_wrong);
             set(flow, Pause::NoKeys, !self.works.has_keys(&trust, held.kind));
             if flow.pauses().any(|pause| pause == Pause::FormerHandler) {
                 let running = self.works.former_handler_runs(partition, held.assignment);
@@ -227,6 +223,10 @@ impl<J: Judge> Pipeline<J> {
         self.report_health();
     }
 
+    fn wall_ms(&self) -> i64 {
+        i64::try_from(self.clock.unix_ms()).unwrap_or(i64::MAX)
+    }
+
     fn next_timer(&self) -> Instant {
         let flows = self.held.values().filter_map(|held| held.flow.next_timer());
         let revocations = self.revocations.iter().filter_map(Revocation::deadline);
@@ -252,6 +252,7 @@ impl<J: Judge> Pipeline<J> {
 
     fn on_finished(&mut self, finished: Finished<J::Message>) {
         let now = Instant::now();
+        let wall_ms = self.wall_ms();
         let (partition, assignment) = finished.place();
         let Some(held) = self
             .held
@@ -276,7 +277,7 @@ impl<J: Judge> Pipeline<J> {
             } => {
                 let moment = super::flow::Moment {
                     now,
-                    wall_ms: self.clock.now_unix_ms().unwrap_or(self.last_wall_ms),
+                    wall_ms,
                     jitter: draw_jitter(),
                 };
                 let effect = held
@@ -423,7 +424,7 @@ impl<J: Judge> Pipeline<J> {
     }
 }
 
-fn set<M>(flow: &mut Flow<M>, pause: Pause, holds: bool) {
+fn set<M: super::judge::Believed>(flow: &mut Flow<M>, pause: Pause, holds: bool) {
     if holds {
         flow.pause(pause);
     } else {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::{Parts, Pipeline, PipelineConfig, PipelineEnd, StopRequest, SubscriberReport};
+use crate::clock::{PLAUSIBLE_FROM_MS, WallClock};
 use crate::handler::{Context, HandlerError, Verdict};
 use crate::inbound::attempts::RetryPolicy;
 use crate::inbound::burial::Burial;
@@ -22,7 +23,7 @@ use crate::inbound::flow::{JudgeOrder, Judged, Order};
 use crate::inbound::group::{
     Assignment, Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent,
 };
-use crate::inbound::judge::{Bury, Handle, Judge, OrderStore, WallClock};
+use crate::inbound::judge::{Believed, Bury, Handle, Judge, OrderStore};
 use crate::inbound::origin::{Origin, TopicPartition};
 use crate::settings::OnExhausted;
 use crate::telemetry::{Condition, Exposition, Health, Metrics};
@@ -76,6 +77,16 @@ impl Judge for FakeJudge {
         } else {
             Err(Rejection::new(Reason::UnknownKey, None))
         }
+    }
+}
+
+impl Believed for String {
+    fn signer(&self) -> Option<cybermesh_contracts::sign::PublicKey> {
+        None
+    }
+
+    fn redrive(&self) -> Option<cybermesh_contracts::redrive::Terms> {
+        None
     }
 }
 
@@ -175,11 +186,11 @@ impl Bury for FakeGrave {
 }
 
 #[derive(Debug)]
-struct FakeClock(AtomicI64);
+struct FakeClock(AtomicU64);
 
 impl WallClock for FakeClock {
-    fn now_unix_ms(&self) -> Option<i64> {
-        Some(self.0.load(Ordering::SeqCst)).filter(|ms| *ms > 0)
+    fn unix_ms(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -233,7 +244,7 @@ impl Rig {
             open: AtomicBool::new(true),
             buried: buried_in,
         });
-        let clock = Arc::new(FakeClock(AtomicI64::new(1_700_000_000_000)));
+        let clock = Arc::new(FakeClock(AtomicU64::new(PLAUSIBLE_FROM_MS)));
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let (health, exposition) = (Health::new(), Exposition::new().unwrap());
         let metrics = exposition.metrics();
@@ -670,7 +681,7 @@ async fn nothing_is_judged_by_a_clock_that_cannot_be_believed() {
         .await;
     assert!(rig.buried.try_recv().is_err());
     assert!(!rig.health.is_ready());
-    rig.clock.0.store(1_700_000_000_000, Ordering::SeqCst);
+    rig.clock.0.store(PLAUSIBLE_FROM_MS, Ordering::SeqCst);
     rig.committed_up_to(0, 2).await;
     assert!(rig.health.is_ready());
 }
