@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dead_letter;
+pub mod envelope;
 pub mod headers;
 pub mod json;
 pub mod kind;
@@ -14,6 +15,7 @@ pub mod redrive;
 pub mod rejection;
 pub mod replay;
 pub mod sign;
+pub mod trust;
 
 pub use self::kind::Kind;
 pub use self::record::RecordView;
