@@ -1,0 +1,111 @@
+//! What a producer is told, and the two decisions it leaves to its owner: when to resend, and whether to try at all.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::record::Compression;
+
+/// How a [`Producer`](super::Producer) batches, sends and resends.
+#[derive(Debug, Clone)]
+pub struct ProducerConfig {
+    /// How long a batch waits for company before it is sent. Default 5 ms.
+    pub linger: Duration,
+    /// Uncompressed bytes at which a batch is full and sent at once; a record larger than that travels alone.
+    /// Default 131 072.
+    pub batch_bytes: usize,
+    /// Bytes of all records appended and not yet resolved; [`reserve`](super::Producer::reserve) waits for room.
+    /// Default 33 554 432.
+    pub buffer_bytes: usize,
+    /// Compression of batches. Default snappy.
+    pub compression: Compression,
+    /// Batches of one partition on their way at a time, 1 to 5: the broker remembers five (KIP-98). Default 5.
+    pub max_in_flight: usize,
+    /// From `append` to the end of trying. Default 120 s.
+    pub delivery_timeout: Duration,
+    /// When and how often a failed batch is sent again. Default [`FixedSchedule`] of 5 resends, 100 ms apart.
+    pub schedule: Arc<dyn ResendSchedule>,
+    /// Asked before each attempt. Default [`OpenGate`].
+    pub gate: Arc<dyn Gate>,
+}
+
+impl Default for ProducerConfig {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_millis(5),
+            batch_bytes: 131_072,
+            buffer_bytes: 33_554_432,
+            compression: Compression::Snappy,
+            max_in_flight: 5,
+            delivery_timeout: Duration::from_secs(120),
+            schedule: Arc::new(FixedSchedule {
+                delay: Duration::from_millis(100),
+                resends: 5,
+            }),
+            gate: Arc::new(OpenGate),
+        }
+    }
+}
+
+/// When a batch that failed is sent again.
+pub trait ResendSchedule: fmt::Debug + Send + Sync {
+    /// How long to wait before resend number `resend`, which counts from 1; `None` gives the batch up.
+    fn next(&self, resend: u32) -> Option<Duration>;
+}
+
+/// The same delay before each of a number of resends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FixedSchedule {
+    /// Before each resend.
+    pub delay: Duration,
+    /// How many there are.
+    pub resends: u32,
+}
+
+impl ResendSchedule for FixedSchedule {
+    fn next(&self, resend: u32) -> Option<Duration> {
+        (resend <= self.resends).then_some(self.delay)
+    }
+}
+
+/// Whether the cluster may be asked at the moment: where a circuit breaker goes.
+///
+/// Every [`Admission::Admitted`] is followed by exactly one [`Gate::record`].
+pub trait Gate: fmt::Debug + Send + Sync {
+    /// Asked before each produce request.
+    fn admit(&self, now: Instant) -> Admission;
+    /// What came of an admitted attempt.
+    fn record(&self, now: Instant, outcome: AttemptOutcome);
+}
+
+/// A gate's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Go ahead.
+    Admitted,
+    /// Not now; ask again after this long. The time counts against delivery deadlines.
+    Wait(Duration),
+}
+
+/// What came of an admitted attempt, as far as the cluster's health goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// A broker answered, be it with an error.
+    Answered,
+    /// The broker could not be reached, or did not answer in time.
+    Unreachable,
+    /// The attempt was not made after all, or says nothing about the cluster.
+    Abandoned,
+}
+
+/// A gate that admits everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenGate;
+
+impl Gate for OpenGate {
+    fn admit(&self, _now: Instant) -> Admission {
+        Admission::Admitted
+    }
+
+    fn record(&self, _now: Instant, _outcome: AttemptOutcome) {}
+}

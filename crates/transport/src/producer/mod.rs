@@ -1,0 +1,194 @@
+//! Writing records: idempotent, in order, acknowledged by all in-sync replicas.
+//!
+//! A caller reserves room ([`Producer::reserve`]), appends ([`Reservation::append`]) and awaits the [`Delivery`]. Behind
+//! that, `queue` decides for each partition what is sent when, under which sequence, and what each answer means; `batch`
+//! is what it keeps; `sender` is the task that looks up leaders, asks the [`Gate`] and carries requests; `outcome` and
+//! `config` are what callers see of it.
+
+mod batch;
+mod config;
+mod outcome;
+mod queue;
+mod route;
+mod sender;
+mod shared;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
+
+pub use config::{
+    Admission, AttemptOutcome, FixedSchedule, Gate, OpenGate, ProducerConfig, ResendSchedule,
+};
+pub use outcome::{Appended, DeliveryError, GiveUp, Written};
+use queue::AttemptId;
+use shared::Shared;
+
+use crate::{
+    cluster::Client,
+    error::{ErrorKind, Operation, Target, TransportError},
+    record::{Record, TopicPartition},
+};
+
+/// Writes records. Cheap to clone; clones share buffer, connections and sequences.
+///
+/// When the last clone and the last [`Reservation`] are gone, what was appended is still delivered, or given up at its
+/// deadline, as long as the runtime lives.
+#[derive(Debug, Clone)]
+pub struct Producer(Arc<Handle>);
+
+/// Tells the task when nobody can append any more.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.orphan();
+    }
+}
+
+/// What [`Producer::close`] left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed {
+    /// Records given up at the deadline; their deliveries tell which may have been written.
+    pub abandoned: usize,
+}
+
+impl Producer {
+    /// A producer on this client's cluster. Sends nothing before the first record; needs a Tokio runtime.
+    pub fn new(client: Client, config: ProducerConfig) -> Self {
+        let shared = Arc::new(Shared::new(client, config));
+        tokio::spawn(sender::run(Arc::clone(&shared)));
+        Self(Arc::new(Handle { shared }))
+    }
+
+    /// Waits for room for one record of at most `bytes` ([`Record::size_bound`]). Dropping the future, or the
+    /// reservation, is harmless.
+    ///
+    /// # Errors
+    /// The topic or the partition is not known, `bytes` is more than the whole buffer, or the producer is closed.
+    pub async fn reserve(
+        &self,
+        topic: &str,
+        partition: i32,
+        bytes: usize,
+    ) -> Result<Reservation, TransportError> {
+        let shared = &self.0.shared;
+        let error = |kind| {
+            TransportError::new(
+                Operation::Produce,
+                Target::default().partition(topic, partition),
+                kind,
+            )
+        };
+        let partitions = shared.client().partition_count(topic).await?;
+        if !(0..partitions).contains(&partition) {
+            return Err(error(ErrorKind::NoSuchPartition { partitions }));
+        }
+        let limit = shared.config().buffer_bytes;
+        let permits = u32::try_from(bytes)
+            .ok()
+            .filter(|_| bytes <= limit)
+            .ok_or_else(|| {
+                let reason =
+                    format!("a record of {bytes} bytes does not fit the buffer of {limit}");
+                error(ErrorKind::Unencodable {
+                    reason: reason.into(),
+                })
+            })?;
+        let room = shared
+            .room()
+            .acquire_many_owned(permits)
+            .await
+            .map_err(|_| error(ErrorKind::Closed))?;
+        let partition = TopicPartition::new(topic, partition);
+        Ok(Reservation {
+            producer: Arc::clone(&self.0),
+            partition,
+            bytes,
+            room,
+        })
+    }
+
+    /// Sends what was appended so far without lingering, and waits until all of it is settled one way or the other.
+    pub async fn flush(&self) {
+        self.0.shared.flush().await;
+    }
+
+    /// Takes nothing more in, sends what is there, and gives up at `deadline` what is not settled by then.
+    pub async fn close(&self, deadline: Instant) -> Closed {
+        self.0.shared.close();
+        // Whether all was settled in time shows in what is left to abandon.
+        let _ = tokio::time::timeout_at(deadline, self.0.shared.flush()).await;
+        Closed {
+            abandoned: self.0.shared.abandon(),
+        }
+    }
+}
+
+/// Room for one record in the buffer of a producer.
+#[derive(Debug)]
+pub struct Reservation {
+    producer: Arc<Handle>,
+    partition: TopicPartition,
+    bytes: usize,
+    room: OwnedSemaphorePermit,
+}
+
+impl Reservation {
+    /// Puts a record behind all those appended to its partition before. Does not wait, so that a caller can, under a
+    /// lock of its own, number, sign and append in one order.
+    ///
+    /// A record larger than the reservation, and any after the producer was closed, is given up at once.
+    pub fn append(self, record: Record) -> Delivery {
+        let (done, outcome) = oneshot::channel();
+        let token = shared::Token::new(done, self.room);
+        self.producer
+            .shared
+            .append(self.partition, record, self.bytes, token);
+        Delivery { outcome }
+    }
+
+    /// The partition the room is for.
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+}
+
+/// The end of a record's way, to come. Dropping it cancels nothing.
+#[derive(Debug)]
+pub struct Delivery {
+    outcome: oneshot::Receiver<Result<Appended, DeliveryError>>,
+}
+
+impl Future for Delivery {
+    type Output = Result<Appended, DeliveryError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.outcome).poll(context).map(|outcome| {
+            outcome.unwrap_or_else(|_| {
+                // The runtime shut down under the task; nobody knows how far it was.
+                Err(DeliveryError {
+                    written: Written::Unknown,
+                    reason: GiveUp::Closed,
+                    resends: 0,
+                    error: TransportError::new(
+                        Operation::Produce,
+                        Target::default(),
+                        ErrorKind::Closed,
+                    ),
+                })
+            })
+        })
+    }
+}

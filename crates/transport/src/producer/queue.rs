@@ -1,0 +1,730 @@
+//! One partition's batches: in what order and under which sequence they are sent, and what each answer means.
+//!
+//! The rules, all of which serve one end, that no acknowledgement is ever taken for the wrong records:
+//!
+//! - A sequence that was sent once belongs to its records for ever. Where a batch is given up or split, the
+//!   partition sends nothing new until all that was sent is settled, and goes on from sequence 0 under an epoch
+//!   raised by one, which fences late copies. Epochs are a partition's own: the broker keeps producer state per
+//!   partition log, so raising one leaves the others as they are. At epoch 32 767 a new producer id is needed.
+//! - Only the oldest unsettled batch is sent again, alone, with the same bytes. What failed behind it costs no attempt.
+//! - A batch is *ambiguous* from the first attempt whose outcome is not known. One that is not is certainly not in
+//!   the log when it is refused.
+//! - 45 (out of order) at the head, not ambiguous: certainly not written; sent again under the next epoch. Ambiguous,
+//!   and nothing before it given up: a broker that restarted remembers only its last batch, so the outcome is unknown.
+//!   Ambiguous behind a given-up batch: the gap explains the 45, but so would that forgetfulness. The batches after it
+//!   decide: if one of them is in the log, so is this one, for sequences have no gaps; if none is, the broker's last
+//!   batch is older than all of them, and all go on under the next epoch.
+//! - Until a fresh identity has been acknowledged once, one batch is on its way at a time: a broker without any state
+//!   for a producer accepts whatever sequence comes first (`ProducerAppendInfo.checkSequence`), so a second batch
+//!   could overtake a first that was lost.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    Appended, DeliveryError, GiveUp, ResendSchedule, Written,
+    batch::{Batch, Entry, Sent, Status},
+};
+use crate::{
+    error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
+    record::{Compression, ProducerStamp, Record, TopicPartition, encode},
+};
+
+/// After this long without an acknowledgement the broker may have forgotten the producer
+/// (`producer.id.expiration.ms` is a day; operators may set less).
+const MAY_BE_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// Fences in a row, each on a fresh producer id, after which someone else must be at work.
+const FENCES_ENDURED: u32 = 3;
+
+/// Names one attempt to send one batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct AttemptId(u64);
+
+/// A batch to be sent now.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) id: AttemptId,
+    pub(crate) bytes: bytes::Bytes,
+    /// When trying ends.
+    pub(crate) deadline: Instant,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The broker has the batch (0, or 46 for a copy it no longer has the offset of).
+    Written {
+        base_offset: Option<i64>,
+        log_append_time_ms: Option<i64>,
+    },
+    /// The broker refused it, naming records where it can (KIP-467).
+    Refused {
+        code: ErrorCode,
+        records: Vec<usize>,
+        error: TransportError,
+    },
+    /// The request failed as a whole.
+    Failed(TransportError),
+}
+
+/// How records came to be settled.
+pub(crate) type Settled<T> = (T, Result<Appended, DeliveryError>);
+
+/// What a queue is told once.
+#[derive(Debug, Clone)]
+pub(crate) struct QueueSettings {
+    pub(crate) linger: Duration,
+    pub(crate) batch_bytes: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) compression: Compression,
+    pub(crate) schedule: Arc<dyn ResendSchedule>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    id: i64,
+    epoch: i16,
+}
+
+/// The batches of one partition.
+#[derive(Debug)]
+pub(crate) struct PartitionQueue<T> {
+    partition: TopicPartition,
+    settings: QueueSettings,
+    /// Never sent under the present epoch, oldest first; the last may still grow.
+    unsent: VecDeque<Batch<T>>,
+    /// Sent under the present epoch and not settled, in order of their sequences.
+    sent: VecDeque<Sent<T>>,
+    identity: Option<Identity>,
+    /// An id that may not be used any more.
+    spent_id: Option<i64>,
+    next_sequence: i32,
+    /// Nothing new may be sent under this epoch.
+    draining: bool,
+    /// The next epoch needs a new producer id.
+    needs_new_id: bool,
+    /// The lowest sequence of this epoch that was given up: what comes after it may be refused for that.
+    gap_at: Option<i32>,
+    /// The broker has acknowledged something of this identity, last at this time.
+    confirmed: Option<Instant>,
+    fences: u32,
+    next_attempt: u64,
+    settled: Vec<Settled<T>>,
+}
+
+impl<T> PartitionQueue<T> {
+    pub(crate) fn new(partition: TopicPartition, settings: QueueSettings) -> Self {
+        Self {
+            partition,
+            settings,
+            unsent: VecDeque::new(),
+            sent: VecDeque::new(),
+            identity: None,
+            spent_id: None,
+            next_sequence: 0,
+            draining: false,
+            needs_new_id: false,
+            gap_at: None,
+            confirmed: None,
+            fences: 0,
+            next_attempt: 0,
+            settled: Vec::new(),
+        }
+    }
+
+    /// Takes a record in, behind all others.
+    pub(crate) fn append(&mut self, now: Instant, record: Record, token: T) {
+        let fits = self.unsent.back().is_some_and(|batch| {
+            !batch.closed && batch.size + record.size_bound() <= self.settings.batch_bytes
+        });
+        if !fits {
+            if let Some(batch) = self.unsent.back_mut() {
+                batch.closed = true;
+            }
+            self.unsent
+                .push_back(Batch::new(now, now + self.settings.delivery_timeout));
+        }
+        if let Some(batch) = self.unsent.back_mut() {
+            batch.push(record, token);
+            batch.closed |= batch.size >= self.settings.batch_bytes;
+        }
+    }
+
+    /// Ends lingering for all that was appended so far.
+    pub(crate) fn flush(&mut self) {
+        if let Some(batch) = self.unsent.back_mut() {
+            batch.closed = true;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unsent.is_empty() && self.sent.is_empty()
+    }
+
+    /// Notes why nothing can be sent at the moment, for those that are given up meanwhile.
+    pub(crate) fn hindered(&mut self, error: &TransportError) {
+        for batch in &mut self.unsent {
+            batch.last_error = Some(error.clone());
+        }
+    }
+
+    /// Gives up what was never sent, for a reason that will not pass.
+    pub(crate) fn refuse_unsent(&mut self, error: &TransportError) {
+        self.hindered(error);
+        while let Some(batch) = self.unsent.pop_front() {
+            self.give_up(batch, GiveUp::Refused);
+        }
+    }
+
+    /// What has been settled since the last call.
+    pub(crate) fn take_settled(&mut self) -> Vec<Settled<T>> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// The id this queue cannot go on with, if it is waiting for another.
+    pub(crate) fn spent_id(&self) -> Option<i64> {
+        self.spent_id
+    }
+
+    /// Gives up what ran out of time, and moves on to the next epoch when all is settled.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.expire(now);
+        self.settle_head();
+        let drained = self.sent.iter().all(|sent| sent.status == Status::Refused);
+        if self.draining && drained {
+            self.begin_epoch();
+        }
+    }
+
+    /// Whether [`poll`](Self::poll) would give an attempt, given a usable producer id.
+    pub(crate) fn is_ready(&self, now: Instant) -> bool {
+        match self.recovering() {
+            Some(head) => self.due(head, now),
+            None => self.may_send_new(now),
+        }
+    }
+
+    /// Whether records wait that cannot be sent for want of a producer id.
+    pub(crate) fn wants_id(&self, producer_id: Option<i64>) -> bool {
+        self.identity.is_none() && !self.unsent.is_empty() && self.usable(producer_id).is_none()
+    }
+
+    /// The next attempt to make. `producer_id` is the producer's at present.
+    pub(crate) fn poll(&mut self, now: Instant, producer_id: Option<i64>) -> Option<Attempt> {
+        if let Some(head) = self.recovering() {
+            if !self.due(head, now) {
+                return None;
+            }
+            let id = self.attempt_id();
+            let sent = self.sent.get_mut(head)?;
+            sent.status = Status::Outstanding(id);
+            return Some(Attempt {
+                id,
+                bytes: sent.encoded.bytes.clone(),
+                deadline: sent.batch.deadline,
+            });
+        }
+        while self.may_send_new(now) {
+            let identity = match self.identity {
+                Some(identity) => identity,
+                None => {
+                    let identity = Identity {
+                        id: self.usable(producer_id)?,
+                        epoch: 0,
+                    };
+                    self.identity = Some(identity);
+                    self.next_sequence = 0;
+                    identity
+                }
+            };
+            if let Some(attempt) = self.send_new(identity) {
+                return Some(attempt);
+            }
+        }
+        None
+    }
+
+    /// Takes an answer in. One to an attempt that is no longer waited for changes nothing.
+    pub(crate) fn answered(&mut self, now: Instant, attempt: AttemptId, answer: Answer) {
+        let outstanding = Status::Outstanding(attempt);
+        let Some(index) = self.sent.iter().position(|sent| sent.status == outstanding) else {
+            return;
+        };
+        match answer {
+            Answer::Written {
+                base_offset,
+                log_append_time_ms,
+            } => {
+                self.written(now, index, base_offset, log_append_time_ms);
+            }
+            Answer::Refused {
+                code,
+                records,
+                error,
+            } => self.refused(now, index, code, records, error),
+            Answer::Failed(error) => self.failed(now, index, error, true),
+        }
+        self.advance(now);
+    }
+
+    /// Gives up everything, as the producer closes.
+    pub(crate) fn abandon(&mut self) {
+        while let Some(mut sent) = self.sent.pop_front() {
+            sent.batch.ambiguous |= matches!(sent.status, Status::Outstanding(_));
+            self.give_up(sent.batch, GiveUp::Closed);
+        }
+        while let Some(batch) = self.unsent.pop_front() {
+            self.give_up(batch, GiveUp::Closed);
+        }
+        self.draining = true;
+    }
+
+    /// When [`advance`](Self::advance) will have something to give up.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let waiting = self
+            .sent
+            .iter()
+            .filter(|sent| !matches!(sent.status, Status::Outstanding(_)));
+        waiting
+            .map(|sent| sent.batch.deadline)
+            .chain(self.unsent.front().map(|batch| batch.deadline))
+            .min()
+    }
+
+    /// When [`is_ready`](Self::is_ready) will be true; may be in the past.
+    pub(crate) fn next_send(&self) -> Option<Instant> {
+        match self.recovering() {
+            Some(head) => match self.sent.get(head)?.status {
+                Status::Waiting(until) => Some(until),
+                Status::Behind => Some(self.sent.get(head)?.batch.opened),
+                Status::Outstanding(_) | Status::Refused => None,
+            },
+            None if self.draining || self.sent.len() >= self.window() => None,
+            None => self.unsent.front().map(|batch| self.send_from(batch)),
+        }
+    }
+
+    fn usable(&self, producer_id: Option<i64>) -> Option<i64> {
+        producer_id.filter(|id| self.spent_id != Some(*id))
+    }
+
+    fn attempt_id(&mut self) -> AttemptId {
+        self.next_attempt += 1;
+        AttemptId(self.next_attempt)
+    }
+
+    /// The oldest unsettled batch, if any has failed. While one has, nothing new is sent.
+    fn recovering(&self) -> Option<usize> {
+        let unsettled = |sent: &Sent<T>| sent.status != Status::Refused;
+        let failed = |sent: &Sent<T>| matches!(sent.status, Status::Waiting(_) | Status::Behind);
+        self.sent
+            .iter()
+            .any(failed)
+            .then(|| self.sent.iter().position(unsettled))
+            .flatten()
+    }
+
+    fn due(&self, index: usize, now: Instant) -> bool {
+        self.sent.get(index).is_some_and(|sent| match sent.status {
+            Status::Waiting(until) => until <= now,
+            Status::Behind => true,
+            Status::Outstanding(_) | Status::Refused => false,
+        })
+    }
+
+    fn window(&self) -> usize {
+        if self.confirmed.is_some() {
+            self.settings.max_in_flight
+        } else {
+            1
+        }
+    }
+
+    /// From when on a batch may be sent.
+    fn send_from(&self, batch: &Batch<T>) -> Instant {
+        let lingered = if batch.closed {
+            batch.opened
+        } else {
+            batch.opened + self.settings.linger
+        };
+        batch
+            .not_before
+            .map_or(lingered, |not_before| not_before.max(lingered))
+    }
+
+    fn may_send_new(&self, now: Instant) -> bool {
+        !self.draining
+            && self.sent.len() < self.window()
+            && self
+                .unsent
+                .front()
+                .is_some_and(|batch| self.send_from(batch) <= now)
+    }
+
+    fn send_new(&mut self, identity: Identity) -> Option<Attempt> {
+        let mut batch = self.unsent.pop_front()?;
+        batch.closed = true;
+        let count = i32::try_from(batch.entries.len()).unwrap_or(i32::MAX);
+        let Some(next_sequence) = self.next_sequence.checked_add(count) else {
+            // Out of sequences: the next epoch has them all again.
+            self.draining = true;
+            self.unsent.push_front(batch);
+            return None;
+        };
+        let stamp = ProducerStamp {
+            id: identity.id,
+            epoch: identity.epoch,
+            base_sequence: self.next_sequence,
+        };
+        let records: Vec<Record> = batch
+            .entries
+            .iter()
+            .map(|entry| entry.record.clone())
+            .collect();
+        match encode(&records, stamp, self.settings.compression) {
+            Ok(encoded) => {
+                self.next_sequence = next_sequence;
+                let id = self.attempt_id();
+                let attempt = Attempt {
+                    id,
+                    bytes: encoded.bytes.clone(),
+                    deadline: batch.deadline,
+                };
+                self.sent.push_back(Sent {
+                    batch,
+                    encoded,
+                    base_sequence: stamp.base_sequence,
+                    status: Status::Outstanding(id),
+                });
+                Some(attempt)
+            }
+            Err(error) => {
+                let kind = ErrorKind::Unencodable {
+                    reason: error.to_string().into(),
+                };
+                batch.last_error = Some(self.error(kind));
+                self.give_up(batch, GiveUp::Unfit);
+                None
+            }
+        }
+    }
+
+    fn written(
+        &mut self,
+        now: Instant,
+        index: usize,
+        base_offset: Option<i64>,
+        log_append_time_ms: Option<i64>,
+    ) {
+        self.confirmed = Some(now);
+        self.fences = 0;
+        let Some(sent) = self.sent.remove(index) else {
+            return;
+        };
+        let newer = self.sent.split_off(index);
+        // Sequences have no gaps: what is in doubt before this one is in the log too. Where it can still be asked
+        // again the answer will also tell its offset.
+        for mut older in std::mem::take(&mut self.sent) {
+            older.batch.in_log |=
+                older.batch.ambiguous || matches!(older.status, Status::Outstanding(_));
+            if older.status == Status::Refused && older.batch.in_log {
+                self.acknowledge(older.batch.entries, None, None);
+            } else {
+                self.sent.push_back(older);
+            }
+        }
+        self.sent.extend(newer);
+        self.acknowledge(sent.batch.entries, base_offset, log_append_time_ms);
+    }
+
+    fn acknowledge(
+        &mut self,
+        entries: Vec<Entry<T>>,
+        base_offset: Option<i64>,
+        log_append_time_ms: Option<i64>,
+    ) {
+        for (delta, entry) in (0_i64..).zip(entries) {
+            let offset = base_offset.and_then(|base| base.checked_add(delta));
+            let appended = Appended {
+                partition: self.partition.partition,
+                offset,
+                log_append_time_ms,
+            };
+            self.settled.push((entry.token, Ok(appended)));
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Instant,
+        index: usize,
+        code: ErrorCode,
+        records: Vec<usize>,
+        error: TransportError,
+    ) {
+        match code {
+            ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => {
+                self.out_of_order(now, index, error);
+            }
+            ErrorCode::InvalidProducerEpoch | ErrorCode::ProducerFenced => {
+                self.fenced(index, error)
+            }
+            _ if code.class() == Class::Fatal => self.refused_for_good(index, code, records, error),
+            _ => self.failed(now, index, error, code.class() == Class::UnknownOutcome),
+        }
+    }
+
+    /// 45: a gap before the batch, or a broker that has forgotten.
+    fn out_of_order(&mut self, now: Instant, index: usize, error: TransportError) {
+        let is_head = self.head() == Some(index);
+        let gap_at = self.gap_at;
+        let Some(sent) = self.sent.get_mut(index) else {
+            return;
+        };
+        let explained = gap_at.is_some_and(|at| at < sent.base_sequence);
+        sent.batch.last_error = Some(error);
+        if sent.batch.in_log {
+            self.give_up_sent(index, GiveUp::Refused);
+        } else if !is_head {
+            sent.status = Status::Behind;
+        } else if explained {
+            sent.status = Status::Refused;
+        } else if sent.batch.ambiguous {
+            self.give_up_sent(index, GiveUp::Refused);
+        } else {
+            sent.status = Status::Refused;
+            // Nothing explains it, so it costs an attempt: a broker that always says so must not be asked for ever.
+            sent.batch.failures += 1;
+            match self.settings.schedule.next(sent.batch.failures) {
+                Some(delay) => {
+                    sent.batch.not_before = Some(now + delay);
+                    self.draining = true;
+                }
+                None => self.give_up_sent(index, GiveUp::ResendsExhausted),
+            }
+        }
+    }
+
+    /// 47: someone has written under a later epoch of our id.
+    fn fenced(&mut self, index: usize, error: TransportError) {
+        self.draining = true;
+        self.fences += u32::from(!self.needs_new_id);
+        self.needs_new_id = true;
+        let endured = self.fences < FENCES_ENDURED;
+        let Some(sent) = self.sent.get_mut(index) else {
+            return;
+        };
+        sent.batch.last_error = Some(error);
+        if sent.batch.ambiguous || sent.batch.in_log || !endured {
+            self.give_up_sent(index, GiveUp::Refused);
+        } else {
+            sent.status = Status::Refused;
+        }
+    }
+
+    fn refused_for_good(
+        &mut self,
+        index: usize,
+        code: ErrorCode,
+        records: Vec<usize>,
+        error: TransportError,
+    ) {
+        let Some(mut sent) = self.sent.remove(index) else {
+            return;
+        };
+        self.note_gap(sent.base_sequence);
+        sent.batch.last_error = Some(error);
+        let of_records = matches!(
+            code,
+            ErrorCode::MessageTooLarge
+                | ErrorCode::RecordListTooLarge
+                | ErrorCode::InvalidRecord
+                | ErrorCode::InvalidTimestamp
+        );
+        if sent.batch.ambiguous || sent.batch.in_log || !of_records || sent.batch.entries.len() < 2
+        {
+            self.give_up(sent.batch, GiveUp::Refused);
+            return;
+        }
+        let mut entries = std::mem::take(&mut sent.batch.entries);
+        let named: Vec<usize> = records
+            .into_iter()
+            .filter(|record| *record < entries.len())
+            .collect();
+        let mut parts = Vec::new();
+        if named.is_empty() {
+            let second = entries.split_off(entries.len() / 2);
+            parts.extend([entries, second]);
+        } else {
+            let (bad, good): (Vec<_>, Vec<_>) = entries
+                .into_iter()
+                .enumerate()
+                .partition(|(at, _)| named.contains(at));
+            let bad = sent
+                .batch
+                .with_entries(bad.into_iter().map(|(_, entry)| entry).collect());
+            self.give_up(bad, GiveUp::Refused);
+            parts.push(good.into_iter().map(|(_, entry)| entry).collect());
+        }
+        for entries in parts
+            .into_iter()
+            .rev()
+            .filter(|entries: &Vec<_>| !entries.is_empty())
+        {
+            let batch = sent.batch.with_entries(entries);
+            let part = Sent {
+                batch,
+                encoded: sent.encoded.clone(),
+                base_sequence: sent.base_sequence,
+                status: Status::Refused,
+            };
+            self.sent.insert(index, part);
+        }
+    }
+
+    /// An attempt that may be repeated; `doubtful` where the batch may have been written by it.
+    fn failed(&mut self, now: Instant, index: usize, error: TransportError, doubtful: bool) {
+        let is_head = self.head() == Some(index);
+        let Some(sent) = self.sent.get_mut(index) else {
+            return;
+        };
+        let class = error.class();
+        sent.batch.ambiguous |= doubtful && class == Class::UnknownOutcome;
+        sent.batch.last_error = Some(error);
+        if class == Class::Fatal {
+            self.give_up_sent(index, GiveUp::Refused);
+        } else if is_head {
+            sent.batch.failures += 1;
+            match self.settings.schedule.next(sent.batch.failures) {
+                Some(delay) => sent.status = Status::Waiting(now + delay),
+                None => self.give_up_sent(index, GiveUp::ResendsExhausted),
+            }
+        } else {
+            sent.status = Status::Behind;
+        }
+    }
+
+    /// The oldest batch sent that is not settled.
+    fn head(&self) -> Option<usize> {
+        self.sent
+            .iter()
+            .position(|sent| sent.status != Status::Refused)
+    }
+
+    /// Behind a gap, what was refused as out of order and never in doubt needs no further question.
+    fn settle_head(&mut self) {
+        let (gap_at, needs_new_id) = (self.gap_at, self.needs_new_id);
+        while let Some(head) = self.head().and_then(|head| self.sent.get_mut(head)) {
+            let hopeless = needs_new_id || gap_at.is_some_and(|at| at < head.base_sequence);
+            if !hopeless || head.status != Status::Behind || head.batch.ambiguous {
+                return;
+            }
+            head.status = Status::Refused;
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let waiting = |sent: &Sent<T>| !matches!(sent.status, Status::Outstanding(_));
+        while let Some(index) = self
+            .sent
+            .iter()
+            .position(|sent| waiting(sent) && sent.batch.deadline <= now)
+        {
+            self.give_up_sent(index, GiveUp::DeadlinePassed);
+        }
+        while self
+            .unsent
+            .front()
+            .is_some_and(|batch| batch.deadline <= now)
+        {
+            let Some(batch) = self.unsent.pop_front() else {
+                return;
+            };
+            self.give_up(batch, GiveUp::DeadlinePassed);
+        }
+        let idle = self
+            .confirmed
+            .is_some_and(|at| now.saturating_duration_since(at) > MAY_BE_FORGOTTEN_AFTER);
+        if idle && self.sent.is_empty() {
+            self.confirmed = None;
+        }
+    }
+
+    /// A sequence of this epoch will never be filled.
+    fn note_gap(&mut self, sequence: i32) {
+        self.draining = true;
+        self.gap_at = Some(self.gap_at.map_or(sequence, |at| at.min(sequence)));
+    }
+
+    fn give_up_sent(&mut self, index: usize, reason: GiveUp) {
+        if let Some(sent) = self.sent.remove(index) {
+            self.note_gap(sent.base_sequence);
+            self.give_up(sent.batch, reason);
+        }
+    }
+
+    fn give_up(&mut self, batch: Batch<T>, reason: GiveUp) {
+        if batch.in_log {
+            self.acknowledge(batch.entries, None, None);
+            return;
+        }
+        let written = if batch.ambiguous {
+            Written::Unknown
+        } else {
+            Written::No
+        };
+        let error = batch.last_error.unwrap_or_else(|| {
+            self.error(match reason {
+                GiveUp::Closed => ErrorKind::Closed,
+                _ => ErrorKind::TimedOut {
+                    after: self.settings.delivery_timeout,
+                    sent: batch.ambiguous,
+                },
+            })
+        });
+        let error = DeliveryError {
+            written,
+            reason,
+            resends: batch.failures.saturating_sub(1),
+            error,
+        };
+        for entry in batch.entries {
+            self.settled.push((entry.token, Err(error.clone())));
+        }
+    }
+
+    fn begin_epoch(&mut self) {
+        self.draining = false;
+        self.gap_at = None;
+        self.confirmed = None;
+        self.next_sequence = 0;
+        self.identity = match self.identity {
+            Some(Identity { id, epoch }) if !self.needs_new_id && epoch < i16::MAX => {
+                Some(Identity {
+                    id,
+                    epoch: epoch + 1,
+                })
+            }
+            other => {
+                self.spent_id = other.map(|identity| identity.id).or(self.spent_id);
+                None
+            }
+        };
+        self.needs_new_id = false;
+        while let Some(sent) = self.sent.pop_back() {
+            self.unsent.push_front(sent.batch);
+        }
+    }
+
+    fn error(&self, kind: ErrorKind) -> TransportError {
+        let target =
+            Target::default().partition(self.partition.topic.clone(), self.partition.partition);
+        TransportError::new(Operation::Produce, target, kind)
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,0 +1,227 @@
+//! What callers and the sending task share: the queues, the room, and who waits for what.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::Instant,
+};
+
+use super::{
+    Appended, DeliveryError, GiveUp, ProducerConfig, Written,
+    queue::{PartitionQueue, QueueSettings},
+};
+use crate::{
+    cluster::Client,
+    error::{ErrorKind, Operation, Target, TransportError},
+    record::{Record, TopicPartition},
+};
+
+/// How the owner of a record is told, and the room it takes until then.
+#[derive(Debug)]
+pub(super) struct Token {
+    done: oneshot::Sender<Result<Appended, DeliveryError>>,
+    _room: OwnedSemaphorePermit,
+    number: u64,
+}
+
+impl Token {
+    pub(super) fn new(
+        done: oneshot::Sender<Result<Appended, DeliveryError>>,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            done,
+            _room: room,
+            number: 0,
+        }
+    }
+}
+
+/// Queues by partition. The lock round it is held for moments only, never across an await.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) queues: BTreeMap<TopicPartition, PartitionQueue<Token>>,
+    /// Numbers of the records that are not settled.
+    unsettled: BTreeSet<u64>,
+    next_number: u64,
+    /// Nothing more is taken in.
+    closed: bool,
+    /// Nobody is left who could append.
+    orphaned: bool,
+}
+
+impl State {
+    /// Whether the task has nothing left to do, now and for ever.
+    pub(super) fn is_over(&self) -> bool {
+        (self.closed || self.orphaned) && self.unsettled.is_empty()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    config: ProducerConfig,
+    client: Client,
+    state: Mutex<State>,
+    room: Arc<Semaphore>,
+    /// For the task: something was appended, or is to be looked at.
+    pub(super) wake: Notify,
+    /// For those who flush: something was settled.
+    settled: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(client: Client, config: ProducerConfig) -> Self {
+        let room = config.buffer_bytes.min(Semaphore::MAX_PERMITS);
+        Self {
+            config,
+            client,
+            state: Mutex::default(),
+            room: Arc::new(Semaphore::new(room)),
+            wake: Notify::new(),
+            settled: Notify::new(),
+        }
+    }
+
+    pub(super) fn config(&self) -> &ProducerConfig {
+        &self.config
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.room)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn append(
+        &self,
+        partition: TopicPartition,
+        record: Record,
+        reserved: usize,
+        mut token: Token,
+    ) {
+        let refuse = |reason, kind| {
+            let target = Target::default().partition(partition.topic.clone(), partition.partition);
+            let error = TransportError::new(Operation::Produce, target, kind);
+            DeliveryError {
+                written: Written::No,
+                reason,
+                resends: 0,
+                error,
+            }
+        };
+        let mut state = self.lock();
+        let refusal = if state.closed {
+            Some(refuse(GiveUp::Closed, ErrorKind::Closed))
+        } else if record.size_bound() > reserved {
+            let reason = format!(
+                "the record may take {} bytes, {reserved} were reserved",
+                record.size_bound()
+            );
+            Some(refuse(
+                GiveUp::Unfit,
+                ErrorKind::Unencodable {
+                    reason: reason.into(),
+                },
+            ))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            drop(state);
+            // Whoever dropped the delivery does not want to know.
+            let _ = token.done.send(Err(refusal));
+            return;
+        }
+        token.number = state.next_number;
+        state.next_number += 1;
+        state.unsettled.insert(token.number);
+        let queue = state.queues.entry(partition.clone()).or_insert_with(|| {
+            let settings = QueueSettings {
+                linger: self.config.linger,
+                batch_bytes: self.config.batch_bytes,
+                max_in_flight: self.config.max_in_flight.clamp(1, 5),
+                delivery_timeout: self.config.delivery_timeout,
+                compression: self.config.compression,
+                schedule: Arc::clone(&self.config.schedule),
+            };
+            PartitionQueue::new(partition, settings)
+        });
+        queue.append(Instant::now(), record, token);
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Passes on what queues have settled.
+    pub(super) fn settle(&self, state: &mut State) {
+        let mut any = false;
+        for queue in state.queues.values_mut() {
+            for (token, result) in queue.take_settled() {
+                state.unsettled.remove(&token.number);
+                // Whoever dropped the delivery does not want to know.
+                let _ = token.done.send(result);
+                any = true;
+            }
+        }
+        if any {
+            self.settled.notify_waiters();
+        }
+    }
+
+    pub(super) async fn flush(&self) {
+        let before = {
+            let mut state = self.lock();
+            state.queues.values_mut().for_each(PartitionQueue::flush);
+            state.next_number
+        };
+        self.wake.notify_one();
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            // Listening begins before looking, so that nothing is missed in between.
+            settled.as_mut().enable();
+            if self
+                .lock()
+                .unsettled
+                .first()
+                .is_none_or(|first| *first >= before)
+            {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.room.close();
+        self.lock().closed = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn abandon(&self) -> usize {
+        let mut state = self.lock();
+        let abandoned = state.unsettled.len();
+        state.queues.values_mut().for_each(PartitionQueue::abandon);
+        self.settle(&mut state);
+        drop(state);
+        self.wake.notify_one();
+        abandoned
+    }
+
+    pub(super) fn orphan(&self) {
+        let mut state = self.lock();
+        state.orphaned = true;
+        state.queues.values_mut().for_each(PartitionQueue::flush);
+        drop(state);
+        self.wake.notify_one();
+    }
+}
