@@ -1,3 +1,65 @@
-//! A small Kafka-compatible broker in one process, for demos and tests.
+//! A small Kafka-compatible broker in one process, for demos and tests, with faults on request.
+//!
+//! A [`DevBroker`] listens on a port of this machine and speaks Kafka's own protocol, plaintext or
+//! over mutual TLS (with certificates from [`pki`]), to any client. It keeps everything in
+//! memory and shows it to the test: logs record by record, groups, committed offsets. A
+//! [`Fault`] makes it fail in a chosen way at a chosen request.
+//!
+//! ```
+//! use cybermesh_devbroker::pki::Authority;
+//! use cybermesh_devbroker::{Api, DevBroker, ErrorCode, Fault, ServerTls};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Authority::new("test CA")?;
+//! let server = authority.server().dns("localhost").ip([127, 0, 0, 1]).issue()?;
+//! let broker = DevBroker::builder()
+//!     .topic("ai.anomalies.v1", 3)
+//!     .tls(ServerTls::mutual(&server, authority.ca_pem())?)
+//!     .start()
+//!     .await?;
+//!
+//! // The answer to the first produce is lost, and the partition has no leader for a moment.
+//! let lost = broker.fault(Fault::drop_after_apply(Api::Produce).once());
+//! broker.fault(Fault::error(Api::Produce, ErrorCode::NOT_LEADER_OR_FOLLOWER).skip(1).once());
+//!
+//! // … here a client of `broker.bootstrap()` sends; then the log tells what arrived:
+//! assert_eq!(broker.log("ai.anomalies.v1").values(), Vec::<Vec<u8>>::new());
+//! assert_eq!(lost.hits(), 0);
+//! broker.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is real, and what is not
+//!
+//! Real, as Apache Kafka 4.1 does it: batches kept as the bytes the producer sent, checked and with
+//! their offset written in; idempotence with the five-batch cache; long polls and size limits of
+//! fetches, with the last batch cut short; consumer groups of the classic protocol with
+//! generations, timeouts and static members; offset metadata and its limit; topic ids; one
+//! request of a connection at a time, so that a waiting JoinGroup or Fetch holds up what is behind
+//! it; the version ranges, as far as the message library goes (OffsetCommit and OffsetFetch end
+//! at 9).
+//!
+//! Not there: more than one broker, replication, transactions, SASL, quotas, access control, fetch
+//! sessions, compaction, retention by time, the KIP-848 group protocol, automatic topic creation,
+//! and anything on disk. Requests are bounded (8 MiB and 100 000 elements), logs are not unless
+//! the topic sets `retention.bytes`.
 
+mod api;
+mod broker;
+mod error_code;
+mod fault;
+mod group;
+mod handler;
+mod log;
 pub mod pki;
+mod record;
+mod wire;
+
+pub use api::Api;
+pub use broker::{Builder, ConnectionInfo, DevBroker, ServerTls, StartError, TlsError, TopicSpec};
+pub use error_code::ErrorCode;
+pub use fault::{Fault, FaultHandle};
+pub use group::{CommittedOffset, GroupMember, GroupState, GroupView};
+pub use log::{LogRecord, ProducerStamp, TimestampType, TopicLog};

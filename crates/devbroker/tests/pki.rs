@@ -1,6 +1,8 @@
 //! What the test PKI issues is accepted by a real verifier where it should be, and refused where
 //! it should be, for the right reason.
 
+#![expect(clippy::unwrap_used, reason = "a failed arrangement fails the test")]
+
 use std::sync::Arc;
 
 use cybermesh_devbroker::pki::{Authority, Identity};

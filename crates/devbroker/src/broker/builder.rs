@@ -1,0 +1,206 @@
+//! What a broker is made of.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::dev_broker::{DevBroker, StartError};
+use super::shared::Shared;
+use super::state::{Identity, State};
+use super::tls::ServerTls;
+use crate::group::{Coordinator, SessionBounds};
+use crate::log::{TimestampType, TopicSettings, name_is_legal};
+
+const DEFAULT_MAX_FRAME_BYTES: usize = 8 * 1024 * 1024;
+
+/// A topic to begin with.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct TopicSpec {
+    name: String,
+    partitions: usize,
+    configs: Vec<(String, String)>,
+}
+
+impl TopicSpec {
+    /// A topic with so many partitions and Kafka's default settings.
+    pub fn new(name: &str, partitions: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            partitions,
+            configs: Vec::new(),
+        }
+    }
+
+    /// Sets a setting by Kafka's name, as `message.timestamp.type`.
+    pub fn config(mut self, name: &str, value: &str) -> Self {
+        self.configs.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Says whose time the records' timestamps are.
+    pub fn timestamps(self, of: TimestampType) -> Self {
+        self.config("message.timestamp.type", of.as_str())
+    }
+}
+
+/// Builds a [`DevBroker`]; see there for an example.
+///
+/// Without more it speaks plaintext, listens on a free port of 127.0.0.1, and has no topics.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    topics: Vec<TopicSpec>,
+    tls: Option<ServerTls>,
+    bind: SocketAddr,
+    advertised_host: Option<String>,
+    broker_id: i32,
+    cluster_id: Option<String>,
+    max_frame_bytes: usize,
+    min_session_timeout: Duration,
+    initial_rebalance_delay: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            topics: Vec::new(),
+            tls: None,
+            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+            advertised_host: None,
+            broker_id: 1,
+            cluster_id: None,
+            max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
+            min_session_timeout: SessionBounds::default().min,
+            initial_rebalance_delay: Duration::ZERO,
+        }
+    }
+}
+
+impl Builder {
+    /// Adds a topic with Kafka's default settings.
+    pub fn topic(self, name: &str, partitions: usize) -> Self {
+        self.topic_with(TopicSpec::new(name, partitions))
+    }
+
+    /// Adds a topic.
+    pub fn topic_with(mut self, topic: TopicSpec) -> Self {
+        self.topics.push(topic);
+        self
+    }
+
+    /// Speaks TLS, and nothing else.
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Listens here; port 0 (the default) takes a free one.
+    pub fn bind(mut self, address: SocketAddr) -> Self {
+        self.bind = address;
+        self
+    }
+
+    /// Sets the host name clients are told to connect to; the address listened on otherwise.
+    pub fn advertised_host(mut self, host: &str) -> Self {
+        self.advertised_host = Some(host.to_owned());
+        self
+    }
+
+    /// Sets the broker's id, 1 otherwise.
+    pub fn broker_id(mut self, id: i32) -> Self {
+        self.broker_id = id;
+        self
+    }
+
+    /// Sets the cluster's id, a random one otherwise.
+    pub fn cluster_id(mut self, id: &str) -> Self {
+        self.cluster_id = Some(id.to_owned());
+        self
+    }
+
+    /// Sets the largest request accepted, 8 MiB otherwise.
+    pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
+        self.max_frame_bytes = bytes;
+        self
+    }
+
+    /// Sets the shortest session timeout members of groups may ask for; 6 s otherwise, as with
+    /// Kafka.
+    pub fn min_session_timeout(mut self, timeout: Duration) -> Self {
+        self.min_session_timeout = timeout;
+        self
+    }
+
+    /// Sets how long the first rebalance of an empty group waits for more members; not at all
+    /// otherwise (Kafka: 3 s).
+    pub fn initial_rebalance_delay(mut self, delay: Duration) -> Self {
+        self.initial_rebalance_delay = delay;
+        self
+    }
+
+    /// Starts the broker on the current tokio runtime.
+    ///
+    /// # Errors
+    /// Where a topic is not one Kafka would create, or the address cannot be listened on.
+    pub async fn start(self) -> Result<DevBroker, StartError> {
+        let listener = tokio::net::TcpListener::bind(self.bind)
+            .await
+            .map_err(|source| StartError::Bind {
+                address: self.bind,
+                source,
+            })?;
+        let address = listener.local_addr().map_err(|source| StartError::Bind {
+            address: self.bind,
+            source,
+        })?;
+        let identity = Identity {
+            broker_id: self.broker_id,
+            cluster_id: self.cluster_id.unwrap_or_else(random_cluster_id),
+            host: self
+                .advertised_host
+                .unwrap_or_else(|| address.ip().to_string()),
+            port: address.port(),
+        };
+        let sessions = SessionBounds {
+            min: self.min_session_timeout,
+            ..SessionBounds::default()
+        };
+        let coordinator = Coordinator::new(sessions, self.initial_rebalance_delay);
+        let mut state = State::new(identity, coordinator);
+        for topic in &self.topics {
+            create(&mut state, topic)?;
+        }
+        let shared = Shared::new(state, self.max_frame_bytes);
+        Ok(DevBroker::run(shared, listener, address, self.tls))
+    }
+}
+
+fn create(state: &mut State, topic: &TopicSpec) -> Result<(), StartError> {
+    let refuse = |reason: String| StartError::Topic {
+        name: topic.name.clone(),
+        reason,
+    };
+    if !name_is_legal(&topic.name) {
+        return Err(refuse("not a legal topic name".into()));
+    }
+    if topic.partitions == 0 || i32::try_from(topic.partitions).is_err() {
+        return Err(refuse(format!("{} partitions", topic.partitions)));
+    }
+    let mut settings = TopicSettings::default();
+    for (name, value) in &topic.configs {
+        settings
+            .set(name, value)
+            .map_err(|(_, reason)| refuse(reason))?;
+    }
+    state.create_topic(&topic.name, topic.partitions, settings);
+    Ok(())
+}
+
+/// 22 characters, as Kafka's have.
+fn random_cluster_id() -> String {
+    let mut id = Uuid::new_v4().simple().to_string();
+    id.truncate(22);
+    id
+}

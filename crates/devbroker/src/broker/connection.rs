@@ -1,0 +1,147 @@
+//! One connection: requests in order, each answered before the next is read.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::debug;
+
+use super::shared::Shared;
+use crate::api::Api;
+use crate::fault::Step;
+use crate::handler::{self, Answer};
+use crate::wire::{self, Malformed, Request};
+
+/// A client's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// The client id of its last request.
+    pub client_id: Option<String>,
+    /// The certificate the client showed, DER; none on plaintext.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// Takes the connection off the list when its task ends, however it ends.
+struct Listed {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.shared
+            .update(|state| state.connections.remove(&self.id));
+    }
+}
+
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: Arc<Shared>,
+    mut stream: S,
+    peer: SocketAddr,
+    certificate: Option<CertificateDer<'static>>,
+) {
+    let id = shared.update(|state| {
+        let id = state
+            .connections
+            .last_key_value()
+            .map_or(0, |(last, _)| last + 1);
+        let info = ConnectionInfo {
+            peer,
+            client_id: None,
+            certificate,
+        };
+        state.connections.insert(id, info);
+        id
+    });
+    let listed = Listed { shared, id };
+    if let Err(error) = answer_all(&listed, &mut stream, peer).await {
+        debug!(%peer, %error, "connection closed");
+    }
+}
+
+async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
+    listed: &Listed,
+    stream: &mut S,
+    peer: SocketAddr,
+) -> io::Result<()> {
+    let shared = &listed.shared;
+    while let Some(frame) = wire::read_frame(stream, shared.max_frame_bytes).await? {
+        shared.thawed().await;
+        let answer = match wire::parse_request(frame) {
+            Ok(request) => {
+                remember_client(listed, &request);
+                answer(shared, peer, request).await?
+            }
+            Err(Malformed::UnsupportedVersion {
+                api: Api::ApiVersions,
+                correlation_id,
+                ..
+            }) => Answer::Frame(handler::unsupported_api_versions(correlation_id)?),
+            Err(malformed) => return Err(io::Error::new(io::ErrorKind::InvalidData, malformed)),
+        };
+        match answer {
+            Answer::Frame(frame) => write(shared, stream, &frame).await?,
+            Answer::Nothing => {}
+            Answer::Close => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+async fn write<S: AsyncWrite + Unpin>(
+    shared: &Shared,
+    stream: &mut S,
+    frame: &Bytes,
+) -> io::Result<()> {
+    shared.thawed().await;
+    wire::write_frame(stream, frame).await
+}
+
+fn remember_client(listed: &Listed, request: &Request) {
+    let known = listed.shared.read(|state| {
+        let info = state.connections.get(&listed.id);
+        info.is_some_and(|info| info.client_id == request.client_id)
+    });
+    if known {
+        return;
+    }
+    listed.shared.update(|state| {
+        if let Some(info) = state.connections.get_mut(&listed.id) {
+            info.client_id.clone_from(&request.client_id);
+        }
+    });
+}
+
+/// Serves one request, with the faults that hit it.
+async fn answer(shared: &Shared, peer: SocketAddr, request: Request) -> io::Result<Answer> {
+    let plan = shared.update(|state| {
+        let targets = handler::targets(state, &request.body);
+        state.admit(request.api, request.client_id.as_deref(), &targets)
+    });
+    if !pass(&plan.before).await {
+        return Ok(Answer::Close);
+    }
+    let answer = handler::handle(shared, peer, request, &plan.injected).await?;
+    if !pass(&plan.after).await {
+        return Ok(Answer::Close);
+    }
+    Ok(answer)
+}
+
+/// Goes through the steps; false where one of them ends the connection.
+async fn pass(steps: &[Step]) -> bool {
+    for step in steps {
+        match step {
+            Step::Drop => return false,
+            Step::Delay(delay) => tokio::time::sleep(*delay).await,
+            Step::Hold(released) => released.cancelled().await,
+        }
+    }
+    true
+}

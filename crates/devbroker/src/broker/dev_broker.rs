@@ -1,0 +1,324 @@
+//! The broker in a test's hands.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::builder::Builder;
+use super::connection::ConnectionInfo;
+use super::listener;
+use super::shared::Shared;
+use super::tls::ServerTls;
+use crate::api::Api;
+use crate::fault::{Fault, FaultHandle};
+use crate::group::{CommittedOffset, GroupView};
+use crate::log::TopicLog;
+
+/// Why a broker did not start, or did not listen again.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("listening on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A topic Kafka would not create.
+    #[error("topic {name:?}: {reason}")]
+    Topic {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A running broker. Dropping it closes the port and every connection; [`stop`](Self::stop) also
+/// waits until that is done.
+pub struct DevBroker {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    tls: Option<ServerTls>,
+    /// The task that accepts; none while the broker is down.
+    listening: Mutex<Option<Listening>>,
+}
+
+struct Listening {
+    until: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl DevBroker {
+    /// Begins a broker: plaintext, a free port of 127.0.0.1, no topics, until told otherwise.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(super) fn run(
+        shared: Arc<Shared>,
+        listener: TcpListener,
+        address: SocketAddr,
+        tls: Option<ServerTls>,
+    ) -> Self {
+        shared.tasks.spawn(shared.clone().run_timers());
+        let broker = Self {
+            shared,
+            address,
+            tls,
+            listening: Mutex::new(None),
+        };
+        broker.accept(listener);
+        broker
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let until = self.shared.stop.child_token();
+        let accepting = listener::run(
+            self.shared.clone(),
+            listener,
+            self.tls.clone(),
+            until.clone(),
+        );
+        let task = self.shared.tasks.spawn(accepting);
+        *self.listening() = Some(Listening { until, task });
+    }
+
+    /// `host:port` as clients are told, for their list of bootstrap servers.
+    pub fn bootstrap(&self) -> String {
+        self.shared
+            .read(|state| match state.identity.host.contains(':') {
+                true => format!("[{}]:{}", state.identity.host, state.identity.port),
+                false => format!("{}:{}", state.identity.host, state.identity.port),
+            })
+    }
+
+    /// The address listened on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> String {
+        self.shared.read(|state| state.identity.cluster_id.clone())
+    }
+
+    /// The id of a topic, where it exists.
+    pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        self.shared
+            .read(|state| state.topics.get(topic).map(|topic| topic.id))
+    }
+
+    /// The names of all topics.
+    pub fn topics(&self) -> Vec<String> {
+        self.shared
+            .read(|state| state.topics.keys().cloned().collect())
+    }
+
+    /// The records of a topic by partition and offset; none where the topic does not exist.
+    pub fn log(&self, topic: &str) -> TopicLog {
+        self.shared.read(|state| {
+            let mut view = TopicLog::default();
+            if let Some(topic) = state.topics.get(topic) {
+                for (partition, log) in (0..).zip(&topic.partitions) {
+                    view.extend(partition, log);
+                }
+            }
+            view
+        })
+    }
+
+    /// The records of one partition by offset; none where it does not exist.
+    pub fn partition_log(&self, topic: &str, partition: i32) -> TopicLog {
+        self.shared.read(|state| {
+            let mut view = TopicLog::default();
+            let log = state
+                .topics
+                .get(topic)
+                .and_then(|topic| topic.partition(partition));
+            if let Some(log) = log {
+                view.extend(partition, log);
+            }
+            view
+        })
+    }
+
+    /// A group as it stands, where it exists.
+    pub fn group(&self, group: &str) -> Option<GroupView> {
+        self.shared
+            .read(|state| state.coordinator.group(group).map(|group| group.view()))
+    }
+
+    /// What a group has committed for a partition.
+    pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<CommittedOffset> {
+        self.shared.read(|state| {
+            let group = state.coordinator.group(group)?;
+            group.offsets().get(topic, partition).cloned()
+        })
+    }
+
+    /// The connections of now.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.shared
+            .read(|state| state.connections.values().cloned().collect())
+    }
+
+    /// How many requests of this type have arrived.
+    pub fn requests(&self, api: Api) -> u64 {
+        self.shared.read(|state| state.requests(api))
+    }
+
+    /// Waits until the condition holds. It is asked at once and after each change; without a
+    /// time limit of its own, so wrap it in a timeout.
+    ///
+    /// ```
+    /// # use cybermesh_devbroker::{Api, DevBroker};
+    /// # async fn example(broker: &DevBroker) {
+    /// broker.wait_until(|broker| broker.log("ai.anomalies.v1").len() >= 3).await;
+    /// # }
+    /// ```
+    pub async fn wait_until(&self, mut holds: impl FnMut(&Self) -> bool) {
+        let mut changes = self.shared.changes();
+        while !holds(self) {
+            // The sender lives in `self`.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// Injects a fault; it works from the next request on.
+    pub fn fault(&self, fault: Fault) -> FaultHandle {
+        self.shared.update(|state| state.faults.inject(fault))
+    }
+
+    /// As [`fault`](Self::fault), for a broker that is just being made.
+    #[must_use]
+    pub fn with_fault(self, fault: Fault) -> Self {
+        self.fault(fault);
+        self
+    }
+
+    /// Ends all faults and lets go what they hold.
+    pub fn clear_faults(&self) {
+        self.shared.update(|state| state.faults.clear());
+    }
+
+    /// Accepts connections and requests, and answers none, until [`thaw`](Self::thaw). What
+    /// arrives meanwhile is served then.
+    pub fn freeze(&self) {
+        self.shared.set_frozen(true);
+    }
+
+    /// Ends [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        self.shared.set_frozen(false);
+    }
+
+    /// Closes every connection of now. New ones are accepted.
+    pub fn disconnect_clients(&self) {
+        self.shared.cut_connections();
+    }
+
+    /// Closes the port and every connection and keeps all state: the broker is down.
+    /// [`come_up`](Self::come_up) brings it back at the same address.
+    pub async fn go_down(&self) {
+        let listening = self.listening().take();
+        if let Some(listening) = listening {
+            listening.until.cancel();
+            if listening.task.await.is_err() {
+                debug!("the accepting task had already ended");
+            }
+        }
+        self.shared.cut_connections();
+        self.wait_until(|broker| broker.connections().is_empty())
+            .await;
+    }
+
+    /// Listens again after [`go_down`](Self::go_down); nothing to do otherwise.
+    ///
+    /// # Errors
+    /// Where another process has taken the port meanwhile.
+    pub async fn come_up(&self) -> Result<(), StartError> {
+        if self.listening().is_some() {
+            return Ok(());
+        }
+        let listener =
+            TcpListener::bind(self.address)
+                .await
+                .map_err(|source| StartError::Bind {
+                    address: self.address,
+                    source,
+                })?;
+        self.accept(listener);
+        Ok(())
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Option<Listening>> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves the broker's wall clock, which stamps `LogAppendTime`, to so many milliseconds ahead
+    /// of the system's (behind it where negative).
+    pub fn shift_clock(&self, ahead_ms: i64) {
+        self.shared.shift_clock(ahead_ms);
+    }
+
+    /// Deletes the records of a partition before this offset, as retention would. Nothing
+    /// happens where the partition does not exist.
+    pub fn delete_records_before(&self, topic: &str, partition: i32, offset: i64) {
+        self.shared.update(|state| {
+            let topic = state.topics.get_mut(topic);
+            if let Some((_, log)) = topic.and_then(|topic| topic.partition_mut(partition)) {
+                log.delete_before(offset);
+            }
+        });
+    }
+
+    /// Puts bytes into a partition as if they were a batch, unchecked: what a faulty or hostile
+    /// broker would hand out. Only base offset and leader epoch are written into them, if there
+    /// is room. Returns the base offset, or nothing where the partition does not exist.
+    pub fn append_unchecked(
+        &self,
+        topic: &str,
+        partition: i32,
+        batch: &Bytes,
+        last_offset_delta: u16,
+    ) -> Option<i64> {
+        self.shared.update(|state| {
+            let (_, log) = state.topics.get_mut(topic)?.partition_mut(partition)?;
+            Some(log.append_unchecked(batch, last_offset_delta))
+        })
+    }
+
+    /// Closes the port and every connection, and waits until all is ended.
+    pub async fn stop(self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+}
+
+impl Drop for DevBroker {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl fmt::Debug for DevBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevBroker")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}

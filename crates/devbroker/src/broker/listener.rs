@@ -1,0 +1,78 @@
+//! Accepts connections.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::connection;
+use super::shared::Shared;
+use super::tls::ServerTls;
+
+/// A client that does not finish its handshake is let go after this time.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Accepts until `stop`, which also closes the port.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+    stop: CancellationToken,
+) {
+    let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let token = shared.connection_token();
+                let serving = greet(shared.clone(), acceptor.clone(), stream, peer);
+                shared.tasks.spawn(async move {
+                    tokio::select! {
+                        () = token.cancelled() => {}
+                        () = serving => {}
+                    }
+                });
+            }
+            Err(error) => {
+                debug!(%error, "accept failed");
+                // Out of file descriptors, most likely: the next attempt may fare better.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    }
+}
+
+async fn greet(
+    shared: Arc<Shared>,
+    acceptor: Option<TlsAcceptor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    shared.thawed().await;
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%peer, %error, "connection lost");
+        return;
+    }
+    let Some(acceptor) = acceptor else {
+        return connection::serve(shared, stream, peer, None).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let (_, session) = stream.get_ref();
+            let certificate = session
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .map(|certificate| certificate.clone().into_owned());
+            connection::serve(shared, stream, peer, certificate).await;
+        }
+        Ok(Err(error)) => debug!(%peer, %error, "handshake failed"),
+        Err(_) => debug!(%peer, "handshake timed out"),
+    }
+}

@@ -1,0 +1,20 @@
+//! The broker as a running thing: a thin shell of tasks and sockets round the state machines.
+//!
+//! [`builder`] gathers what it is made of, [`state`] is all it knows, [`shared`] lends that to the
+//! tasks and wakes those that wait, [`listener`] accepts, [`connection`] answers one client's
+//! requests in order, [`dev_broker`] is what a test holds.
+
+mod builder;
+mod connection;
+mod dev_broker;
+mod listener;
+mod shared;
+mod state;
+mod tls;
+
+pub use builder::{Builder, TopicSpec};
+pub use connection::ConnectionInfo;
+pub use dev_broker::{DevBroker, StartError};
+pub(crate) use shared::{Now, Shared};
+pub(crate) use state::{Identity, State};
+pub use tls::{ServerTls, TlsError};

@@ -1,0 +1,134 @@
+//! The state, lent to tasks for moments, and the news that it has changed.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::state::State;
+
+/// The two times a request is served at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    pub(crate) unix_ms: i64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+    clock_shift_ms: watch::Sender<i64>,
+    frozen: watch::Sender<bool>,
+    /// Ends the connections of now; replaced when they are cut.
+    connections: Mutex<CancellationToken>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) max_frame_bytes: usize,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State, max_frame_bytes: usize) -> Arc<Self> {
+        let stop = CancellationToken::new();
+        Arc::new(Self {
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+            clock_shift_ms: watch::Sender::new(0),
+            frozen: watch::Sender::new(false),
+            connections: Mutex::new(stop.child_token()),
+            stop,
+            tasks: TaskTracker::new(),
+            max_frame_bytes,
+        })
+    }
+
+    /// Looks at the state. Nothing waits while the lock is held.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Changes the state and wakes all who wait for a change.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Monotonic time follows tokio's clock, so that it can be paused; wall time is the
+    /// system's, shifted as the test wants.
+    pub(crate) fn now(&self) -> Now {
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let system_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+        Now {
+            instant: tokio::time::Instant::now().into_std(),
+            unix_ms: system_ms.saturating_add(*self.clock_shift_ms.borrow()),
+        }
+    }
+
+    pub(crate) fn shift_clock(&self, shift_ms: i64) {
+        self.clock_shift_ms.send_replace(shift_ms);
+    }
+
+    pub(crate) fn set_frozen(&self, frozen: bool) {
+        self.frozen.send_replace(frozen);
+    }
+
+    /// Returns when the broker is not frozen.
+    pub(crate) async fn thawed(&self) {
+        let mut frozen = self.frozen.subscribe();
+        // The sender lives in `self`, so this ends only by the condition.
+        let _ = frozen.wait_for(|frozen| !frozen).await;
+    }
+
+    /// Ends a connection accepted now.
+    pub(crate) fn connection_token(&self) -> CancellationToken {
+        self.connection_lock().clone()
+    }
+
+    pub(crate) fn cut_connections(&self) {
+        let mut token = self.connection_lock();
+        token.cancel();
+        *token = self.stop.child_token();
+    }
+
+    fn connection_lock(&self) -> MutexGuard<'_, CancellationToken> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what is due in groups, when it is due, until the broker stops.
+    pub(crate) async fn run_timers(self: Arc<Self>) {
+        let mut changes = self.changes();
+        loop {
+            let deadline = self.read(|state| state.coordinator.next_deadline());
+            let due = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+                () = due => {
+                    let now = self.now().instant;
+                    self.update(|state| state.handle_timeout(now));
+                }
+            }
+        }
+    }
+}

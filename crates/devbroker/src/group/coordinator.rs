@@ -1,0 +1,155 @@
+//! All groups of the broker.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::member::{JoinRequest, Joined, Replies, Reply, SyncRequest, Synced, Ticket};
+use super::offsets::CommitRequest;
+use super::rebalance::Group;
+use crate::error_code::ErrorCode;
+
+/// The session timeouts members may ask for (`group.min.session.timeout.ms` and its fellow).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionBounds {
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
+}
+
+impl Default for SessionBounds {
+    fn default() -> Self {
+        Self {
+            min: Duration::from_secs(6),
+            max: Duration::from_secs(1800),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Coordinator {
+    groups: BTreeMap<String, Group>,
+    sessions: SessionBounds,
+    initial_delay: Duration,
+}
+
+impl Coordinator {
+    pub(crate) fn new(sessions: SessionBounds, initial_delay: Duration) -> Self {
+        Self {
+            groups: BTreeMap::new(),
+            sessions,
+            initial_delay,
+        }
+    }
+
+    pub(crate) fn group(&self, id: &str) -> Option<&Group> {
+        self.groups.get(id)
+    }
+
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&String, &Group)> {
+        self.groups.iter()
+    }
+
+    pub(crate) fn join(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        group_id: &str,
+        request: &JoinRequest,
+        out: &mut Replies,
+    ) {
+        let refuse = |error| Reply::Join(Joined::refused(error, &request.member_id));
+        if group_id.is_empty() {
+            out.push((ticket, refuse(ErrorCode::INVALID_GROUP_ID)));
+            return;
+        }
+        if !(self.sessions.min..=self.sessions.max).contains(&request.session_timeout) {
+            out.push((ticket, refuse(ErrorCode::INVALID_SESSION_TIMEOUT)));
+            return;
+        }
+        if !self.groups.contains_key(group_id) && !request.member_id.is_empty() {
+            out.push((ticket, refuse(ErrorCode::UNKNOWN_MEMBER_ID)));
+            return;
+        }
+        self.group_mut(group_id).join(now, ticket, request, out);
+    }
+
+    pub(crate) fn sync(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        group_id: &str,
+        request: SyncRequest,
+        out: &mut Replies,
+    ) {
+        match self.groups.get_mut(group_id) {
+            Some(group) => group.sync(now, ticket, request, out),
+            None => {
+                let refused = Synced::refused(ErrorCode::UNKNOWN_MEMBER_ID);
+                out.push((ticket, Reply::Sync(refused)));
+            }
+        }
+    }
+
+    pub(crate) fn heartbeat(
+        &mut self,
+        now: Instant,
+        group_id: &str,
+        member_id: &str,
+        instance_id: Option<&str>,
+        generation: i32,
+    ) -> ErrorCode {
+        match self.groups.get_mut(group_id) {
+            Some(group) => group.heartbeat(now, member_id, instance_id, generation),
+            None => ErrorCode::UNKNOWN_MEMBER_ID,
+        }
+    }
+
+    pub(crate) fn leave(
+        &mut self,
+        now: Instant,
+        group_id: &str,
+        member_id: &str,
+        instance_id: Option<&str>,
+        out: &mut Replies,
+    ) -> ErrorCode {
+        match self.groups.get_mut(group_id) {
+            Some(group) => group.leave(now, member_id, instance_id, out),
+            None => ErrorCode::UNKNOWN_MEMBER_ID,
+        }
+    }
+
+    /// Commits offsets; a group nobody joined comes into being by it.
+    pub(crate) fn commit(&mut self, now: Instant, request: CommitRequest) -> Vec<ErrorCode> {
+        let count = request.partitions.len();
+        if request.group_id.is_empty() {
+            return vec![ErrorCode::INVALID_GROUP_ID; count];
+        }
+        if !self.groups.contains_key(&request.group_id) && request.generation >= 0 {
+            return vec![ErrorCode::ILLEGAL_GENERATION; count];
+        }
+        let group = request.group_id.clone();
+        self.group_mut(&group).commit(now, request)
+    }
+
+    /// Forgets what groups committed for a topic that was deleted.
+    pub(crate) fn forget_topic(&mut self, topic: &str) {
+        for group in self.groups.values_mut() {
+            group.offsets_mut().forget_topic(topic);
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.groups.values().filter_map(Group::next_deadline).min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut Replies) {
+        for group in self.groups.values_mut() {
+            group.handle_timeout(now, out);
+        }
+    }
+
+    fn group_mut(&mut self, id: &str) -> &mut Group {
+        self.groups
+            .entry(id.to_owned())
+            .or_insert_with(|| Group::new(self.initial_delay))
+    }
+}

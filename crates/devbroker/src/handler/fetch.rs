@@ -1,0 +1,156 @@
+//! Fetch, with its long poll.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchRequest, FetchResponse};
+
+use super::Context;
+use crate::broker::State;
+use crate::error_code::ErrorCode;
+use crate::log::LEADER_EPOCH;
+
+/// Kafka's `fetch.max.bytes` of the broker.
+const MAX_RESPONSE_BYTES: usize = 55 * 1024 * 1024;
+
+/// Reads, waiting up to the client's `max_wait` for `min_bytes` to be there. An error in any
+/// partition ends the wait. Sessions (KIP-227) are not kept: every fetch is a full one.
+pub(super) async fn fetch(context: &Context<'_>, request: &FetchRequest) -> FetchResponse {
+    let session_error = match (request.session_id, request.session_epoch) {
+        (0, -1 | 0) => ErrorCode::NONE,
+        (0, _) => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+        // Epoch -1 closes the session and fetches in full.
+        (_, -1) => ErrorCode::NONE,
+        _ => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+    };
+    if !session_error.is_none() {
+        return FetchResponse::default().with_error_code(session_error.0);
+    }
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let deadline = tokio::time::sleep(wait);
+    tokio::pin!(deadline);
+    let mut changes = context.shared.changes();
+    loop {
+        let attempt = context
+            .shared
+            .read(|state| Attempt::read(context, state, request));
+        if attempt.is_enough(request) || deadline.is_elapsed() {
+            return FetchResponse::default().with_responses(attempt.topics);
+        }
+        tokio::select! {
+            () = &mut deadline => {}
+            // The sender lives as long as the broker.
+            _ = changes.changed() => {}
+        }
+    }
+}
+
+/// What a fetch would be answered right now.
+struct Attempt {
+    topics: Vec<FetchableTopicResponse>,
+    bytes: usize,
+    limit: usize,
+    has_error: bool,
+}
+
+impl Attempt {
+    fn read(context: &Context<'_>, state: &State, request: &FetchRequest) -> Self {
+        let mut attempt = Self {
+            topics: Vec::new(),
+            bytes: 0,
+            limit: bytes(request.max_bytes).min(MAX_RESPONSE_BYTES),
+            has_error: false,
+        };
+        for topic in &request.topics {
+            let name = state.topic_name(&topic.topic, topic.topic_id);
+            let partitions = topic.partitions.iter();
+            let partitions = partitions
+                .map(|partition| {
+                    attempt.partition(context, state, name.as_deref(), topic, partition)
+                })
+                .collect();
+            attempt.topics.push(
+                FetchableTopicResponse::default()
+                    .with_topic(topic.topic.clone())
+                    .with_topic_id(topic.topic_id)
+                    .with_partitions(partitions),
+            );
+        }
+        attempt
+    }
+
+    fn is_enough(&self, request: &FetchRequest) -> bool {
+        let wanted = bytes(request.min_bytes).min(self.limit);
+        self.has_error || self.topics.is_empty() || self.bytes >= wanted
+    }
+
+    fn partition(
+        &mut self,
+        context: &Context<'_>,
+        state: &State,
+        name: Option<&str>,
+        topic: &FetchTopic,
+        asked: &FetchPartition,
+    ) -> PartitionData {
+        let response = PartitionData::default()
+            .with_partition_index(asked.partition)
+            .with_high_watermark(-1)
+            .with_last_stable_offset(-1)
+            .with_log_start_offset(-1)
+            .with_records(Some(Bytes::new()));
+        let log = name
+            .and_then(|name| state.topics.get(name))
+            .and_then(|topic| topic.partition(asked.partition));
+        let unknown = if topic.topic_id.is_nil() {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        } else if name.is_none() {
+            ErrorCode::UNKNOWN_TOPIC_ID
+        } else {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION
+        };
+        let injected = context
+            .injected
+            .instead(name.unwrap_or_default(), asked.partition);
+        let read = match (injected, log) {
+            (Some(code), _) => Err(code),
+            (None, None) => Err(unknown),
+            (None, Some(log)) => check_epoch(asked.current_leader_epoch).and_then(|()| {
+                let room = self.limit.saturating_sub(self.bytes);
+                let room = room.min(bytes(asked.partition_max_bytes));
+                log.read(asked.fetch_offset, room, self.bytes == 0)
+            }),
+        };
+        match (read, log) {
+            (Ok(records), Some(log)) => {
+                self.bytes += records.len();
+                response
+                    .with_high_watermark(log.end_offset())
+                    .with_last_stable_offset(log.end_offset())
+                    .with_log_start_offset(log.start_offset())
+                    .with_records(Some(records))
+            }
+            (read, _) => {
+                self.has_error = true;
+                let code = read.err().unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR);
+                response.with_error_code(code.0)
+            }
+        }
+    }
+}
+
+/// KIP-320: a client that knows another leader epoch than the broker has to refresh.
+pub(super) fn check_epoch(current: i32) -> Result<(), ErrorCode> {
+    if current > LEADER_EPOCH {
+        Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
+    } else if (0..LEADER_EPOCH).contains(&current) {
+        Err(ErrorCode::FENCED_LEADER_EPOCH)
+    } else {
+        Ok(())
+    }
+}
+
+fn bytes(count: i32) -> usize {
+    usize::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,114 @@
+//! One module per family of requests: the message in, the state machines asked, the message out.
+
+mod configs;
+mod discovery;
+mod fetch;
+mod groups;
+mod list_offsets;
+mod offsets;
+mod produce;
+mod targets;
+mod topics;
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::{Encodable, StrBytes};
+
+pub(crate) use discovery::unsupported_api_versions;
+pub(crate) use targets::targets;
+
+use crate::broker::Shared;
+use crate::fault::Injected;
+use crate::wire::{Body, Request, encode_response};
+
+/// What a request leads to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Frame(Bytes),
+    /// The client wants no answer (`acks=0`).
+    Nothing,
+    /// The connection ends.
+    Close,
+}
+
+/// A request being served: its version, who asks, and the errors injected into it.
+struct Context<'a> {
+    shared: &'a Shared,
+    injected: &'a Injected,
+    version: i16,
+    peer: SocketAddr,
+    client_id: String,
+}
+
+pub(crate) async fn handle(
+    shared: &Shared,
+    peer: SocketAddr,
+    request: Request,
+    injected: &Injected,
+) -> io::Result<Answer> {
+    let context = Context {
+        shared,
+        injected,
+        version: request.version,
+        peer,
+        client_id: request.client_id.unwrap_or_default(),
+    };
+    let reply = Reply {
+        api: request.api,
+        version: request.version,
+        correlation_id: request.correlation_id,
+    };
+    match request.body {
+        Body::Produce(body) => match produce::produce(&context, body) {
+            Some(response) => reply.with(&response),
+            None => Ok(Answer::Nothing),
+        },
+        Body::Fetch(body) => reply.with(&fetch::fetch(&context, &body).await),
+        Body::ListOffsets(body) => reply.with(&list_offsets::list_offsets(&context, body)),
+        Body::Metadata(body) => reply.with(&discovery::metadata(&context, body)),
+        Body::OffsetCommit(body) => reply.with(&offsets::commit(&context, body)),
+        Body::OffsetFetch(body) => reply.with(&offsets::fetch(&context, body)),
+        Body::FindCoordinator(body) => reply.with(&discovery::find_coordinator(&context, body)),
+        Body::JoinGroup(body) => match groups::join(&context, body).await {
+            Some(response) => reply.with(&response),
+            None => Ok(Answer::Close),
+        },
+        Body::SyncGroup(body) => match groups::sync(&context, body).await {
+            Some(response) => reply.with(&response),
+            None => Ok(Answer::Close),
+        },
+        Body::Heartbeat(body) => reply.with(&groups::heartbeat(&context, &body)),
+        Body::LeaveGroup(body) => reply.with(&groups::leave(&context, body)),
+        Body::DescribeGroups(body) => reply.with(&groups::describe(&context, body)),
+        Body::ListGroups => reply.with(&groups::list(&context)),
+        Body::ApiVersions => reply.with(&discovery::api_versions(&context)),
+        Body::CreateTopics(body) => reply.with(&topics::create(&context, body)),
+        Body::DeleteTopics(body) => reply.with(&topics::delete(&context, body)),
+        Body::InitProducerId(body) => reply.with(&produce::init_producer_id(&context, &body)),
+        Body::DescribeConfigs(body) => reply.with(&configs::describe(&context, body)),
+    }
+}
+
+struct Reply {
+    api: crate::Api,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Reply {
+    fn with(&self, response: &impl Encodable) -> io::Result<Answer> {
+        encode_response(self.api, self.version, self.correlation_id, response)
+            .map(Answer::Frame)
+            .map_err(io::Error::other)
+    }
+}
+
+fn text(text: impl Into<String>) -> StrBytes {
+    StrBytes::from_string(text.into())
+}
+
+fn optional_string(text: Option<StrBytes>) -> Option<String> {
+    text.map(|text| text.to_string())
+}

@@ -1,0 +1,158 @@
+//! Produce and InitProducerId.
+
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{
+    InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, ProducerId,
+};
+
+use super::{Context, text};
+use crate::broker::{Now, State};
+use crate::error_code::ErrorCode;
+use crate::log::{AppendRefused, Appended};
+
+const ACKS_NONE: i16 = 0;
+const ACKS_ALL: i16 = -1;
+
+/// Appends; nothing is answered where the client wants no answer.
+pub(super) fn produce(context: &Context<'_>, request: ProduceRequest) -> Option<ProduceResponse> {
+    let acks = request.acks;
+    let now = context.shared.now();
+    let responses = context.shared.update(|state| {
+        let topics = request.topic_data.into_iter();
+        topics
+            .map(|topic| produce_topic(context, state, now, acks, topic))
+            .collect()
+    });
+    (acks != ACKS_NONE).then(|| ProduceResponse::default().with_responses(responses))
+}
+
+fn produce_topic(
+    context: &Context<'_>,
+    state: &mut State,
+    now: Now,
+    acks: i16,
+    topic: TopicProduceData,
+) -> TopicProduceResponse {
+    let name = state.topic_name(&topic.name, topic.topic_id);
+    let partitions = topic.partition_data.into_iter().map(|partition| {
+        let index = partition.index;
+        let outcome = match &name {
+            None => Err(refused(ErrorCode::UNKNOWN_TOPIC_ID, "no such topic id")),
+            Some(name) => append(context, state, now, acks, name, &partition),
+        };
+        let name = name.as_deref().unwrap_or_default();
+        answer(context, state, name, index, outcome)
+    });
+    TopicProduceResponse::default()
+        .with_partition_responses(partitions.collect())
+        .with_name(topic.name)
+        .with_topic_id(topic.topic_id)
+}
+
+fn append(
+    context: &Context<'_>,
+    state: &mut State,
+    now: Now,
+    acks: i16,
+    topic: &str,
+    partition: &PartitionProduceData,
+) -> Result<Appended, AppendRefused> {
+    if let Some(code) = context.injected.instead(topic, partition.index) {
+        return Err(refused(code, "injected fault"));
+    }
+    if !(ACKS_ALL..=1).contains(&acks) {
+        return Err(refused(
+            ErrorCode::INVALID_REQUIRED_ACKS,
+            "acks is none of -1, 0, 1",
+        ));
+    }
+    let place = state.topics.get_mut(topic);
+    let (settings, log) = place
+        .and_then(|topic| topic.partition_mut(partition.index))
+        .ok_or_else(|| {
+            refused(
+                ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                "no such topic or partition",
+            )
+        })?;
+    let records = partition
+        .records
+        .as_ref()
+        .filter(|records| !records.is_empty())
+        .ok_or_else(|| refused(ErrorCode::INVALID_RECORD, "a batch is required"))?;
+    log.append(records, settings, now.unix_ms)
+}
+
+fn refused(code: ErrorCode, reason: &str) -> AppendRefused {
+    AppendRefused {
+        code,
+        reason: reason.to_owned(),
+    }
+}
+
+fn answer(
+    context: &Context<'_>,
+    state: &State,
+    topic: &str,
+    index: i32,
+    outcome: Result<Appended, AppendRefused>,
+) -> PartitionProduceResponse {
+    let truth = outcome
+        .as_ref()
+        .err()
+        .map_or(ErrorCode::NONE, |error| error.code);
+    let told = context.injected.tell(topic, index, truth);
+    let response = PartitionProduceResponse::default()
+        .with_index(index)
+        .with_error_code(told.0);
+    if !told.is_none() {
+        let reason = outcome.err().map(|error| text(error.reason));
+        return response
+            .with_base_offset(-1)
+            .with_log_append_time_ms(-1)
+            .with_log_start_offset(-1)
+            .with_error_message(reason.filter(|_| context.version >= 8));
+    }
+    let start = state
+        .topics
+        .get(topic)
+        .and_then(|topic| topic.partition(index))
+        .map_or(-1, |log| log.start_offset());
+    match outcome {
+        Ok(appended) => response
+            .with_base_offset(appended.base_offset)
+            .with_log_append_time_ms(appended.append_time_ms.unwrap_or(-1))
+            .with_log_start_offset(start),
+        // Success was injected over an error: the client is told what it wants to hear.
+        Err(_) => response.with_base_offset(-1).with_log_append_time_ms(-1),
+    }
+}
+
+/// Gives out a producer id. Without a transactional id always a new one, whatever id and epoch
+/// the request names (as Kafka does); transactions are not supported.
+pub(super) fn init_producer_id(
+    context: &Context<'_>,
+    request: &InitProducerIdRequest,
+) -> InitProducerIdResponse {
+    let refuse = |code: ErrorCode| {
+        InitProducerIdResponse::default()
+            .with_error_code(code.0)
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1)
+    };
+    if let Some(code) = context.injected.instead_of_all() {
+        return refuse(code);
+    }
+    if request.transactional_id.is_some() {
+        return refuse(ErrorCode::INVALID_REQUEST);
+    }
+    let id = context.shared.update(State::new_producer_id);
+    let told = context.injected.tell_of_all(ErrorCode::NONE);
+    if !told.is_none() {
+        return refuse(told);
+    }
+    InitProducerIdResponse::default()
+        .with_producer_id(ProducerId(id))
+        .with_producer_epoch(0)
+}

@@ -1,0 +1,19 @@
+//! The log of a partition, in memory.
+//!
+//! [`batch`] reads and patches the header of a batch, [`producers`] judges the sequences of
+//! idempotent producers, [`partition`] keeps the batches, [`topic`] groups partitions under a name
+//! with their settings, [`view`] shows a log to tests.
+
+mod batch;
+mod partition;
+mod producers;
+mod settings;
+mod topic;
+mod view;
+
+pub(crate) use batch::BatchHeader;
+pub(crate) use partition::{AppendRefused, Appended, LEADER_EPOCH};
+pub use settings::TimestampType;
+pub(crate) use settings::{SettingRow, TopicSettings};
+pub(crate) use topic::{Topic, name_is_legal};
+pub use view::{LogRecord, ProducerStamp, TopicLog};

@@ -1,0 +1,109 @@
+//! Sequence rules for idempotent producers, as Kafka's `ProducerAppendInfo` has them.
+//!
+//! Per producer id a partition remembers the epoch and the last five batches. The same batch
+//! again (same epoch, first and last sequence) is answered with the offset it already has; a gap
+//! or anything older than the five is `OUT_OF_ORDER_SEQUENCE_NUMBER`; an older epoch is
+//! `INVALID_PRODUCER_EPOCH`; a newer epoch begins at sequence 0. A producer the partition does not
+//! know may begin anywhere: its records may have been deleted by retention.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::batch::BatchHeader;
+use crate::error_code::ErrorCode;
+
+/// Batches remembered per producer (Kafka's `NUM_BATCHES_TO_RETAIN`).
+const REMEMBERED_BATCHES: usize = 5;
+
+/// What the partition knows of its producers.
+#[derive(Debug, Default)]
+pub(super) struct Producers {
+    by_id: HashMap<i64, Producer>,
+}
+
+#[derive(Debug)]
+struct Producer {
+    epoch: i16,
+    batches: VecDeque<Remembered>,
+}
+
+/// A batch that was appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Remembered {
+    first_sequence: i32,
+    last_sequence: i32,
+    pub(super) base_offset: i64,
+    pub(super) append_time_ms: Option<i64>,
+}
+
+/// What is to be done with a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sequence {
+    /// Append it, then tell by [`Producers::appended`].
+    Next,
+    /// It is in the log already.
+    Duplicate(Remembered),
+}
+
+impl Producers {
+    pub(super) fn judge(&self, batch: &BatchHeader) -> Result<Sequence, ErrorCode> {
+        let Some(producer) = self.by_id.get(&batch.producer_id) else {
+            return Ok(Sequence::Next);
+        };
+        let epoch = batch.producer_epoch;
+        if epoch < producer.epoch {
+            return Err(ErrorCode::INVALID_PRODUCER_EPOCH);
+        }
+        if epoch > producer.epoch {
+            return match batch.base_sequence {
+                0 => Ok(Sequence::Next),
+                _ => Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER),
+            };
+        }
+        let same = producer.batches.iter().find(|known| {
+            known.first_sequence == batch.base_sequence
+                && known.last_sequence == batch.last_sequence()
+        });
+        if let Some(known) = same {
+            return Ok(Sequence::Duplicate(*known));
+        }
+        let last = producer.batches.back().map(|known| known.last_sequence);
+        match last {
+            Some(last) if !follows(last, batch.base_sequence) => {
+                Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
+            }
+            _ => Ok(Sequence::Next),
+        }
+    }
+
+    pub(super) fn appended(
+        &mut self,
+        batch: &BatchHeader,
+        base_offset: i64,
+        append_time_ms: Option<i64>,
+    ) {
+        let producer = self
+            .by_id
+            .entry(batch.producer_id)
+            .or_insert_with(|| Producer {
+                epoch: batch.producer_epoch,
+                batches: VecDeque::with_capacity(REMEMBERED_BATCHES),
+            });
+        if producer.epoch != batch.producer_epoch {
+            producer.epoch = batch.producer_epoch;
+            producer.batches.clear();
+        }
+        if producer.batches.len() == REMEMBERED_BATCHES {
+            producer.batches.pop_front();
+        }
+        producer.batches.push_back(Remembered {
+            first_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence(),
+            base_offset,
+            append_time_ms,
+        });
+    }
+}
+
+fn follows(last: i32, next: i32) -> bool {
+    last.checked_add(1).unwrap_or(0) == next
+}

@@ -1,0 +1,8 @@
+//! Reads the records of a batch, independently of any client's codec.
+//!
+//! [`codec`] decompresses within a limit, [`decode`] takes the records apart.
+
+mod codec;
+mod decode;
+
+pub(crate) use decode::decode_batch;
