@@ -35,6 +35,8 @@ mod ring;
 mod settled;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 mod varint;
 
 pub use self::budget::Budget;

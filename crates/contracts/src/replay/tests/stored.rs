@@ -1,0 +1,482 @@
+//! What travels with the commit, and how a partition starts from it or without it.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use proptest::prelude::*;
+
+use super::*;
+use crate::replay::claim::Value;
+use crate::replay::table::{KeyEntry, Table};
+use crate::sign::{Ed25519Signer, Signer, VerifyingKey};
+
+fn sealed(snapshot: &Snapshot, budget: Budget, signer: Option<&dyn Signer>) -> Option<String> {
+    snapshot
+        .seal(&binding(snapshot.ring_first), budget, signer)
+        .unwrap()
+}
+
+fn opened(
+    snapshot: &Snapshot,
+    text: &str,
+    keys: &[VerifyingKey],
+) -> Result<Snapshot, StateRefused> {
+    Snapshot::open(text, &binding(snapshot.ring_first), keys)
+}
+
+fn a_snapshot() -> Snapshot {
+    let mut replay = fresh();
+    for signer in 1..=5u8 {
+        let offset = i64::from(signer);
+        let time_ms = 1_760_000_000_000 + u64::from(signer);
+        replay.judge(offset, BYTES, &node(signer, 1, time_ms));
+        replay.judge(offset + 5, BYTES, &control(signer + 100, 1_760_000_000, 1));
+    }
+    settle_all(&mut replay);
+    replay.checkpoint(0)
+}
+
+#[test]
+fn a_stored_state_belongs_to_its_group_cluster_topic_partition_and_offset() {
+    let snapshot = a_snapshot();
+    let text = sealed(&snapshot, Budget::COMMIT, None).unwrap();
+    let own = binding(snapshot.ring_first);
+    assert_eq!(Snapshot::open(&text, &own, &[]), Ok(snapshot));
+    for other in [
+        Binding {
+            group: "backends",
+            ..own
+        },
+        Binding {
+            cluster_id: "cluster-2",
+            ..own
+        },
+        // A boundary between the two names that moved.
+        Binding {
+            group: "backendc",
+            cluster_id: "luster-1",
+            ..own
+        },
+        Binding {
+            topic_id: [8; 16],
+            ..own
+        },
+        Binding {
+            partition: 4,
+            ..own
+        },
+        Binding {
+            offset: own.offset + 1,
+            ..own
+        },
+    ] {
+        assert_eq!(
+            Snapshot::open(&text, &other, &[]),
+            Err(StateRefused::Foreign),
+            "{other:?}"
+        );
+    }
+}
+
+#[test]
+fn a_signature_is_demanded_where_a_key_may_sign_replay_state() {
+    let signer = Ed25519Signer::from_seed(&[1; 32]);
+    let other = Ed25519Signer::from_seed(&[2; 32]);
+    let key = VerifyingKey::try_from(signer.public_key()).unwrap();
+    let snapshot = a_snapshot();
+    let signed = sealed(&snapshot, Budget::COMMIT, Some(&signer)).unwrap();
+    let unsigned = sealed(&snapshot, Budget::COMMIT, None).unwrap();
+    let foreign = sealed(&snapshot, Budget::COMMIT, Some(&other)).unwrap();
+    assert_eq!(opened(&snapshot, &signed, &[key]), Ok(snapshot.clone()));
+    assert_eq!(opened(&snapshot, &signed, &[]), Ok(snapshot.clone()));
+    assert_eq!(
+        opened(&snapshot, &unsigned, &[key]),
+        Err(StateRefused::NotSigned)
+    );
+    assert_eq!(
+        opened(&snapshot, &foreign, &[key]),
+        Err(StateRefused::NotSigned)
+    );
+}
+
+#[test]
+fn any_flipped_bit_of_a_signed_state_is_refused() {
+    let signer = Ed25519Signer::from_seed(&[1; 32]);
+    let key = VerifyingKey::try_from(signer.public_key()).unwrap();
+    let snapshot = a_snapshot();
+    let text = sealed(&snapshot, Budget::COMMIT, Some(&signer)).unwrap();
+    let bytes = BASE64.decode(text).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(
+            opened(&snapshot, &BASE64.encode(flipped), &[key]).is_err(),
+            "{bit}"
+        );
+    }
+}
+
+#[test]
+fn no_metadata_is_told_from_bad_metadata() {
+    let snapshot = a_snapshot();
+    assert_eq!(opened(&snapshot, "", &[]), Err(StateRefused::Missing));
+    for text in ["x", "NONE", "AQ==", "{\"offset\":1}"] {
+        assert_eq!(
+            opened(&snapshot, text, &[]),
+            Err(StateRefused::Malformed),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_ring_that_cannot_lie_before_its_commit_is_refused() {
+    for (ring_first, offset, fine) in [
+        (10, 10, true),
+        (10, 9, false),
+        (-1, 10, false),
+        (0, 20_000, true),
+        (0, 20_001, false),
+    ] {
+        let snapshot = Snapshot {
+            ring_first,
+            table: Table::default(),
+        };
+        let text = snapshot
+            .seal(&binding(offset), Budget::COMMIT, None)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            Snapshot::open(&text, &binding(offset), &[]).is_ok(),
+            fine,
+            "{ring_first} {offset}"
+        );
+    }
+}
+
+#[test]
+fn what_does_not_fit_folds_into_a_floor_that_binds_unlisted_signers() {
+    let mut replay = PartitionReplay::at_start_of_log(RingLimits::new(1000).unwrap(), 0);
+    for n in 0..250u8 {
+        // The lower the name, the older the message.
+        replay.judge(
+            i64::from(n),
+            BYTES,
+            &node(n, 1, 1_760_000_000_000 + 1000 * u64::from(n)),
+        );
+    }
+    replay.pass_over(5_000, BYTES);
+    replay.committed(5_001);
+    let whole = replay.checkpoint(5_001);
+    let binding = binding(5_001);
+    let text = whole.seal(&binding, Budget::COMMIT, None).unwrap().unwrap();
+    assert!(text.len() <= 3_800 && text.len() > 3_700, "{}", text.len());
+    let folded = Snapshot::open(&text, &binding, &[]).unwrap();
+    assert!((100..250).contains(&folded.listed()), "{}", folded.listed());
+    let oldest_listed = u64::try_from(250 - folded.listed()).unwrap();
+    assert_eq!(
+        folded.floor_ms(),
+        1_760_000_000_000 + 1000 * (oldest_listed - 1)
+    );
+
+    let (mut replay, origin) =
+        ReadBack::restored(RingLimits::default(), 5_001, folded.clone()).finish(0, u64::MAX);
+    assert_eq!(origin, Origin::Restored);
+    // A signer that was folded: up to the floor old, above it new, and listed again from there.
+    assert_eq!(
+        replay.judge(5_001, BYTES, &node(0, 1, folded.floor_ms())),
+        Judgement::Replay
+    );
+    assert_eq!(
+        replay.judge(5_002, BYTES, &node(0, 1, folded.floor_ms() + 1)),
+        Judgement::Accepted
+    );
+    assert_eq!(
+        replay.judge(5_003, BYTES, &control(0, 1_760_000_000, 1)),
+        Judgement::Replay
+    );
+    // A signer that is listed: by its own value.
+    assert_eq!(
+        replay.judge(5_004, BYTES, &node(249, 1, 1_760_000_249_000)),
+        Judgement::Replay
+    );
+    assert_eq!(
+        replay.judge(5_005, BYTES, &node(249, 1, 1_760_000_249_001)),
+        Judgement::Accepted
+    );
+}
+
+#[test]
+fn the_whole_state_is_kept_where_there_is_room() {
+    let snapshot = a_snapshot();
+    let text = sealed(&snapshot, Budget::WHOLE, None).unwrap();
+    assert_eq!(opened(&snapshot, &text, &[]), Ok(snapshot));
+}
+
+#[test]
+fn a_budget_halves_until_nothing_fits_and_a_commit_goes_without() {
+    let mut budget = Budget::COMMIT;
+    let mut seen = vec![budget.characters()];
+    while let Some(half) = budget.halved() {
+        budget = half;
+        seen.push(budget.characters());
+    }
+    assert_eq!(seen, [3800, 1900, 950, 475, 237]);
+    let signer = Ed25519Signer::from_seed(&[1; 32]);
+    assert!(sealed(&a_snapshot(), budget, Some(&signer)).is_some());
+}
+
+#[test]
+fn a_second_that_was_loaded_is_closed() {
+    let mut replay = fresh();
+    replay.judge(0, BYTES, &control(1, 100, 1));
+    settle_all(&mut replay);
+    let (mut replay, _) = restarted(&replay, 18, &[]);
+    assert_eq!(
+        replay.judge(18, BYTES, &control(1, 100, 2)),
+        Judgement::Replay
+    );
+    assert_eq!(
+        replay.judge(19, BYTES, &control(1, 101, 3)),
+        Judgement::Accepted
+    );
+}
+
+#[test]
+fn the_ring_is_read_back_and_knows_copies() {
+    let mut replay = fresh();
+    let log = [
+        (0, node(1, 1, 100)),
+        (1, node(1, 1, 101)),
+        (2, node(1, 1, 100)),
+    ];
+    for (offset, claims) in &log {
+        replay.judge(*offset, BYTES, claims);
+    }
+    let (mut replay, origin) = restarted(&replay, 3, &log);
+    assert_eq!(origin, Origin::Restored);
+    assert_eq!(replay.ring_len(), 2);
+    assert_eq!(
+        replay.judge(3, BYTES, &node(1, 1, 101)),
+        Judgement::Duplicate
+    );
+    assert_eq!(replay.judge(4, BYTES, &node(1, 1, 99)), Judgement::Accepted);
+}
+
+#[test]
+fn what_is_settled_is_as_of_the_watermark_and_not_as_of_the_judged_position() {
+    let mut replay = fresh();
+    for offset in 0..100_i64 {
+        replay.judge(offset, BYTES, &node(1, 1, 1000 + offset.unsigned_abs()));
+    }
+    let snapshot = replay.checkpoint(20);
+    assert_eq!(snapshot.ring_first(), 4);
+    let text = snapshot
+        .seal(&binding(20), Budget::COMMIT, None)
+        .unwrap()
+        .unwrap();
+    let snapshot = Snapshot::open(&text, &binding(20), &[]).unwrap();
+    let (mut replay, _) = ReadBack::restored(small(), 20, snapshot).finish(0, u64::MAX);
+    // Offsets from 20 on were judged and not done: they pass again.
+    assert_eq!(
+        replay.judge(20, BYTES, &node(1, 1, 1020)),
+        Judgement::Accepted
+    );
+    assert_eq!(
+        replay.judge(21, BYTES, &node(1, 1, 1003)),
+        Judgement::Replay
+    );
+}
+
+#[test]
+fn without_a_state_settled_is_what_was_read_back_and_the_floor_its_oldest_time() {
+    let mut read_back = ReadBack::without_state(small(), 100);
+    assert_eq!(read_back.from(), 84);
+    read_back.record(83, BYTES, 0, Some(&node(1, 1, 1)));
+    read_back.record(84, BYTES, 0, Some(&node(1, 1, 500)));
+    read_back.record(85, BYTES, 0, Some(&node(2, 1, 900)));
+    read_back.record(86, BYTES, 7_000, None);
+    read_back.record(100, BYTES, 0, Some(&node(1, 1, 9999)));
+    let (mut replay, origin) = read_back.finish(0, u64::MAX);
+    assert_eq!(origin, Origin::ReadBackAlone);
+    assert_eq!(
+        replay.judge(100, BYTES, &node(2, 1, 899)),
+        Judgement::Replay
+    );
+    assert_eq!(
+        replay.judge(101, BYTES, &node(2, 1, 900)),
+        Judgement::Duplicate
+    );
+    assert_eq!(
+        replay.judge(102, BYTES, &node(3, 1, 500)),
+        Judgement::Replay
+    );
+    assert_eq!(
+        replay.judge(103, BYTES, &node(3, 1, 501)),
+        Judgement::Accepted
+    );
+}
+
+#[test]
+fn where_nothing_authentic_was_read_back_the_floor_is_the_last_records_time_but_not_the_future() {
+    for (timestamp_ms, now_ms, floor_ms) in [
+        (5_000, 9_000, 5_000),
+        (i64::MAX, 9_000, 9_000),
+        (-1, 9_000, 0),
+    ] {
+        let mut read_back = ReadBack::without_state(small(), 100);
+        read_back.record(98, BYTES, 1, None);
+        read_back.record(99, BYTES, timestamp_ms, None);
+        let (replay, _) = read_back.finish(0, now_ms);
+        assert_eq!(replay.checkpoint(100).floor_ms(), floor_ms);
+    }
+}
+
+#[test]
+fn where_the_log_starts_after_the_rings_first_offset_the_larger_values_count() {
+    let table = Table {
+        floor_ms: 10,
+        keys: [(1, 400), (2, 950), (3, 990)]
+            .map(|(name, time)| {
+                let instances = [(1, Value { time, counter: 0 })].into();
+                (
+                    key(name),
+                    KeyEntry {
+                        instances,
+                        ..KeyEntry::default()
+                    },
+                )
+            })
+            .into(),
+    };
+    let snapshot = Snapshot {
+        ring_first: 90,
+        table,
+    };
+    let start = |log_start| {
+        let mut read_back = ReadBack::restored(small(), 100, snapshot.clone());
+        read_back.record(95, BYTES, 0, Some(&node(2, 1, 980)));
+        read_back.record(96, BYTES, 0, Some(&node(4, 1, 900)));
+        read_back.finish(log_start, u64::MAX)
+    };
+    let (mut whole, origin) = start(90);
+    assert_eq!(origin, Origin::Restored);
+    assert_eq!(
+        whole.judge(100, BYTES, &node(1, 1, 401)),
+        Judgement::Accepted
+    );
+    assert_eq!(
+        whole.judge(101, BYTES, &node(2, 1, 951)),
+        Judgement::Accepted
+    );
+
+    let (mut part, origin) = start(95);
+    assert_eq!(origin, Origin::RestoredInPart);
+    // What was accepted in the part that is gone may have been anybody's.
+    assert_eq!(part.judge(100, BYTES, &node(1, 1, 900)), Judgement::Replay);
+    assert_eq!(
+        part.judge(101, BYTES, &node(1, 1, 901)),
+        Judgement::Accepted
+    );
+    assert_eq!(part.judge(102, BYTES, &node(2, 1, 979)), Judgement::Replay);
+    assert_eq!(part.judge(103, BYTES, &node(3, 1, 990)), Judgement::Replay);
+}
+
+#[test]
+fn a_read_back_ring_is_no_longer_than_its_bytes() {
+    let limits = small().with_bytes(250);
+    let mut read_back = ReadBack::without_state(limits, 100);
+    for offset in 90..100_i64 {
+        read_back.record(offset, BYTES, 0, Some(&node(1, 1, offset.unsigned_abs())));
+    }
+    let (mut replay, _) = read_back.finish(0, u64::MAX);
+    assert_eq!((replay.ring_first(), replay.ring_len()), (98, 2));
+    assert_eq!(replay.judge(100, BYTES, &node(1, 1, 97)), Judgement::Replay);
+}
+
+fn tables() -> impl Strategy<Value = Table> {
+    let time = prop_oneof![
+        Just(0),
+        1_759_000_000_000..1_761_000_000_000u64,
+        any::<u64>()
+    ];
+    let instances = proptest::collection::btree_map(
+        any::<u32>(),
+        (time.clone(), any::<u32>()).prop_map(|(time, counter)| Value { time, counter }),
+        0..=8,
+    );
+    let entry = (time.clone(), proptest::option::of(any::<u64>()), instances).prop_map(
+        |(fold_ms, second, instances)| KeyEntry {
+            fold_ms,
+            second,
+            instances,
+        },
+    );
+    let keys = proptest::collection::btree_map(any::<[u8; 8]>().prop_map(KeyId), entry, 0..40);
+    (time, keys).prop_map(|(floor_ms, keys)| Table { floor_ms, keys })
+}
+
+proptest! {
+    #[test]
+    fn what_was_stored_is_loaded(table in tables(), ring_first in 0..i64::MAX, is_signed: bool) {
+        let snapshot = Snapshot { ring_first, table };
+        let signer = Ed25519Signer::from_seed(&[1; 32]);
+        let signer: Option<&dyn Signer> = if is_signed { Some(&signer) } else { None };
+        let text = sealed(&snapshot, Budget::WHOLE, signer).unwrap();
+        prop_assert_eq!(opened(&snapshot, &text, &[]), Ok(snapshot));
+    }
+
+    #[test]
+    fn a_state_within_a_budget_fits_it_and_binds_all_that_the_whole_one_binds(
+        table in tables(),
+        characters in 52usize..1000,
+        probes in proptest::collection::vec((any::<[u8; 8]>(), any::<u32>(), any::<u64>(), any::<u32>()), 0..20),
+    ) {
+        let mut budget = Budget::COMMIT;
+        while budget.characters() > characters && let Some(half) = budget.halved() {
+            budget = half;
+        }
+        let whole = Snapshot { ring_first: 5, table };
+        let text = sealed(&whole, budget, None).unwrap();
+        prop_assert!(text.len() <= budget.characters());
+        let stored = opened(&whole, &text, &[]).unwrap();
+        let listed = whole.table.keys.iter().flat_map(|(key, entry)| {
+            let seconds = entry.second.map(|second| Claim::with_timestamp(*key, second.try_into().unwrap_or(i64::MAX), [0; 32]));
+            let instances = entry.instances.iter().map(|(instance, value)| Claim {
+                signer: SignerId::Instance { key: *key, instance: *instance },
+                value: *value,
+                digest: [0; 32],
+            });
+            seconds.into_iter().chain(instances).collect::<Vec<_>>()
+        });
+        let strangers = probes.into_iter().map(|(key, instance, time, counter)| Claim {
+            signer: SignerId::Instance { key: KeyId(key), instance },
+            value: Value { time, counter },
+            digest: [0; 32],
+        });
+        for claim in listed.chain(strangers).collect::<Vec<_>>() {
+            if whole.table.compare(&claim).is_le() {
+                prop_assert!(stored.table.compare(&claim).is_le(), "{claim:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_is_loaded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), offset: i64) {
+        let mut bytes = bytes;
+        let _ = Snapshot::open(&String::from_utf8_lossy(&bytes), &binding(offset), &[]);
+        if let Some(version) = bytes.first_mut() {
+            *version = 1;
+        }
+        let _ = Snapshot::open(&BASE64.encode(bytes), &binding(offset), &[]);
+    }
+
+    #[test]
+    fn any_entries_are_decoded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let mut rest = bytes.as_slice();
+        if let Some(table) = crate::replay::snapshot::decode(&mut rest) {
+            let snapshot = Snapshot { ring_first: 0, table };
+            let text = sealed(&snapshot, Budget::WHOLE, None).unwrap();
+            prop_assert_eq!(opened(&snapshot, &text, &[]), Ok(snapshot));
+        }
+    }
+}
