@@ -251,14 +251,10 @@ fn answered(
 ) -> Result<(), TransportError> {
     match ErrorCode::from_code(code) {
         None => Ok(()),
-        Some(code) => Err(TransportError::new(
-            operation,
-            target,
-            ErrorKind::Code {
-                code,
-                message: message.map(Into::into),
-            },
-        )),
+        Some(code) => {
+            let kind = ErrorKind::told_by_broker(code, message);
+            Err(TransportError::new(operation, target, kind))
+        }
     }
 }
 

@@ -79,6 +79,11 @@ impl Fate {
     pub(crate) fn ending(&self) -> Option<Ending> {
         self.ending.get().cloned()
     }
+
+    /// Comes when the ending is sealed.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
 }
 
 /// An open connection to a broker whose versions are known.
@@ -110,7 +115,7 @@ impl Connection {
 
     /// Comes when the connection has ended.
     pub(crate) async fn ended(&self) {
-        self.fate.ended.cancelled().await;
+        self.fate.ended().await;
     }
 
     pub(crate) fn has_ended(&self) -> bool {

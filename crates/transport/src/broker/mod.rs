@@ -8,6 +8,8 @@
 mod call;
 mod connection;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -60,7 +60,10 @@ impl Client {
             reading: tokio::sync::Mutex::default(),
             config,
         }));
-        client.view_for(Wish::Current { known: true }).await?;
+        client
+            .view_for(Wish::Current { known: true })
+            .await
+            .map_err(|error| error.during(Operation::Connect))?;
         Ok(client)
     }
 
@@ -197,8 +200,7 @@ impl Client {
             .await
             .map_err(|error| error.about(target()))?;
         if let Some(code) = ErrorCode::from_code(response.error_code) {
-            let message = response.error_message.map(Into::into);
-            let kind = ErrorKind::Code { code, message };
+            let kind = ErrorKind::told_by_broker(code, response.error_message);
             return Err(TransportError::new(
                 Operation::FindCoordinator,
                 target(),

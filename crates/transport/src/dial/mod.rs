@@ -23,6 +23,9 @@ use crate::wire::{Engine, EngineError, FrameGuard};
 const WRITE_BUFFER_BYTES: usize = 32 << 10;
 const READ_BUFFER_BYTES: usize = 16 << 10;
 
+/// How long to wait for the reading side to end when the writing side has.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Opens a connection within the configuration's connect timeout.
 pub(crate) async fn dial(
     address: &Address,
@@ -176,6 +179,10 @@ impl Dialling<'_> {
                 }
             }
             Err(EngineError::Lost(reason)) => {
+                // Writing may fail before the broker's last words, such as an alert, have been read.
+                let last_words =
+                    timeout_at(self.deadline.min(Instant::now() + LAST_WORDS), fate.ended());
+                let _ = last_words.await;
                 let ending = fate
                     .ending()
                     .unwrap_or(crate::broker::Ending::Broken(reason.into()));

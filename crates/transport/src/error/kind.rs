@@ -222,6 +222,22 @@ impl ErrorKind {
     }
 }
 
+impl ErrorKind {
+    /// A broker's error with its words, which come from outside: cut to a readable length and without
+    /// control characters, so that they can neither fill a log nor forge a line of it.
+    pub(crate) fn told_by_broker(code: ErrorCode, message: Option<String>) -> Self {
+        const LONGEST_CHARS: usize = 300;
+        let message = message.filter(|text| !text.trim().is_empty()).map(|text| {
+            let readable = text.chars().take(LONGEST_CHARS);
+            let readable: String = readable
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+            readable.into()
+        });
+        Self::Code { code, message }
+    }
+}
+
 fn with_message(message: &Option<Box<str>>) -> String {
     match message {
         Some(message) => format!(" (the broker says: {message})"),

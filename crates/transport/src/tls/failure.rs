@@ -68,11 +68,23 @@ fn presented_names(names: &[String]) -> String {
     if names.is_empty() {
         return "it has no names".to_owned();
     }
-    let mut text = format!("it is for {}", names[..names.len().min(SHOWN)].join(", "));
+    let shown: Vec<_> = names.iter().take(SHOWN).map(|name| bare(name)).collect();
+    let mut text = format!("it is for {}", shown.join(", "));
     if names.len() > SHOWN {
         text.push_str(&format!(" and {} more", names.len() - SHOWN));
     }
     text
+}
+
+/// rustls shows names as `DnsName("kafka")` and `IpAddress(10.0.0.1)`.
+fn bare(name: &str) -> String {
+    const LONGEST_CHARS: usize = 100;
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'))
+        .unwrap_or(name);
+    let readable = inner.trim_matches('"').chars().take(LONGEST_CHARS);
+    readable.filter(|c| !c.is_control()).collect()
 }
 
 fn ago(now_s: u64, then_s: u64) -> String {

@@ -26,8 +26,11 @@ mod produce;
 mod producer_id;
 mod topics;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use api::Api;
-pub(crate) use api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+pub(crate) use api_versions::ApiVersionsRequest;
 pub(crate) use configs::{ConfigResource, DescribeConfigsRequest};
 pub(crate) use coordinator::FindCoordinatorRequest;
 pub(crate) use engine::{Engine, EngineError};

@@ -39,10 +39,6 @@ impl Reader {
         Self::new(body, self.flexible)
     }
 
-    pub(crate) fn is_flexible(&self) -> bool {
-        self.flexible
-    }
-
     pub(crate) fn malformed(&self, what: &'static str) -> Malformed {
         Malformed {
             at: self.total - self.left.len(),

@@ -1,0 +1,335 @@
+//! Our requests, read by the other implementation in every version.
+
+use bytes::Bytes;
+use kafka_protocol::messages as peer;
+
+use super::peer::{read_by_peer, versions};
+use super::*;
+
+#[test]
+fn produce_carries_each_batch_as_it_is() {
+    let request = ProduceRequest {
+        timeout_ms: 30_000,
+        topics: vec![(
+            "t".into(),
+            vec![ProducePartition {
+                partition: 3,
+                batch: Bytes::from_static(b"a batch"),
+            }],
+        )],
+    };
+    for version in versions::<ProduceRequest>() {
+        let read: peer::ProduceRequest = read_by_peer(&request, version);
+        assert_eq!((read.acks, read.timeout_ms), (-1, 30_000));
+        assert_eq!(read.transactional_id, None);
+        assert_eq!(read.topic_data[0].name.as_str(), "t");
+        let partition = &read.topic_data[0].partition_data[0];
+        assert_eq!(partition.index, 3);
+        assert_eq!(partition.records.as_deref(), Some(&b"a batch"[..]));
+    }
+}
+
+#[test]
+fn fetch_names_topics_up_to_version_12_and_their_ids_after() {
+    let request = FetchRequest {
+        max_wait_ms: 500,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        isolation: IsolationLevel::ReadCommitted,
+        topics: vec![FetchTopic {
+            name: "t".into(),
+            id: [7; 16],
+            partitions: vec![FetchPartition {
+                partition: 2,
+                current_leader_epoch: 5,
+                fetch_offset: 1 << 40,
+                max_bytes: 1 << 19,
+            }],
+        }],
+        rack_id: "r".into(),
+    };
+    for version in 4..=13 {
+        let read: peer::FetchRequest = read_by_peer(&request, version);
+        assert_eq!((read.max_wait_ms, read.min_bytes), (500, 1));
+        assert_eq!((read.max_bytes, read.isolation_level), (1 << 20, 1));
+        assert_eq!((read.session_id, read.session_epoch), (0, -1));
+        let topic = &read.topics[0];
+        if version >= 13 {
+            assert_eq!(topic.topic_id.as_bytes(), &[7; 16]);
+        } else {
+            assert_eq!(topic.topic.as_str(), "t");
+        }
+        let partition = &topic.partitions[0];
+        assert_eq!(partition.partition, 2);
+        assert_eq!(partition.fetch_offset, 1 << 40);
+        assert_eq!(partition.partition_max_bytes, 1 << 19);
+        assert_eq!(
+            partition.current_leader_epoch,
+            if version >= 9 { 5 } else { -1 }
+        );
+        assert_eq!(read.rack_id.as_str(), if version >= 11 { "r" } else { "" });
+    }
+}
+
+#[test]
+fn metadata_never_makes_a_topic_by_asking_for_it() {
+    for topics in [None, Some(vec![]), Some(vec!["t".to_owned()])] {
+        let request = MetadataRequest { topics };
+        for version in versions::<MetadataRequest>() {
+            let read: peer::MetadataRequest = read_by_peer(&request, version);
+            assert!(!read.allow_auto_topic_creation);
+            let names = read.topics.map(|topics| {
+                let names = topics
+                    .into_iter()
+                    .map(|topic| topic.name.unwrap().to_string());
+                names.collect::<Vec<_>>()
+            });
+            assert_eq!(names, request.topics);
+        }
+    }
+}
+
+#[test]
+fn list_offsets_knows_the_first_the_last_and_a_time() {
+    let partition = |partition, spec| ListOffsetsPartition {
+        partition,
+        current_leader_epoch: 4,
+        spec,
+    };
+    let request = ListOffsetsRequest {
+        isolation: IsolationLevel::ReadUncommitted,
+        topics: vec![(
+            "t".into(),
+            vec![
+                partition(0, OffsetSpec::Earliest),
+                partition(1, OffsetSpec::Latest),
+                partition(2, OffsetSpec::AtTimestampMs(1_700_000_000_000)),
+            ],
+        )],
+    };
+    for version in versions::<ListOffsetsRequest>() {
+        let read: peer::ListOffsetsRequest = read_by_peer(&request, version);
+        let asked: Vec<_> = read.topics[0]
+            .partitions
+            .iter()
+            .map(|partition| (partition.partition_index, partition.timestamp))
+            .collect();
+        assert_eq!(asked, [(0, -2), (1, -1), (2, 1_700_000_000_000)]);
+        assert_eq!(read.replica_id.0, -1);
+    }
+}
+
+#[test]
+fn an_idempotent_producer_asks_for_a_new_id_and_has_none_yet() {
+    for version in versions::<InitProducerIdRequest>() {
+        let read: peer::InitProducerIdRequest = read_by_peer(&InitProducerIdRequest, version);
+        assert_eq!(read.transactional_id, None);
+        assert_eq!((read.producer_id.0, read.producer_epoch), (-1, -1));
+    }
+}
+
+#[test]
+fn find_coordinator_asks_for_a_group() {
+    let request = FindCoordinatorRequest {
+        group_id: "g".into(),
+    };
+    for version in versions::<FindCoordinatorRequest>() {
+        let read: peer::FindCoordinatorRequest = read_by_peer(&request, version);
+        assert_eq!((read.key.as_str(), read.key_type), ("g", 0));
+    }
+}
+
+#[test]
+fn group_requests_name_the_member_and_its_generation() {
+    for instance in [None, Some("i".to_owned())] {
+        let join = JoinGroupRequest {
+            group_id: "g".into(),
+            session_timeout_ms: 45_000,
+            rebalance_timeout_ms: 60_000,
+            member_id: "m".into(),
+            group_instance_id: instance.clone(),
+            protocol_type: "consumer".into(),
+            protocols: vec![("range".into(), Bytes::from_static(b"sub"))],
+            reason: Some("because".into()),
+        };
+        for version in versions::<JoinGroupRequest>().filter(|v| instance.is_none() || *v >= 5) {
+            let read: peer::JoinGroupRequest = read_by_peer(&join, version);
+            assert_eq!(
+                (read.group_id.as_str(), read.member_id.as_str()),
+                ("g", "m")
+            );
+            assert_eq!(read.group_instance_id.as_deref(), instance.as_deref());
+            assert_eq!(
+                (read.session_timeout_ms, read.rebalance_timeout_ms),
+                (45_000, 60_000)
+            );
+            assert_eq!(read.protocol_type.as_str(), "consumer");
+            assert_eq!(read.protocols[0].name.as_str(), "range");
+            assert_eq!(&read.protocols[0].metadata[..], b"sub");
+        }
+        let sync = SyncGroupRequest {
+            group_id: "g".into(),
+            generation_id: 9,
+            member_id: "m".into(),
+            group_instance_id: instance.clone(),
+            protocol_type: "consumer".into(),
+            protocol_name: "range".into(),
+            assignments: vec![("m".into(), Bytes::from_static(b"mine"))],
+        };
+        for version in versions::<SyncGroupRequest>().filter(|v| instance.is_none() || *v >= 3) {
+            let read: peer::SyncGroupRequest = read_by_peer(&sync, version);
+            assert_eq!((read.generation_id, read.member_id.as_str()), (9, "m"));
+            assert_eq!(read.group_instance_id.as_deref(), instance.as_deref());
+            assert_eq!(&read.assignments[0].assignment[..], b"mine");
+            let named = read.protocol_name.as_deref();
+            assert_eq!(named, (version >= 5).then_some("range"));
+        }
+        let beat = HeartbeatRequest {
+            group_id: "g".into(),
+            generation_id: 9,
+            member_id: "m".into(),
+            group_instance_id: instance.clone(),
+        };
+        for version in versions::<HeartbeatRequest>().filter(|v| instance.is_none() || *v >= 3) {
+            let read: peer::HeartbeatRequest = read_by_peer(&beat, version);
+            assert_eq!((read.generation_id, read.member_id.as_str()), (9, "m"));
+            assert_eq!(read.group_instance_id.as_deref(), instance.as_deref());
+        }
+    }
+}
+
+#[test]
+fn static_membership_is_refused_rather_than_dropped_with_a_broker_that_has_none() {
+    let beat = HeartbeatRequest {
+        group_id: "g".into(),
+        generation_id: 9,
+        member_id: "m".into(),
+        group_instance_id: Some("i".into()),
+    };
+    assert!(beat.encode(2, &mut Writer::new(false)).is_err());
+}
+
+#[test]
+fn leave_group_names_the_member_in_the_way_of_each_version() {
+    let request = LeaveGroupRequest {
+        group_id: "g".into(),
+        member: LeavingMember {
+            member_id: "m".into(),
+            group_instance_id: None,
+            reason: Some("done".into()),
+        },
+    };
+    for version in versions::<LeaveGroupRequest>() {
+        let read: peer::LeaveGroupRequest = read_by_peer(&request, version);
+        let member = match read.members.first() {
+            Some(member) => member.member_id.as_str(),
+            None => read.member_id.as_str(),
+        };
+        assert_eq!(member, "m");
+        assert_eq!(read.members.len(), usize::from(version >= 3));
+    }
+}
+
+#[test]
+fn a_commit_carries_offset_epoch_and_metadata() {
+    let request = OffsetCommitRequest {
+        group_id: "g".into(),
+        generation_id: 9,
+        member_id: "m".into(),
+        group_instance_id: None,
+        topics: vec![(
+            "t".into(),
+            vec![OffsetCommitPartition {
+                partition: 1,
+                offset: 77,
+                leader_epoch: 3,
+                metadata: Some("ring".into()),
+            }],
+        )],
+    };
+    for version in versions::<OffsetCommitRequest>() {
+        let read: peer::OffsetCommitRequest = read_by_peer(&request, version);
+        assert_eq!(read.generation_id_or_member_epoch, 9);
+        assert_eq!(read.retention_time_ms, -1);
+        let partition = &read.topics[0].partitions[0];
+        assert_eq!(
+            (partition.partition_index, partition.committed_offset),
+            (1, 77)
+        );
+        assert_eq!(partition.committed_metadata.as_deref(), Some("ring"));
+        assert_eq!(
+            partition.committed_leader_epoch,
+            if version >= 6 { 3 } else { -1 }
+        );
+    }
+}
+
+#[test]
+fn committed_offsets_are_asked_for_by_partition_or_all_at_once() {
+    for topics in [None, Some(vec![("t".to_owned(), vec![0, 2])])] {
+        let request = OffsetFetchRequest {
+            group_id: "g".into(),
+            topics,
+            require_stable: true,
+        };
+        for version in versions::<OffsetFetchRequest>() {
+            let read: peer::OffsetFetchRequest = read_by_peer(&request, version);
+            assert_eq!(read.require_stable, version >= 7);
+            let asked = read.topics.map(|topics| {
+                let topics = topics.into_iter();
+                topics
+                    .map(|topic| (topic.name.to_string(), topic.partition_indexes))
+                    .collect::<Vec<_>>()
+            });
+            assert_eq!(asked, request.topics);
+        }
+    }
+}
+
+#[test]
+fn topics_are_made_with_configs_and_deleted_by_name() {
+    let create = CreateTopicsRequest {
+        topics: vec![CreateTopic {
+            name: "t".into(),
+            partitions: 6,
+            replication_factor: 3,
+            configs: vec![("message.timestamp.type".into(), "LogAppendTime".into())],
+        }],
+        timeout_ms: 1000,
+    };
+    for version in versions::<CreateTopicsRequest>() {
+        let read: peer::CreateTopicsRequest = read_by_peer(&create, version);
+        let topic = &read.topics[0];
+        assert_eq!((topic.num_partitions, topic.replication_factor), (6, 3));
+        assert_eq!(topic.configs[0].value.as_deref(), Some("LogAppendTime"));
+        assert_eq!((read.timeout_ms, read.validate_only), (1000, false));
+    }
+    let delete = DeleteTopicsRequest {
+        topics: vec!["t".into()],
+        timeout_ms: 1000,
+    };
+    for version in versions::<DeleteTopicsRequest>() {
+        let read: peer::DeleteTopicsRequest = read_by_peer(&delete, version);
+        assert_eq!(read.topic_names[0].as_str(), "t");
+    }
+}
+
+#[test]
+fn configs_are_asked_for_by_topic() {
+    for names in [None, Some(vec!["message.timestamp.type".to_owned()])] {
+        let request = DescribeConfigsRequest {
+            resources: vec![ConfigResource {
+                topic: "t".into(),
+                names: names.clone(),
+            }],
+        };
+        for version in versions::<DescribeConfigsRequest>() {
+            let read: peer::DescribeConfigsRequest = read_by_peer(&request, version);
+            assert_eq!(read.resources[0].resource_type, 2);
+            assert_eq!(read.resources[0].resource_name.as_str(), "t");
+            let keys = read.resources[0].configuration_keys.clone();
+            let keys = keys.map(|keys| keys.iter().map(ToString::to_string).collect());
+            assert_eq!(keys, names);
+        }
+    }
+}

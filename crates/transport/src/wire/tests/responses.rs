@@ -1,0 +1,514 @@
+//! Responses written by the other implementation, read by ours in every version.
+
+use bytes::Bytes;
+use kafka_protocol::messages::{self as peer, BrokerId, ProducerId};
+
+use super::peer::{brokers, text, topic, versions, written_by_peer};
+use super::*;
+use crate::wire::api_versions::ApiVersionsResponse;
+use crate::wire::configs::DescribedResource;
+use crate::wire::coordinator::FindCoordinatorResponse;
+use crate::wire::fetch::FetchedTopic;
+use crate::wire::group::{LeaveGroupResponse, SyncGroupResponse};
+use crate::wire::list_offsets::ListedOffset;
+use crate::wire::offsets::FetchedOffset;
+use crate::wire::producer_id::InitProducerIdResponse;
+use crate::wire::topics::{CreatedTopic, DeletedTopic};
+
+#[test]
+fn api_versions_names_the_apis_we_know_and_passes_over_the_others() {
+    let api = |key: i16, min, max| {
+        peer::api_versions_response::ApiVersion::default()
+            .with_api_key(key)
+            .with_min_version(min)
+            .with_max_version(max)
+    };
+    let response = peer::ApiVersionsResponse::default().with_api_keys(vec![
+        api(0, 3, 11),
+        api(999, 0, 1),
+        api(1, 4, 17),
+    ]);
+    for version in versions::<ApiVersionsRequest>() {
+        let expected = ApiVersionsResponse {
+            error_code: 0,
+            apis: vec![
+                (Api::Produce, VersionRange::new(3, 11)),
+                (Api::Fetch, VersionRange::new(4, 17)),
+            ],
+        };
+        assert_eq!(
+            written_by_peer::<ApiVersionsRequest>(&response, version),
+            expected
+        );
+    }
+}
+
+#[test]
+fn a_broker_too_old_for_our_version_of_api_versions_is_understood() {
+    // Error 35 in the encoding of version 0, whatever version was asked for.
+    let body = Bytes::from_static(&[0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 2]);
+    let response = ApiVersionsRequest::decode_body(3, body).unwrap();
+    assert_eq!(response.error_code, 35);
+}
+
+#[test]
+fn metadata_tells_brokers_topics_and_leaders() {
+    for version in versions::<MetadataRequest>() {
+        let id = if version >= 10 { [7; 16] } else { [0; 16] };
+        let leader_epoch = if version >= 7 { 9 } else { -1 };
+        let response = peer::MetadataResponse::default()
+            .with_brokers(vec![
+                peer::metadata_response::MetadataResponseBroker::default()
+                    .with_node_id(BrokerId(1))
+                    .with_host(text("kafka-1"))
+                    .with_port(9093)
+                    .with_rack(Some(text("r"))),
+            ])
+            .with_cluster_id(Some(text("c")))
+            .with_controller_id(BrokerId(1))
+            .with_topics(vec![
+                peer::metadata_response::MetadataResponseTopic::default()
+                    .with_error_code(5)
+                    .with_name(Some(topic("t")))
+                    .with_topic_id(uuid(id))
+                    .with_is_internal(true)
+                    .with_partitions(vec![
+                        peer::metadata_response::MetadataResponsePartition::default()
+                            .with_error_code(9)
+                            .with_partition_index(4)
+                            .with_leader_id(BrokerId(1))
+                            .with_leader_epoch(leader_epoch)
+                            .with_replica_nodes(brokers(&[1, 2]))
+                            .with_isr_nodes(brokers(&[1])),
+                    ]),
+            ]);
+        let expected = MetadataResponse {
+            brokers: vec![MetadataBroker {
+                id: 1,
+                host: "kafka-1".into(),
+                port: 9093,
+                rack: Some("r".into()),
+            }],
+            cluster_id: Some("c".into()),
+            controller_id: 1,
+            topics: vec![MetadataTopic {
+                error_code: 5,
+                name: Some("t".into()),
+                id,
+                is_internal: true,
+                partitions: vec![MetadataPartition {
+                    error_code: 9,
+                    partition: 4,
+                    leader_id: 1,
+                    leader_epoch,
+                    replicas: vec![1, 2],
+                    in_sync: vec![1],
+                }],
+            }],
+        };
+        assert_eq!(
+            written_by_peer::<MetadataRequest>(&response, version),
+            expected
+        );
+    }
+}
+
+fn uuid(bytes: TopicId) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(bytes)
+}
+
+#[test]
+fn produce_tells_offsets_and_from_version_8_on_the_records_at_fault() {
+    for version in versions::<ProduceRequest>() {
+        let told = version >= 8;
+        let mut partition = peer::produce_response::PartitionProduceResponse::default()
+            .with_index(3)
+            .with_error_code(87)
+            .with_base_offset(100)
+            .with_log_append_time_ms(1_700_000_000_000)
+            .with_log_start_offset(7);
+        if told {
+            partition = partition
+                .with_record_errors(vec![
+                    peer::produce_response::BatchIndexAndErrorMessage::default()
+                        .with_batch_index(2)
+                        .with_batch_index_error_message(Some(text("no key"))),
+                ])
+                .with_error_message(Some(text("refused")));
+        }
+        let response = peer::ProduceResponse::default().with_responses(vec![
+            peer::produce_response::TopicProduceResponse::default()
+                .with_name(topic("t"))
+                .with_partition_responses(vec![partition]),
+        ]);
+        let expected = ProducedPartition {
+            partition: 3,
+            error_code: 87,
+            base_offset: 100,
+            log_append_time_ms: 1_700_000_000_000,
+            log_start_offset: if version >= 5 { 7 } else { -1 },
+            record_errors: if told {
+                vec![(2, Some("no key".into()))]
+            } else {
+                vec![]
+            },
+            error_message: told.then(|| "refused".into()),
+        };
+        let read = written_by_peer::<ProduceRequest>(&response, version);
+        assert_eq!(read, vec![("t".to_owned(), vec![expected])]);
+    }
+}
+
+#[test]
+fn a_producer_id_comes_with_its_epoch() {
+    let response = peer::InitProducerIdResponse::default()
+        .with_producer_id(ProducerId(1 << 33))
+        .with_producer_epoch(2);
+    for version in versions::<InitProducerIdRequest>() {
+        let expected = InitProducerIdResponse {
+            error_code: 0,
+            producer_id: 1 << 33,
+            producer_epoch: 2,
+        };
+        assert_eq!(
+            written_by_peer::<InitProducerIdRequest>(&response, version),
+            expected
+        );
+    }
+}
+
+#[test]
+fn fetched_records_and_aborted_transactions_are_told_by_name_or_by_id() {
+    for version in 4..=13 {
+        let mut partition = peer::fetch_response::PartitionData::default()
+            .with_partition_index(2)
+            .with_high_watermark(50)
+            .with_last_stable_offset(40)
+            .with_log_start_offset(10)
+            .with_aborted_transactions(Some(vec![
+                peer::fetch_response::AbortedTransaction::default()
+                    .with_producer_id(ProducerId(5))
+                    .with_first_offset(33),
+            ]))
+            .with_records(Some(Bytes::from_static(b"batches")));
+        if version >= 11 {
+            partition = partition.with_preferred_read_replica(BrokerId(3));
+        }
+        if version >= 12 {
+            partition = partition.with_current_leader(
+                peer::fetch_response::LeaderIdAndEpoch::default()
+                    .with_leader_id(BrokerId(2))
+                    .with_leader_epoch(8),
+            );
+        }
+        let mut fetched = peer::fetch_response::FetchableTopicResponse::default()
+            .with_partitions(vec![partition]);
+        fetched = if version >= 13 {
+            fetched.with_topic_id(uuid([7; 16]))
+        } else {
+            fetched.with_topic(topic("t"))
+        };
+        let response = peer::FetchResponse::default().with_responses(vec![fetched]);
+        let expected = FetchedTopic {
+            name: if version >= 13 {
+                String::new()
+            } else {
+                "t".into()
+            },
+            id: if version >= 13 { [7; 16] } else { [0; 16] },
+            partitions: vec![FetchedPartition {
+                partition: 2,
+                error_code: 0,
+                high_watermark: 50,
+                last_stable_offset: 40,
+                log_start_offset: if version >= 5 { 10 } else { -1 },
+                current_leader: (version >= 12).then_some((2, 8)),
+                aborted: vec![AbortedTransaction {
+                    producer_id: 5,
+                    first_offset: 33,
+                }],
+                preferred_read_replica: if version >= 11 { 3 } else { -1 },
+                records: Bytes::from_static(b"batches"),
+            }],
+        };
+        let read = written_by_peer::<FetchRequest>(&response, version);
+        assert_eq!((read.error_code, read.topics), (0, vec![expected]));
+    }
+}
+
+#[test]
+fn fetched_records_are_a_part_of_the_frame_and_no_copy() {
+    let partition = peer::fetch_response::PartitionData::default()
+        .with_records(Some(Bytes::from_static(b"batches")));
+    let response = peer::FetchResponse::default().with_responses(vec![
+        peer::fetch_response::FetchableTopicResponse::default()
+            .with_topic(topic("t"))
+            .with_partitions(vec![partition]),
+    ]);
+    let mut frame = bytes::BytesMut::new();
+    kafka_protocol::protocol::Encodable::encode(&response, &mut frame, 12).unwrap();
+    let frame = frame.freeze();
+    let read = FetchRequest::decode_body(12, frame.clone()).unwrap();
+    let records = &read.topics[0].partitions[0].records;
+    assert!(frame.as_ptr_range().contains(&records.as_ptr()));
+}
+
+#[test]
+fn listed_offsets_come_with_the_leader_epoch_from_version_4_on() {
+    for version in versions::<ListOffsetsRequest>() {
+        let leader_epoch = if version >= 4 { 6 } else { -1 };
+        let response = peer::ListOffsetsResponse::default().with_topics(vec![
+            peer::list_offsets_response::ListOffsetsTopicResponse::default()
+                .with_name(topic("t"))
+                .with_partitions(vec![
+                    peer::list_offsets_response::ListOffsetsPartitionResponse::default()
+                        .with_partition_index(1)
+                        .with_error_code(3)
+                        .with_timestamp(12)
+                        .with_offset(34)
+                        .with_leader_epoch(leader_epoch),
+                ]),
+        ]);
+        let expected = ListedOffset {
+            partition: 1,
+            error_code: 3,
+            timestamp_ms: 12,
+            offset: 34,
+            leader_epoch,
+        };
+        let read = written_by_peer::<ListOffsetsRequest>(&response, version);
+        assert_eq!(read, vec![("t".to_owned(), vec![expected])]);
+    }
+}
+
+#[test]
+fn a_coordinator_is_told_by_id_and_address() {
+    let response = peer::FindCoordinatorResponse::default()
+        .with_error_code(15)
+        .with_error_message(Some(text("not yet")))
+        .with_node_id(BrokerId(2))
+        .with_host(text("kafka-2"))
+        .with_port(9093);
+    for version in versions::<FindCoordinatorRequest>() {
+        let expected = FindCoordinatorResponse {
+            error_code: 15,
+            error_message: Some("not yet".into()),
+            node_id: 2,
+            host: "kafka-2".into(),
+            port: 9093,
+        };
+        assert_eq!(
+            written_by_peer::<FindCoordinatorRequest>(&response, version),
+            expected
+        );
+    }
+}
+
+#[test]
+fn a_join_tells_the_leader_of_all_members() {
+    for version in versions::<JoinGroupRequest>() {
+        let instance = (version >= 5).then_some("i");
+        let mut response = peer::JoinGroupResponse::default()
+            .with_generation_id(3)
+            .with_protocol_name(Some(text("range")))
+            .with_leader(text("m"))
+            .with_member_id(text("m"))
+            .with_members(vec![
+                peer::join_group_response::JoinGroupResponseMember::default()
+                    .with_member_id(text("m"))
+                    .with_group_instance_id(instance.map(text))
+                    .with_metadata(Bytes::from_static(b"sub")),
+            ]);
+        if version >= 7 {
+            response = response.with_protocol_type(Some(text("consumer")));
+        }
+        if version >= 9 {
+            response = response.with_skip_assignment(true);
+        }
+        let expected = JoinGroupResponse {
+            error_code: 0,
+            generation_id: 3,
+            protocol_name: Some("range".into()),
+            leader: "m".into(),
+            skip_assignment: version >= 9,
+            member_id: "m".into(),
+            members: vec![JoinedMember {
+                member_id: "m".into(),
+                group_instance_id: instance.map(Into::into),
+                metadata: Bytes::from_static(b"sub"),
+            }],
+        };
+        assert_eq!(
+            written_by_peer::<JoinGroupRequest>(&response, version),
+            expected
+        );
+    }
+}
+
+#[test]
+fn sync_heartbeat_and_leave_tell_what_the_coordinator_says() {
+    let sync = peer::SyncGroupResponse::default()
+        .with_error_code(27)
+        .with_assignment(Bytes::from_static(b"mine"));
+    for version in versions::<SyncGroupRequest>() {
+        let expected = SyncGroupResponse {
+            error_code: 27,
+            assignment: Bytes::from_static(b"mine"),
+        };
+        assert_eq!(
+            written_by_peer::<SyncGroupRequest>(&sync, version),
+            expected
+        );
+    }
+    let beat = peer::HeartbeatResponse::default().with_error_code(27);
+    for version in versions::<HeartbeatRequest>() {
+        assert_eq!(written_by_peer::<HeartbeatRequest>(&beat, version), 27);
+    }
+    for version in versions::<LeaveGroupRequest>() {
+        let mut leave = peer::LeaveGroupResponse::default().with_error_code(16);
+        let mut members = vec![];
+        if version >= 3 {
+            leave = leave.with_members(vec![
+                peer::leave_group_response::MemberResponse::default()
+                    .with_member_id(text("m"))
+                    .with_error_code(25),
+            ]);
+            members = vec![("m".to_owned(), 25)];
+        }
+        let expected = LeaveGroupResponse {
+            error_code: 16,
+            members,
+        };
+        assert_eq!(
+            written_by_peer::<LeaveGroupRequest>(&leave, version),
+            expected
+        );
+    }
+}
+
+#[test]
+fn commits_are_answered_by_partition() {
+    let response = peer::OffsetCommitResponse::default().with_topics(vec![
+        peer::offset_commit_response::OffsetCommitResponseTopic::default()
+            .with_name(topic("t"))
+            .with_partitions(vec![
+                peer::offset_commit_response::OffsetCommitResponsePartition::default()
+                    .with_partition_index(1)
+                    .with_error_code(22),
+            ]),
+    ]);
+    for version in versions::<OffsetCommitRequest>() {
+        let read = written_by_peer::<OffsetCommitRequest>(&response, version);
+        assert_eq!(read, vec![("t".to_owned(), vec![(1, 22)])]);
+    }
+}
+
+#[test]
+fn committed_offsets_come_with_their_metadata() {
+    for version in versions::<OffsetFetchRequest>() {
+        let leader_epoch = if version >= 5 { 4 } else { -1 };
+        let response = peer::OffsetFetchResponse::default()
+            .with_error_code(14)
+            .with_topics(vec![
+                peer::offset_fetch_response::OffsetFetchResponseTopic::default()
+                    .with_name(topic("t"))
+                    .with_partitions(vec![
+                        peer::offset_fetch_response::OffsetFetchResponsePartition::default()
+                            .with_partition_index(1)
+                            .with_committed_offset(77)
+                            .with_committed_leader_epoch(leader_epoch)
+                            .with_metadata(Some(text("ring")))
+                            .with_error_code(88),
+                    ]),
+            ]);
+        let read = written_by_peer::<OffsetFetchRequest>(&response, version);
+        assert_eq!(read.error_code, 14);
+        let expected = FetchedOffset {
+            partition: 1,
+            offset: 77,
+            leader_epoch,
+            metadata: Some("ring".into()),
+            error_code: 88,
+        };
+        assert_eq!(read.topics, vec![("t".to_owned(), vec![expected])]);
+    }
+}
+
+#[test]
+fn made_and_deleted_topics_are_answered_one_by_one() {
+    for version in versions::<CreateTopicsRequest>() {
+        let id = if version >= 7 { [7; 16] } else { [0; 16] };
+        let mut made = peer::create_topics_response::CreatableTopicResult::default()
+            .with_name(topic("t"))
+            .with_topic_id(uuid(id))
+            .with_error_code(36)
+            .with_error_message(Some(text("there")));
+        if version >= 5 {
+            made = made.with_configs(Some(vec![
+                peer::create_topics_response::CreatableTopicConfigs::default()
+                    .with_name(text("n"))
+                    .with_value(Some(text("v"))),
+            ]));
+        }
+        let response = peer::CreateTopicsResponse::default().with_topics(vec![made]);
+        let expected = CreatedTopic {
+            name: "t".into(),
+            id,
+            error_code: 36,
+            error_message: Some("there".into()),
+        };
+        let read = written_by_peer::<CreateTopicsRequest>(&response, version);
+        assert_eq!(read, vec![expected]);
+    }
+    for version in versions::<DeleteTopicsRequest>() {
+        let message = (version >= 5).then_some("gone");
+        let response = peer::DeleteTopicsResponse::default().with_responses(vec![
+            peer::delete_topics_response::DeletableTopicResult::default()
+                .with_name(Some(topic("t")))
+                .with_error_code(3)
+                .with_error_message(message.map(text)),
+        ]);
+        let expected = DeletedTopic {
+            name: "t".into(),
+            error_code: 3,
+            error_message: message.map(Into::into),
+        };
+        let read = written_by_peer::<DeleteTopicsRequest>(&response, version);
+        assert_eq!(read, vec![expected]);
+    }
+}
+
+#[test]
+fn configs_are_told_by_name_with_secrets_left_out() {
+    use peer::describe_configs_response::{
+        DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+    };
+    let response = peer::DescribeConfigsResponse::default().with_results(vec![
+        DescribeConfigsResult::default()
+            .with_error_message(None)
+            .with_resource_type(2)
+            .with_resource_name(text("t"))
+            .with_configs(vec![
+                DescribeConfigsResourceResult::default()
+                    .with_name(text("message.timestamp.type"))
+                    .with_value(Some(text("CreateTime")))
+                    .with_synonyms(vec![DescribeConfigsSynonym::default().with_name(text("s"))]),
+                DescribeConfigsResourceResult::default()
+                    .with_name(text("secret"))
+                    .with_value(None),
+            ]),
+    ]);
+    for version in versions::<DescribeConfigsRequest>() {
+        let expected = DescribedResource {
+            error_code: 0,
+            error_message: None,
+            topic: "t".into(),
+            configs: vec![
+                ("message.timestamp.type".into(), Some("CreateTime".into())),
+                ("secret".into(), None),
+            ],
+        };
+        let read = written_by_peer::<DescribeConfigsRequest>(&response, version);
+        assert_eq!(read, vec![expected]);
+    }
+}
