@@ -1,1 +1,24 @@
-//! Shared harness of the end-to-end tests.
+//! The harness of the end-to-end tests.
+//!
+//! One test body runs over the built-in broker and over Apache Kafka, both with mutual TLS: a
+//! scenario is an `async fn(Stage)`, and [`scenarios!`] makes a test of it in the module
+//! `devbroker` and one in the module `kafka`. Those over Kafka need a cluster, which
+//! `cargo xtask test` starts and hands in by environment; without one they fail, so leave them
+//! out: `cargo test -p cybermesh-tests -- --skip ::kafka::`.
+//!
+//! [`scenario`] runs a body, [`stage`] is what it plays on, [`cluster`] the broker under it,
+//! [`identity`] the keys and who trusts them, [`proxy`] stands between client and broker and loses
+//! what is said, [`history`] judges what a consumer did, [`console`] reads a topic with Kafka's own
+//! consumer.
+
+pub mod cluster;
+pub mod console;
+pub mod history;
+pub mod identity;
+pub mod proxy;
+pub mod scenario;
+pub mod stage;
+
+pub use cluster::{Broker, Cluster};
+pub use scenario::Over;
+pub use stage::Stage;
