@@ -71,19 +71,37 @@ impl Cluster {
 
     async fn devbroker(dir: &Path) -> Self {
         let authority = Authority::new("test CA").expect("an authority");
-        let server = authority.server().dns("localhost").ip([127, 0, 0, 1]).issue();
+        let server = authority
+            .server()
+            .dns("localhost")
+            .ip([127, 0, 0, 1])
+            .issue();
         let server = server.expect("a server certificate");
-        let client = authority.client("test-client").issue().expect("a client certificate");
+        let client = authority
+            .client("test-client")
+            .issue()
+            .expect("a client certificate");
         let expired = authority.client("expired-client").expired().issue();
         let tls = ServerTls::mutual(&server, authority.ca_pem()).expect("a TLS configuration");
-        let broker = DevBroker::builder().tls(tls).start().await.expect("the built-in broker");
+        let broker = DevBroker::builder()
+            .tls(tls)
+            .start()
+            .await
+            .expect("the built-in broker");
         let ca = dir.join("ca.pem");
         std::fs::write(&ca, authority.ca_pem()).expect("the authority's file");
         Self {
             bootstrap: broker.bootstrap(),
             broker: Broker::Devbroker(Box::new(broker)),
-            tls: TlsFiles { ca, client: CertificateFiles::write(dir, "client", &client) },
-            expired: CertificateFiles::write(dir, "expired", &expired.expect("an expired certificate")),
+            tls: TlsFiles {
+                ca,
+                client: CertificateFiles::write(dir, "client", &client),
+            },
+            expired: CertificateFiles::write(
+                dir,
+                "expired",
+                &expired.expect("an expired certificate"),
+            ),
         }
     }
 
@@ -94,12 +112,21 @@ impl Cluster {
             behind_proxy: var("CYBERMESH_TESTS_KAFKA_BEHIND_PROXY"),
             proxy: var("CYBERMESH_TESTS_KAFKA_PROXY"),
         };
-        let files = |cert: &str, key: &str| CertificateFiles { cert: var(cert).into(), key: var(key).into() };
+        let files = |cert: &str, key: &str| CertificateFiles {
+            cert: var(cert).into(),
+            key: var(key).into(),
+        };
         Self {
             bootstrap: var("KAFKA_BROKERS"),
             broker: Broker::Kafka(kafka),
-            tls: TlsFiles { ca: var("KAFKA_CA_CERT").into(), client: files("KAFKA_CLIENT_CERT", "KAFKA_CLIENT_KEY") },
-            expired: files("CYBERMESH_TESTS_KAFKA_EXPIRED_CERT", "CYBERMESH_TESTS_KAFKA_EXPIRED_KEY"),
+            tls: TlsFiles {
+                ca: var("KAFKA_CA_CERT").into(),
+                client: files("KAFKA_CLIENT_CERT", "KAFKA_CLIENT_KEY"),
+            },
+            expired: files(
+                "CYBERMESH_TESTS_KAFKA_EXPIRED_CERT",
+                "CYBERMESH_TESTS_KAFKA_EXPIRED_KEY",
+            ),
         }
     }
 

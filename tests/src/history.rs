@@ -94,20 +94,36 @@ pub fn judge(events: &[Event], log: &Log) -> BTreeSet<Breach> {
     let mut breaches = BTreeSet::new();
     for event in events {
         match *event {
-            Event::Handled { partition, offset, .. } => {
+            Event::Handled {
+                partition, offset, ..
+            } => {
                 handled.insert((partition, offset));
             }
-            Event::Committed { partition, offset: committed } => {
+            Event::Committed {
+                partition,
+                offset: committed,
+            } => {
                 let covered = log.range((partition, i64::MIN)..(partition, committed));
-                breaches.extend(covered.filter(|record| !handled.contains(record)).map(|&(partition, offset)| {
-                    Breach::CommittedUnhandled { partition, offset, committed }
-                }));
+                breaches.extend(covered.filter(|record| !handled.contains(record)).map(
+                    |&(partition, offset)| Breach::CommittedUnhandled {
+                        partition,
+                        offset,
+                        committed,
+                    },
+                ));
             }
             Event::Started { .. } | Event::Handling { .. } | Event::Stopped { .. } => {}
         }
     }
-    breaches.extend(log.difference(&handled).map(|&(partition, offset)| Breach::Lost { partition, offset }));
-    breaches.extend(handled.difference(log).map(|&(partition, offset)| Breach::Invented { partition, offset }));
+    breaches.extend(
+        log.difference(&handled)
+            .map(|&(partition, offset)| Breach::Lost { partition, offset }),
+    );
+    breaches.extend(
+        handled
+            .difference(log)
+            .map(|&(partition, offset)| Breach::Invented { partition, offset }),
+    );
     breaches
 }
 
@@ -123,7 +139,9 @@ impl Scribe {
     /// # Errors
     /// What the system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: OpenOptions::new().append(true).create(true).open(path)? })
+        Ok(Self {
+            file: OpenOptions::new().append(true).create(true).open(path)?,
+        })
     }
 
     /// Appends one event. It is in the file when this returns, even if the process is killed then.
@@ -135,7 +153,11 @@ impl Scribe {
         line.push(b'\n');
         // One write of one line in append mode: lines of several processes do not mix.
         let written = self.file.write(&line)?;
-        if written == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+        if written == line.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
     }
 }
 
@@ -145,7 +167,9 @@ impl Scribe {
 /// What the system says, or that a line is no event.
 pub fn read(path: &Path) -> io::Result<Vec<Event>> {
     let text = std::fs::read_to_string(path)?;
-    text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).map_err(io::Error::from))
+        .collect()
 }
 
 #[cfg(test)]
@@ -153,11 +177,18 @@ mod tests {
     use super::*;
 
     fn handled(consumer: &str, offset: i64) -> Event {
-        Event::Handled { consumer: consumer.to_owned(), partition: 0, offset }
+        Event::Handled {
+            consumer: consumer.to_owned(),
+            partition: 0,
+            offset,
+        }
     }
 
     fn committed(offset: i64) -> Event {
-        Event::Committed { partition: 0, offset }
+        Event::Committed {
+            partition: 0,
+            offset,
+        }
     }
 
     fn log(end: i64) -> Log {
@@ -166,20 +197,37 @@ mod tests {
 
     #[test]
     fn all_handled_before_it_is_committed_is_no_breach() {
-        let history = [handled("a", 0), handled("a", 1), committed(2), handled("a", 2), committed(3)];
+        let history = [
+            handled("a", 0),
+            handled("a", 1),
+            committed(2),
+            handled("a", 2),
+            committed(3),
+        ];
         assert!(judge(&history, &log(3)).is_empty());
     }
 
     #[test]
     fn a_record_handled_again_after_a_kill_is_no_breach() {
-        let history = [handled("a", 0), handled("a", 1), committed(1), handled("b", 1), handled("b", 2), committed(3)];
+        let history = [
+            handled("a", 0),
+            handled("a", 1),
+            committed(1),
+            handled("b", 1),
+            handled("b", 2),
+            committed(3),
+        ];
         assert!(judge(&history, &log(3)).is_empty());
     }
 
     #[test]
     fn a_commit_before_the_handler_is_a_breach() {
         let history = [handled("a", 0), committed(2), handled("a", 1)];
-        let expected = Breach::CommittedUnhandled { partition: 0, offset: 1, committed: 2 };
+        let expected = Breach::CommittedUnhandled {
+            partition: 0,
+            offset: 1,
+            committed: 2,
+        };
         assert_eq!(judge(&history, &log(2)), BTreeSet::from([expected]));
     }
 
@@ -187,20 +235,41 @@ mod tests {
     fn a_record_that_was_committed_over_and_never_handled_is_lost_besides() {
         let history = [committed(1), handled("b", 1), committed(2)];
         let breaches = judge(&history, &log(2));
-        assert!(breaches.contains(&Breach::Lost { partition: 0, offset: 0 }));
-        assert!(breaches.contains(&Breach::CommittedUnhandled { partition: 0, offset: 0, committed: 1 }));
+        assert!(breaches.contains(&Breach::Lost {
+            partition: 0,
+            offset: 0
+        }));
+        assert!(breaches.contains(&Breach::CommittedUnhandled {
+            partition: 0,
+            offset: 0,
+            committed: 1
+        }));
     }
 
     #[test]
     fn a_record_that_was_only_begun_is_lost() {
-        let begun = Event::Handling { consumer: "a".to_owned(), partition: 0, offset: 0 };
-        assert_eq!(judge(&[begun], &log(1)), BTreeSet::from([Breach::Lost { partition: 0, offset: 0 }]));
+        let begun = Event::Handling {
+            consumer: "a".to_owned(),
+            partition: 0,
+            offset: 0,
+        };
+        assert_eq!(
+            judge(&[begun], &log(1)),
+            BTreeSet::from([Breach::Lost {
+                partition: 0,
+                offset: 0
+            }])
+        );
     }
 
     #[test]
     fn a_commit_of_one_partition_says_nothing_of_another() {
         let log = Log::from([(0, 0), (1, 0)]);
-        let other = Event::Handled { consumer: "a".to_owned(), partition: 1, offset: 0 };
+        let other = Event::Handled {
+            consumer: "a".to_owned(),
+            partition: 1,
+            offset: 0,
+        };
         assert!(judge(&[handled("a", 0), committed(1), other], &log).is_empty());
     }
 
@@ -212,14 +281,26 @@ mod tests {
 
     #[test]
     fn something_handled_that_is_not_in_the_log_is_a_breach() {
-        assert_eq!(judge(&[handled("a", 7)], &log(0)), BTreeSet::from([Breach::Invented { partition: 0, offset: 7 }]));
+        assert_eq!(
+            judge(&[handled("a", 7)], &log(0)),
+            BTreeSet::from([Breach::Invented {
+                partition: 0,
+                offset: 7
+            }])
+        );
     }
 
     #[test]
     fn what_is_written_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history");
-        let events = [Event::Started { consumer: "a".to_owned() }, handled("a", 3), committed(4)];
+        let events = [
+            Event::Started {
+                consumer: "a".to_owned(),
+            },
+            handled("a", 3),
+            committed(4),
+        ];
         let mut scribe = Scribe::open(&path).unwrap();
         events.iter().for_each(|event| scribe.write(event).unwrap());
         assert_eq!(read(&path).unwrap(), events);

@@ -30,7 +30,11 @@ impl Identity {
         let key_file = dir.join(format!("{name}.key"));
         let pem = signer.to_pkcs8_pem().expect("a key in PEM");
         write_private(&key_file, pem.as_bytes());
-        Self { name: name.to_owned(), signer, key_file }
+        Self {
+            name: name.to_owned(),
+            signer,
+            key_file,
+        }
     }
 
     /// The name it has in trust stores.
@@ -55,10 +59,19 @@ impl Identity {
 
     /// An entry of a trust store that lets it sign `kinds` and `rights` besides.
     pub fn trust_entry(&self, kinds: &[Kind], rights: &[&str]) -> String {
-        let may_sign = kinds.iter().map(|kind| kind.as_str()).chain(rights.iter().copied());
-        let may_sign = may_sign.map(|right| format!("{right:?}")).collect::<Vec<_>>().join(", ");
+        let may_sign = kinds
+            .iter()
+            .map(|kind| kind.as_str())
+            .chain(rights.iter().copied());
+        let may_sign = may_sign
+            .map(|right| format!("{right:?}"))
+            .collect::<Vec<_>>()
+            .join(", ");
         let key = self.public_key().to_hex();
-        format!("[[key]]\nid = {:?}\npublic_key = {key:?}\nmay_sign = [{may_sign}]\n", self.name)
+        format!(
+            "[[key]]\nid = {:?}\npublic_key = {key:?}\nmay_sign = [{may_sign}]\n",
+            self.name
+        )
     }
 }
 
@@ -77,6 +90,11 @@ pub fn trust_file(dir: &Path, name: &str, entries: &[String]) -> PathBuf {
 /// # Panics
 /// When it cannot be written.
 pub fn write_private(path: &Path, content: &[u8]) {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(content)).expect("a private file");
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|mut file| file.write_all(content))
+        .expect("a private file");
 }

@@ -55,13 +55,20 @@ impl Proxy {
         let listener = TcpListener::bind(listen).await.expect("the proxy's port");
         let address = listener.local_addr().expect("the proxy's address");
         let shared = Arc::new(Shared {
-            orders: watch::Sender::new(Orders { conduct: Conduct::Pass, generation: 0 }),
+            orders: watch::Sender::new(Orders {
+                conduct: Conduct::Pass,
+                generation: 0,
+            }),
             lost: watch::Sender::new(0),
             connections: watch::Sender::new(0),
         });
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, upstream.to_owned(), Arc::clone(&shared)));
-        Self { shared, address, _accepting: accepting }
+        Self {
+            shared,
+            address,
+            _accepting: accepting,
+        }
     }
 
     /// Where clients connect to.
@@ -71,7 +78,9 @@ impl Proxy {
 
     /// Changes what becomes of the bytes, of connections of now as well.
     pub fn conduct(&self, conduct: Conduct) {
-        self.shared.orders.send_modify(|orders| orders.conduct = conduct);
+        self.shared
+            .orders
+            .send_modify(|orders| orders.conduct = conduct);
     }
 
     /// Closes every connection of now, and lets bytes pass on new ones.
@@ -85,12 +94,22 @@ impl Proxy {
     /// Waits until the broker has answered something that was lost.
     pub async fn answers_lost(&self) {
         // The sender lives in `self`.
-        let _ = self.shared.lost.subscribe().wait_for(|lost| *lost > 0).await;
+        let _ = self
+            .shared
+            .lost
+            .subscribe()
+            .wait_for(|lost| *lost > 0)
+            .await;
     }
 
     /// Waits until so many connections are open.
     pub async fn connections(&self, count: usize) {
-        let _ = self.shared.connections.subscribe().wait_for(|open| *open >= count).await;
+        let _ = self
+            .shared
+            .connections
+            .subscribe()
+            .wait_for(|open| *open >= count)
+            .await;
     }
 }
 
@@ -109,8 +128,14 @@ async fn accept(listener: TcpListener, upstream: String, shared: Arc<Shared>) {
 
 async fn connection(client: TcpStream, upstream: String, shared: Arc<Shared>) {
     let generation = shared.orders.borrow().generation;
-    let Ok(broker) = TcpStream::connect(&upstream).await else { return };
-    if client.set_nodelay(true).and(broker.set_nodelay(true)).is_err() {
+    let Ok(broker) = TcpStream::connect(&upstream).await else {
+        return;
+    };
+    if client
+        .set_nodelay(true)
+        .and(broker.set_nodelay(true))
+        .is_err()
+    {
         return;
     }
     shared.connections.send_modify(|open| *open += 1);
@@ -131,17 +156,32 @@ enum Direction {
     ToClient,
 }
 
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, direction: Direction, shared: &Shared) {
+async fn forward(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    direction: Direction,
+    shared: &Shared,
+) {
     let mut orders = shared.orders.subscribe();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         // Silence holds bytes back rather than throwing them away: TLS would break otherwise when
         // it ends, where a network that stalls and comes back does not break it.
-        if orders.wait_for(|orders| orders.conduct != Conduct::Silence).await.is_err() {
+        if orders
+            .wait_for(|orders| orders.conduct != Conduct::Silence)
+            .await
+            .is_err()
+        {
             return;
         }
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
-        if orders.wait_for(|orders| orders.conduct != Conduct::Silence).await.is_err() {
+        let Ok(read @ 1..) = from.read(&mut buffer).await else {
+            return;
+        };
+        if orders
+            .wait_for(|orders| orders.conduct != Conduct::Silence)
+            .await
+            .is_err()
+        {
             return;
         }
         if direction == Direction::ToClient && orders.borrow().conduct == Conduct::LoseAnswers {

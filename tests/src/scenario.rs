@@ -22,12 +22,18 @@ pub enum Over {
 /// # Panics
 /// When the body does, when it does not end, or when there is no cluster to run over.
 pub fn run<F: Future<Output = ()>>(over: Over, body: impl FnOnce(Stage) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let runtime = runtime.expect("a tokio runtime");
     runtime.block_on(async {
         let scenario = async { body(Stage::new(over).await).await };
         let ended = tokio::time::timeout(SCENARIO_WITHIN, scenario).await;
-        assert!(ended.is_ok(), "the scenario did not end within {SCENARIO_WITHIN:?}");
+        assert!(
+            ended.is_ok(),
+            "the scenario did not end within {SCENARIO_WITHIN:?}"
+        );
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use cybermesh_contracts::kind::Kind;
+use cybermesh_devbroker::DevBroker;
 use cybermesh_transport::admin::NewTopic;
 use cybermesh_transport::tls::{Pem, TlsConfig};
 use cybermesh_transport::{Address, Admin, Client, ClientConfig, Security};
 use tempfile::TempDir;
 
-use crate::cluster::{CertificateFiles, Cluster};
+use crate::cluster::{Broker, CertificateFiles, Cluster};
 use crate::identity::{Identity, trust_file};
 use crate::scenario::Over;
 
@@ -34,7 +35,14 @@ impl Stage {
         let cluster = Cluster::new(over, dir.path()).await;
         let [node, backend] = ["node", "backend"].map(|name| Identity::new(dir.path(), name));
         let tag = uuid::Uuid::new_v4().simple().to_string()[..12].to_owned();
-        Self { over, cluster, node, backend, tag, dir }
+        Self {
+            over,
+            cluster,
+            node,
+            backend,
+            tag,
+            dir,
+        }
     }
 
     /// What it is over.
@@ -45,6 +53,17 @@ impl Stage {
     /// The broker.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// The built-in broker, for its faults and its view of the log.
+    ///
+    /// # Panics
+    /// When the stage is over Apache Kafka.
+    pub fn devbroker(&self) -> &DevBroker {
+        match self.cluster.broker() {
+            Broker::Devbroker(broker) => broker,
+            Broker::Kafka(_) => panic!("this stage is over Apache Kafka"),
+        }
     }
 
     /// The node's key.
@@ -96,7 +115,10 @@ impl Stage {
     /// When the address is none.
     pub fn client_config_at(&self, bootstrap: &str) -> ClientConfig {
         let addresses = Address::parse_list(bootstrap).expect("an address");
-        ClientConfig::new(addresses, Security::Tls(self.tls(Some(&self.cluster.tls().client))))
+        ClientConfig::new(
+            addresses,
+            Security::Tls(self.tls(Some(&self.cluster.tls().client))),
+        )
     }
 
     /// A connected client.
@@ -104,7 +126,9 @@ impl Stage {
     /// # Panics
     /// When it cannot connect.
     pub async fn client(&self) -> Client {
-        Client::connect(self.client_config()).await.expect("a client")
+        Client::connect(self.client_config())
+            .await
+            .expect("a client")
     }
 
     /// Makes a topic.
@@ -112,8 +136,13 @@ impl Stage {
     /// # Panics
     /// When it cannot be made.
     pub async fn make_topic(&self, name: &str, partitions: i32) {
-        let topic = NewTopic::new(name).partitions(partitions).replication_factor(1);
-        Admin::new(self.client().await).create_topic(topic).await.expect("a topic");
+        let topic = NewTopic::new(name)
+            .partitions(partitions)
+            .replication_factor(1);
+        Admin::new(self.client().await)
+            .create_topic(topic)
+            .await
+            .expect("a topic");
     }
 
     /// Makes the topics of all kinds and the one of dead letters.
@@ -130,7 +159,10 @@ impl Stage {
     /// The trust store of a receiver that believes node and backend, each what its role signs.
     pub fn trust_entries(&self) -> [String; 2] {
         let rights = ["dead_letter"];
-        [self.node.trust_entry(&Kind::NODE, &rights), self.backend.trust_entry(&Kind::CONTROL, &rights)]
+        [
+            self.node.trust_entry(&Kind::NODE, &rights),
+            self.backend.trust_entry(&Kind::CONTROL, &rights),
+        ]
     }
 
     /// The environment of a process on this stage: how it reaches the cluster, its topics, key,
@@ -141,7 +173,11 @@ impl Stage {
             Role::Backend => ("backend", &self.backend),
         };
         let tls = self.cluster.tls();
-        let trust = trust_file(self.dir(), &format!("{name}-trust.toml"), &self.trust_entries());
+        let trust = trust_file(
+            self.dir(),
+            &format!("{name}-trust.toml"),
+            &self.trust_entries(),
+        );
         let text = |path: &Path| path.display().to_string();
         let mut vars: BTreeMap<String, String> = [
             ("KAFKA_BROKERS", self.cluster.bootstrap().to_owned()),
@@ -159,7 +195,10 @@ impl Stage {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         for kind in Kind::ALL {
-            vars.insert(format!("KAFKA_TOPIC_{}", kind.as_str().to_uppercase()), self.topic(kind));
+            vars.insert(
+                format!("KAFKA_TOPIC_{}", kind.as_str().to_uppercase()),
+                self.topic(kind),
+            );
         }
         vars
     }
@@ -179,7 +218,12 @@ pub enum Role {
 /// # Panics
 /// When a file cannot be read or used.
 pub fn tls(ca: &Path, client: Option<&CertificateFiles>) -> TlsConfig {
-    let pem = |path: &Path| Pem::new(path.display().to_string(), std::fs::read(path).expect("a PEM file"));
+    let pem = |path: &Path| {
+        Pem::new(
+            path.display().to_string(),
+            std::fs::read(path).expect("a PEM file"),
+        )
+    };
     let mut builder = TlsConfig::builder(pem(ca));
     if let Some(client) = client {
         builder = builder.client_certificate(pem(&client.cert), pem(&client.key));

@@ -1,0 +1,3 @@
+//! The end-to-end scenarios, each over the built-in broker and over Apache Kafka.
+
+mod connecting;
