@@ -16,6 +16,7 @@ pub mod rejection;
 pub mod replay;
 pub mod sign;
 pub mod trust;
+pub mod verify;
 
 pub use self::kind::Kind;
 pub use self::record::RecordView;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::kind::Kind;
+use crate::redrive::Terms;
 use crate::sign::PublicKey;
 
 /// Why a record was not believed, and by whom it claimed to be signed.
@@ -18,13 +19,25 @@ use crate::sign::PublicKey;
 pub struct Rejection {
     reason: Reason,
     claimed: Option<PublicKey>,
+    redriven: Option<Terms>,
 }
 
 impl Rejection {
     /// A rejection of a record that carries `claimed` as its public key, where it carries one.
     #[must_use]
     pub const fn new(reason: Reason, claimed: Option<PublicKey>) -> Self {
-        Self { reason, claimed }
+        Self {
+            reason,
+            claimed,
+            redriven: None,
+        }
+    }
+
+    /// The same rejection, of a record that came by this redrive.
+    #[must_use]
+    pub const fn with_redrive(mut self, terms: Option<Terms>) -> Self {
+        self.redriven = terms;
+        self
     }
 
     /// What was wrong.
@@ -43,6 +56,12 @@ impl Rejection {
     #[must_use]
     pub const fn claimed(&self) -> Option<PublicKey> {
         self.claimed
+    }
+
+    /// The terms of the redrive by which the record came, where one was verified.
+    #[must_use]
+    pub const fn redriven(&self) -> Option<&Terms> {
+        self.redriven.as_ref()
     }
 }
 

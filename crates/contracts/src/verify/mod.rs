@@ -1,0 +1,140 @@
+//! Judging a record: everything a receiver demands of it, in the contract's order.
+//!
+//! size → redrive header → decode → lengths and ranges → trust → authorisation → hash → signature →
+//! envelope → JSON content → freshness. Cheap before dear, authentic before parsed; the first failure
+//! decides the reason. Order among messages is [`replay`](crate::replay)'s affair, which a
+//! [`Verified`] message brings its claims for.
+
+mod bounds;
+mod content;
+mod judge;
+mod redriven;
+mod verified;
+
+pub use self::bounds::Bounds;
+pub use self::redriven::RedriveFor;
+#[cfg(feature = "test-util")]
+pub use self::verified::test_util;
+pub use self::verified::{EnvelopeState, SignedBy, Verified};
+
+use crate::kind::Kind;
+use crate::message::{
+    Anomaly, Commit, Evidence, EvidenceRequest, Message, Policy, PolicyUpdate, Reputation,
+};
+use crate::record::RecordView;
+use crate::rejection::Rejection;
+use crate::trust::{EnvelopeRule, TrustStore};
+
+/// What an anomaly's payload may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnomalyPayload {
+    /// A JSON object that says what the fields say.
+    #[default]
+    Json,
+    /// That, or bytes that are no JSON; those are marked opaque.
+    Any,
+}
+
+/// How a receiver judges. It holds no keys and no clock: both are given with each record.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    audiences: Vec<String>,
+    origin_topics: Vec<String>,
+    anomaly_payload: AnomalyPayload,
+    envelope_rule: Option<EnvelopeRule>,
+    redrive_for: RedriveFor,
+}
+
+impl Verifier {
+    /// A receiver in the environment of this name (which may be empty), in no consumer group: it
+    /// accepts envelopes of that audience and of the topic a record is read from, asks of envelopes
+    /// what the trust store says, and of anomalies that their payload is JSON.
+    #[must_use]
+    pub fn new(audience: impl Into<String>) -> Self {
+        Self {
+            audiences: vec![audience.into()],
+            origin_topics: Vec::new(),
+            anomaly_payload: AnomalyPayload::default(),
+            envelope_rule: None,
+            redrive_for: RedriveFor::NoGroup,
+        }
+    }
+
+    /// Accepts these audiences besides its own: for environments that are renamed.
+    #[must_use]
+    pub fn accept_audiences(mut self, audiences: impl IntoIterator<Item = String>) -> Self {
+        self.audiences.extend(audiences);
+        self
+    }
+
+    /// Accepts envelopes made for these topics besides the one a record is read from: for topics
+    /// that are mirrored under another name.
+    #[must_use]
+    pub fn accept_origin_topics(mut self, topics: impl IntoIterator<Item = String>) -> Self {
+        self.origin_topics.extend(topics);
+        self
+    }
+
+    /// What an anomaly's payload may be.
+    #[must_use]
+    pub const fn anomaly_payload(mut self, accepted: AnomalyPayload) -> Self {
+        self.anomaly_payload = accepted;
+        self
+    }
+
+    /// Takes this rule for the envelopes of all keys, whatever the trust store says.
+    #[must_use]
+    pub const fn override_envelope_rule(mut self, rule: EnvelopeRule) -> Self {
+        self.envelope_rule = Some(rule);
+        self
+    }
+
+    /// For whom redriven records are taken.
+    #[must_use]
+    pub fn redrive_for(mut self, whom: RedriveFor) -> Self {
+        self.redrive_for = whom;
+        self
+    }
+
+    /// Judges one record as a message of `kind`; without `bounds`, not by the clock.
+    ///
+    /// # Errors
+    /// [`Rejection`], for the first demand that the record fails.
+    pub fn verify(
+        &self,
+        trust: &TrustStore,
+        kind: Kind,
+        record: &RecordView<'_>,
+        bounds: Option<&Bounds>,
+    ) -> Result<Verified<Message>, Rejection> {
+        let case = judge::Case {
+            verifier: self,
+            trust,
+            record,
+            bounds,
+        };
+        match kind {
+            Kind::Anomaly => case.judge::<Anomaly>(),
+            Kind::Evidence => case.judge::<Evidence>(),
+            Kind::Policy => case.judge::<Policy>(),
+            Kind::Commit => case.judge::<Commit>(),
+            Kind::Reputation => case.judge::<Reputation>(),
+            Kind::PolicyUpdate => case.judge::<PolicyUpdate>(),
+            Kind::EvidenceRequest => case.judge::<EvidenceRequest>(),
+        }
+    }
+
+    /// Each pair of audience and topic that an envelope may be made for, the likeliest first.
+    fn scopes<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.topics(topic).flat_map(|topic| {
+            self.audiences
+                .iter()
+                .map(move |audience| (audience.as_str(), topic))
+        })
+    }
+
+    fn topics<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a str> {
+        let others = self.origin_topics.iter().map(String::as_str);
+        std::iter::once(topic).chain(others.filter(move |other| *other != topic))
+    }
+}
