@@ -187,7 +187,7 @@ impl World {
         let mut digest = [0; 32];
         digest[..4].copy_from_slice(&self.sequence.to_be_bytes());
         let key = key(signer / 12);
-        if signer % 3 == 0 {
+        if signer.is_multiple_of(3) {
             Claim {
                 signer: SignerId::Key(self::key(100 + signer)),
                 value: Value {
@@ -373,7 +373,7 @@ proptest! {
             }
             if let Some(record) = world.record_of(step) {
                 let judgement = world.judge(record);
-                if let Step::Send { signer, late: 0, .. } = step && signer % 3 != 0 {
+                if let Step::Send { signer, late: 0, .. } = step && !signer.is_multiple_of(3) {
                     let time_ms = record.claims.unwrap().judged.time_ms();
                     if time_ms > newest * 125 {
                         prop_assert_eq!(judgement, Some(Judgement::Accepted));
