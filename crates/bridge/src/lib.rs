@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod dlq;
 pub mod handler;
 pub mod inbound;
 pub mod outbound;

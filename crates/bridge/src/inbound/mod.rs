@@ -12,11 +12,11 @@
 
 mod attempts;
 mod budget;
-mod burial;
+pub(crate) mod burial;
 mod dispatch;
 mod flow;
 mod group;
-mod judge;
+pub(crate) mod judge;
 pub(crate) mod origin;
 mod pipeline;
 mod reorder;

@@ -1,0 +1,205 @@
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use cybermesh_contracts::dead_letter::{Content, DeadLetter, DeadLetterRecord, Form};
+use cybermesh_contracts::headers;
+use cybermesh_contracts::record::RecordView;
+use cybermesh_contracts::rejection::Disposition;
+use cybermesh_contracts::sign::Ed25519Signer;
+use futures_util::future::BoxFuture;
+
+use super::{
+    AppendError, AppendLetter, BuryError, DeadLetterConfig, DeadLetterSigning, DeadLetters,
+    DraftBurial,
+};
+use crate::inbound::burial::Burial;
+use crate::inbound::origin::Origin;
+
+/// A topic that takes values up to a size, and keeps what it took.
+#[derive(Clone)]
+struct Topic {
+    takes_bytes: usize,
+    failure: Option<AppendError>,
+    log: Arc<Mutex<Vec<DeadLetterRecord>>>,
+    tried: Arc<Mutex<Vec<Form>>>,
+}
+
+impl Topic {
+    fn taking(takes_bytes: usize) -> Self {
+        Self {
+            takes_bytes,
+            failure: None,
+            log: Arc::default(),
+            tried: Arc::default(),
+        }
+    }
+
+    fn failing(failure: AppendError) -> Self {
+        Self {
+            failure: Some(failure),
+            ..Self::taking(usize::MAX)
+        }
+    }
+}
+
+impl AppendLetter for Topic {
+    fn append(
+        &self,
+        letter: DeadLetterRecord,
+        _timestamp_ms: i64,
+    ) -> BoxFuture<'_, Result<(), AppendError>> {
+        Box::pin(async move {
+            self.tried.lock().unwrap().push(letter.form);
+            if let Some(failure) = &self.failure {
+                return Err(failure.clone());
+            }
+            if letter.value.as_ref().map_or(0, Vec::len) > self.takes_bytes {
+                return Err(AppendError::TooLarge);
+            }
+            self.log.lock().unwrap().push(letter);
+            Ok(())
+        })
+    }
+}
+
+fn letters(topic: &Topic, signing: Option<DeadLetterSigning>) -> DeadLetters {
+    let config = DeadLetterConfig {
+        topic: "ai.dlq".into(),
+        form: Form::Json,
+        group: Some("cybermesh-backend".into()),
+        node: Some("backend-1".into()),
+        audience: "test".into(),
+    };
+    DeadLetters::over(topic.clone(), config, signing)
+}
+
+fn burial(value: Vec<u8>) -> Burial {
+    let origin = Origin {
+        topic: "ai.anomalies.v1".into(),
+        partition: 3,
+        offset: 41,
+        timestamp_ms: 1_000,
+        append_time_ms: None,
+        key: Some(Bytes::from_static(b"key")),
+        value: Some(value.into()),
+        headers: vec![("version".into(), Some(Bytes::from_static(b"1")))],
+        unreadable: None,
+    };
+    Burial::rejected(
+        Arc::new(origin),
+        Disposition::Decode,
+        "not protobuf".into(),
+        None,
+        2_000,
+    )
+}
+
+fn read(letter: &DeadLetterRecord) -> DeadLetter {
+    let headers = letter.header_views();
+    DeadLetter::parse(&RecordView {
+        key: Some(&letter.key),
+        headers: &headers,
+        ..RecordView::new("ai.dlq", letter.value.as_deref())
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_small_message_is_copied_as_json_under_a_key_that_names_its_origin() {
+    let topic = Topic::taking(usize::MAX);
+    letters(&topic, None)
+        .bury_message(&burial(b"garbage".to_vec()))
+        .await
+        .unwrap();
+    let log = topic.log.lock().unwrap();
+    assert_eq!(log[0].key, b"cybermesh-backend/ai.anomalies.v1/3/41");
+    assert_eq!(log[0].form, Form::Json);
+    assert!(matches!(read(&log[0]).content(), Content::Copy(copy)
+        if copy.value.as_deref() == Some(&b"garbage"[..])));
+}
+
+#[tokio::test]
+async fn a_message_too_large_for_json_is_kept_raw_and_an_oversized_one_by_reference() {
+    for (bytes, form) in [(600_000, Form::Raw), (2_000_000, Form::Reference)] {
+        let topic = Topic::taking(usize::MAX);
+        letters(&topic, None)
+            .bury_message(&burial(vec![7; bytes]))
+            .await
+            .unwrap();
+        assert_eq!(topic.log.lock().unwrap()[0].form, form);
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_takes_less_gets_the_next_form() {
+    let topic = Topic::taking(1_000);
+    letters(&topic, None)
+        .bury_message(&burial(vec![7; 5_000]))
+        .await
+        .unwrap();
+    assert_eq!(
+        *topic.tried.lock().unwrap(),
+        [Form::Json, Form::Raw, Form::Reference]
+    );
+    assert_eq!(topic.log.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_topic_that_takes_nothing_refuses_for_good() {
+    let topic = Topic::taking(0);
+    let buried = letters(&topic, None)
+        .bury_message(&burial(b"garbage".to_vec()))
+        .await;
+    assert!(matches!(buried, Err(BuryError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_failure_of_the_cluster_is_not_mistaken_for_a_size() {
+    let topic = Topic::failing(AppendError::Unavailable("no leader".into()));
+    let buried = letters(&topic, None)
+        .bury_message(&burial(b"garbage".to_vec()))
+        .await;
+    assert_eq!(buried, Err(BuryError::Unavailable("no leader".into())));
+    assert_eq!(topic.tried.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn it_is_signed_exactly_while_our_own_trust_store_lets_us() {
+    for may_sign in [true, false] {
+        let topic = Topic::taking(usize::MAX);
+        let signing = DeadLetterSigning {
+            signer: Arc::new(Ed25519Signer::from_seed(&[7; 32])),
+            may_sign: Box::new(move || may_sign),
+        };
+        letters(&topic, Some(signing))
+            .bury_message(&burial(b"garbage".to_vec()))
+            .await
+            .unwrap();
+        let log = topic.log.lock().unwrap();
+        let signed = log[0]
+            .headers
+            .iter()
+            .any(|header| header.name == headers::DEAD_LETTER);
+        assert_eq!(signed, may_sign);
+    }
+}
+
+#[tokio::test]
+async fn a_draft_is_buried_as_produce_failed_without_a_group() {
+    let topic = Topic::taking(usize::MAX);
+    let draft = DraftBurial {
+        topic: "ai.anomalies.v1",
+        partition: Some(1),
+        key: None,
+        headers: &[],
+        draft: b"draft",
+        reason: "no such topic",
+        attempts: 6,
+        first_failed_at_ms: 1,
+        last_failed_at_ms: 2,
+    };
+    letters(&topic, None).bury_draft(&draft).await.unwrap();
+    let log = topic.log.lock().unwrap();
+    assert!(log[0].key.starts_with(b"produce/ai.anomalies.v1/"));
+    assert_eq!(read(&log[0]).disposition(), Disposition::ProduceFailed);
+}
