@@ -76,8 +76,8 @@ pub(crate) trait JudgeOrder<M>: Send {
     fn judge(&mut self, offset: i64, record_bytes: usize, message: &M) -> Order;
     /// Passes over a record that was rejected before its order was asked for.
     fn pass_over(&mut self, offset: i64, record_bytes: usize);
-    /// The watermark that was committed.
-    fn committed(&mut self, watermark: i64);
+    /// The watermark that was committed, and when.
+    fn committed(&mut self, watermark: i64, wall_ms: i64);
 }
 
 /// A message that may be handled.
@@ -264,7 +264,7 @@ impl<M: Believed> Flow<M> {
                     let disposition = rejection.disposition();
                     if disposition.buried() {
                         let reason = Cow::Owned(rejection.to_string());
-                        Ok((disposition, reason, rejection.claimed(), None))
+                        Ok((disposition, reason, rejection.claimed(), rejection.redriven().copied()))
                     } else {
                         Err(disposition)
                     }
@@ -492,8 +492,8 @@ impl<M: Believed> Flow<M> {
     }
 
     /// The watermark was committed.
-    pub(crate) fn committed(&mut self, watermark: i64) {
-        self.order.committed(watermark);
+    pub(crate) fn committed(&mut self, watermark: i64, wall_ms: i64) {
+        self.order.committed(watermark, wall_ms);
     }
 
     /// The message that holds the watermark back, and since when it is in flight.

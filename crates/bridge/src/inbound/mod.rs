@@ -20,6 +20,8 @@ pub(crate) mod judge;
 pub(crate) mod origin;
 mod pipeline;
 mod reorder;
+mod replay;
+mod verify;
 mod watermark;
 
 pub use attempts::RetryPolicy;

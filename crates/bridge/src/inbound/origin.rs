@@ -1,35 +1,10 @@
 //! Where a message came from.
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use cybermesh_contracts::record::RecordView;
-
-/// One partition of one topic.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicPartition {
-    /// The topic's name.
-    pub topic: Arc<str>,
-    /// The partition's number.
-    pub partition: i32,
-}
-
-impl TopicPartition {
-    /// A partition of a topic.
-    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
-        Self {
-            topic: topic.into(),
-            partition,
-        }
-    }
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
-    }
-}
+pub use cybermesh_transport::TopicPartition;
 
 /// What a header and a record cost in memory beside their bytes; counted so that a record of many
 /// empty headers is not taken for a small one.

@@ -29,7 +29,7 @@ impl JudgeOrder<u8> for ByNumber {
 
     fn pass_over(&mut self, _offset: i64, _record_bytes: usize) {}
 
-    fn committed(&mut self, _watermark: i64) {}
+    fn committed(&mut self, _watermark: i64, _wall_ms: i64) {}
 }
 
 impl crate::inbound::judge::Believed for u8 {

@@ -348,6 +348,7 @@ impl<J: Judge> Pipeline<J> {
     }
 
     fn on_committed(&mut self, committed: Committed) {
+        let wall_ms = self.wall_ms();
         match &committed.result {
             Ok(()) => {
                 for (commit, assignment) in &committed.offsets {
@@ -357,7 +358,7 @@ impl<J: Judge> Pipeline<J> {
                         .filter(|held| held.assignment == *assignment)
                     {
                         held.committed = held.committed.max(commit.offset);
-                        held.flow.committed(commit.offset);
+                        held.flow.committed(commit.offset, wall_ms);
                     }
                 }
             }

@@ -103,7 +103,7 @@ impl JudgeOrder<String> for FakeOrder {
 
     fn pass_over(&mut self, _: i64, _: usize) {}
 
-    fn committed(&mut self, _: i64) {}
+    fn committed(&mut self, _: i64, _: i64) {}
 }
 
 impl OrderStore<String> for FakeOrder {

@@ -1,0 +1,95 @@
+//! What is known about the order of each partition's messages.
+//!
+//! [`OrderStore`] is where a partition's state comes from when it is assigned and goes to when it
+//! is given up. [`MemoryOrders`] keeps it in this process: a partition that comes back finds its
+//! ring and settled values again, a restart begins with neither.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cybermesh_contracts::message::Message;
+use cybermesh_contracts::replay::{PartitionReplay, RingLimits};
+use cybermesh_contracts::verify::Verified;
+
+use super::flow::{JudgeOrder, Order};
+use super::group::Assignment;
+use super::judge::OrderStore;
+use super::origin::TopicPartition;
+
+/// The order of messages in this process's memory: a ring and an entry for each signer, for every
+/// partition that was ever assigned.
+pub(crate) struct MemoryOrders {
+    limits: RingLimits,
+    max_age: Duration,
+    given_up: HashMap<TopicPartition, Box<dyn JudgeOrder<Verified<Message>>>>,
+}
+
+impl MemoryOrders {
+    pub(crate) fn new(limits: RingLimits, max_age: Duration) -> Self {
+        Self {
+            limits,
+            max_age,
+            given_up: HashMap::new(),
+        }
+    }
+}
+
+impl OrderStore<Verified<Message>> for MemoryOrders {
+    fn open(&mut self, assignment: &Assignment) -> Box<dyn JudgeOrder<Verified<Message>>> {
+        if let Some(order) = self.given_up.remove(&assignment.partition) {
+            return order;
+        }
+        let start = assignment
+            .committed
+            .as_ref()
+            .map_or(0, |(offset, _)| *offset);
+        Box::new(RingOrder {
+            replay: PartitionReplay::at_start_of_log(self.limits, start),
+            max_age: self.max_age,
+        })
+    }
+
+    fn close(
+        &mut self,
+        partition: TopicPartition,
+        order: Box<dyn JudgeOrder<Verified<Message>>>,
+    ) {
+        self.given_up.insert(partition, order);
+    }
+}
+
+struct RingOrder {
+    replay: PartitionReplay,
+    max_age: Duration,
+}
+
+impl JudgeOrder<Verified<Message>> for RingOrder {
+    fn judge(
+        &mut self,
+        offset: i64,
+        record_bytes: usize,
+        message: &Verified<Message>,
+    ) -> Order {
+        use cybermesh_contracts::replay::Judgement;
+        match self
+            .replay
+            .judge(offset, record_bytes, message.replay_claims())
+        {
+            Judgement::Accepted | Judgement::Redelivered => Order::Passes,
+            Judgement::Duplicate => Order::Duplicate,
+            Judgement::Replay => Order::Replay,
+        }
+    }
+
+    fn pass_over(&mut self, offset: i64, record_bytes: usize) {
+        self.replay.pass_over(offset, record_bytes);
+    }
+
+    fn committed(&mut self, watermark: i64, wall_ms: i64) {
+        self.replay.committed(watermark);
+        let max_age_ms = u64::try_from(self.max_age.as_millis()).unwrap_or(u64::MAX);
+        if let Ok(now_ms) = u64::try_from(wall_ms) {
+            self.replay.forget_stale(now_ms, max_age_ms);
+        }
+    }
+}

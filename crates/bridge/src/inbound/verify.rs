@@ -1,0 +1,84 @@
+//! Whether a record may be believed: the contract's verifier under the trust store of the moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::message::Message;
+use cybermesh_contracts::redrive::Terms;
+use cybermesh_contracts::rejection::Rejection;
+use cybermesh_contracts::sign::PublicKey;
+use cybermesh_contracts::trust::{Right, TrustStore};
+use cybermesh_contracts::verify::{Bounds, Verified, Verifier};
+use tokio::sync::watch;
+
+use super::flow::Judged;
+use super::judge::{Believed, Judge};
+use super::origin::Origin;
+
+/// Judges by the contract.
+#[derive(Debug)]
+pub(crate) struct ContractJudge {
+    verifier: Verifier,
+    trust: watch::Receiver<Arc<TrustStore>>,
+    max_age: Duration,
+    future_tolerance: Duration,
+}
+
+impl ContractJudge {
+    pub(crate) fn new(
+        verifier: Verifier,
+        trust: watch::Receiver<Arc<TrustStore>>,
+        max_age: Duration,
+        future_tolerance: Duration,
+    ) -> Self {
+        Self {
+            verifier,
+            trust,
+            max_age,
+            future_tolerance,
+        }
+    }
+}
+
+impl Believed for Verified<Message> {
+    fn signer(&self) -> Option<PublicKey> {
+        Some(Verified::signer(self).public_key)
+    }
+
+    fn redrive(&self) -> Option<Terms> {
+        self.redriven().copied()
+    }
+}
+
+impl Judge for ContractJudge {
+    type Message = Verified<Message>;
+    type Trust = TrustStore;
+
+    fn trust(&self) -> Arc<TrustStore> {
+        Arc::clone(&self.trust.borrow())
+    }
+
+    fn has_keys(&self, trust: &TrustStore, kind: Kind) -> bool {
+        trust.has_key_for(Right::Kind(kind))
+    }
+
+    fn judge(
+        &self,
+        trust: &TrustStore,
+        kind: Kind,
+        origin: &Origin,
+        wall_ms: i64,
+    ) -> Judged<Verified<Message>> {
+        let bounds = Bounds {
+            now_ms: wall_ms,
+            max_age: self.max_age,
+            future_tolerance: self.future_tolerance,
+        };
+        origin.view(|record| self.verifier.verify(trust, kind, record, Some(&bounds)))
+    }
+
+    fn recheck(&self, trust: &TrustStore, message: &Verified<Message>) -> Result<(), Rejection> {
+        message.still_trusted(trust)
+    }
+}
