@@ -4,14 +4,10 @@ use std::sync::Arc;
 
 use cybermesh_contracts::dead_letter::DeadLetterRecord;
 use cybermesh_contracts::partition::partition_for_key;
-use cybermesh_transport::{
-    Class, Client, ErrorCode, Header, Producer, Record, TransportError,
-};
+use cybermesh_transport::{Class, Client, ErrorCode, Header, Producer, Record, TransportError};
 use futures_util::future::BoxFuture;
 
-use super::writer::{
-    AppendError, AppendLetter, DeadLetterConfig, DeadLetterSigning, DeadLetters,
-};
+use super::writer::{AppendError, AppendLetter, DeadLetterConfig, DeadLetterSigning, DeadLetters};
 
 /// Dead letters go to the partition of their key, as any producer's would.
 struct DeadLetterTopic {

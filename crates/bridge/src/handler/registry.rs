@@ -28,7 +28,15 @@ macro_rules! handled {
     };
 }
 
-handled!(Anomaly, Evidence, Policy, Commit, Reputation, PolicyUpdate, EvidenceRequest);
+handled!(
+    Anomaly,
+    Evidence,
+    Policy,
+    Commit,
+    Reputation,
+    PolicyUpdate,
+    EvidenceRequest
+);
 
 /// A handler with its message type erased.
 trait Erased: Send + Sync {
@@ -53,7 +61,9 @@ impl<M: Handled, H: Handler<M>> Erased for Typed<M, H> {
         async move {
             match message.narrow::<M>() {
                 Ok(message) => self.handler.handle(message, context).await,
-                Err(_) => Err(HandlerError::permanent("message is not of its topic's kind")),
+                Err(_) => Err(HandlerError::permanent(
+                    "message is not of its topic's kind",
+                )),
             }
         }
         .boxed()
@@ -89,7 +99,9 @@ impl HandlersError {
         let mut faults = Vec::new();
         if !self.missing.is_empty() {
             let kinds = list(&self.missing);
-            faults.push(format!("no handler for {kinds}; register one or ignore the kind"));
+            faults.push(format!(
+                "no handler for {kinds}; register one or ignore the kind"
+            ));
         }
         if !self.not_received.is_empty() {
             let kinds = list(&self.not_received);
@@ -134,12 +146,7 @@ impl Handlers {
     /// # Errors
     /// [`HandlersError`] where a kind is neither handled nor ignored, or one is named that is not received.
     pub fn handled(&self, received: &[Kind]) -> Result<Vec<Kind>, HandlersError> {
-        let named: BTreeSet<Kind> = self
-            .by_kind
-            .keys()
-            .chain(&self.ignored)
-            .copied()
-            .collect();
+        let named: BTreeSet<Kind> = self.by_kind.keys().chain(&self.ignored).copied().collect();
         let missing = received
             .iter()
             .copied()

@@ -264,7 +264,12 @@ impl<M: Believed> Flow<M> {
                     let disposition = rejection.disposition();
                     if disposition.buried() {
                         let reason = Cow::Owned(rejection.to_string());
-                        Ok((disposition, reason, rejection.claimed(), rejection.redriven().copied()))
+                        Ok((
+                            disposition,
+                            reason,
+                            rejection.claimed(),
+                            rejection.redriven().copied(),
+                        ))
                     } else {
                         Err(disposition)
                     }

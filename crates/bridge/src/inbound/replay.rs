@@ -49,11 +49,7 @@ impl OrderStore<Verified<Message>> for MemoryOrders {
         })
     }
 
-    fn close(
-        &mut self,
-        partition: TopicPartition,
-        order: Box<dyn JudgeOrder<Verified<Message>>>,
-    ) {
+    fn close(&mut self, partition: TopicPartition, order: Box<dyn JudgeOrder<Verified<Message>>>) {
         self.given_up.insert(partition, order);
     }
 }
@@ -64,12 +60,7 @@ struct RingOrder {
 }
 
 impl JudgeOrder<Verified<Message>> for RingOrder {
-    fn judge(
-        &mut self,
-        offset: i64,
-        record_bytes: usize,
-        message: &Verified<Message>,
-    ) -> Order {
+    fn judge(&mut self, offset: i64, record_bytes: usize, message: &Verified<Message>) -> Order {
         use cybermesh_contracts::replay::Judgement;
         match self
             .replay
