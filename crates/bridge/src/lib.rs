@@ -2,12 +2,15 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+mod connect;
 pub mod dlq;
 pub mod handler;
 pub mod inbound;
+pub mod keys;
 pub mod outbound;
 pub mod settings;
 pub mod state;
 pub mod telemetry;
+pub mod trust;
 
 pub use settings::Settings;

@@ -1,8 +1,19 @@
 //! From a draft to an acknowledged record.
 //!
-//! [`limit`] and [`breaker`] say whether, [`retry`] how often.
+//! [`publisher`] is what callers hold. [`limit`] and [`breaker`] say whether a message may go now,
+//! [`gate`] asks the breaker before each of the transport's attempts, [`retry`] says when a batch
+//! goes again. [`nonces`] gives each message its place in our order; [`receipt`] is how it ends.
+mod append;
 pub mod breaker;
+mod failed;
+pub mod gate;
 mod jitter;
 pub mod limit;
 pub mod nonces;
+pub mod options;
+mod outcome;
+pub mod publisher;
+pub mod receipt;
 pub mod retry;
+
+pub(crate) use failed::{BuryDraft, FailedDraft};

@@ -69,6 +69,12 @@ impl RetrySchedule {
     }
 }
 
+impl cybermesh_transport::producer::ResendSchedule for RetrySchedule {
+    fn next(&self, resend: u32) -> Option<Duration> {
+        self.wait(resend)
+    }
+}
+
 /// `backoff` asks for the time to limit the whole; that limit is the delivery deadline's business.
 #[derive(Debug)]
 struct Standstill(Instant);

@@ -31,9 +31,9 @@ use std::fmt;
 pub use load::Loader;
 pub use problem::{Problem, SettingsError, Source};
 pub use values::{
-    BrokerAddress, Compression, DeadLetterFormat, Isolation, Kafka, Keys, Limits, Log, LogFormat,
-    Node, OnExhausted, Ops, PayloadRule, RateLimit, Receive, Replay, Role, Send, StartPosition,
-    Tls, TlsMinVersion, TlsProvider, Topics, Verify,
+    Compression, DeadLetterFormat, Isolation, Kafka, Keys, Limits, Log, LogFormat, Node,
+    OnExhausted, Ops, PayloadRule, RateLimit, Receive, Replay, Role, Send, StartPosition, Tls,
+    TlsMinVersion, TlsProvider, Topics, Verify,
 };
 
 /// All settings of a process, typed and in range.

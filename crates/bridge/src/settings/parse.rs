@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use super::{BrokerAddress, RateLimit};
+use cybermesh_transport::Address;
+
+use super::RateLimit;
 
 /// Why a text is no value; `None` where the setting's own "accepts" says it all.
 pub(super) type Reason = Option<String>;
@@ -175,7 +177,7 @@ pub(super) fn list<T>(item: impl Fn(&str) -> Parsed<T>) -> impl Fn(&str) -> Pars
     }
 }
 
-pub(super) fn brokers(text: &str) -> Parsed<Vec<BrokerAddress>> {
+pub(super) fn brokers(text: &str) -> Parsed<Vec<Address>> {
     let brokers = list(broker)(text)?;
     if brokers.is_empty() {
         Err(Some("no address".to_owned()))
@@ -184,28 +186,9 @@ pub(super) fn brokers(text: &str) -> Parsed<Vec<BrokerAddress>> {
     }
 }
 
-fn broker(text: &str) -> Parsed<BrokerAddress> {
-    let no_address = || Some(format!("{} is no host:port", super::problem::shown(text)));
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once("]:").ok_or_else(no_address)?;
-            host.parse::<std::net::Ipv6Addr>()
-                .map_err(|_| no_address())?;
-            (host, port)
-        }
-        None => text.rsplit_once(':').ok_or_else(no_address)?,
-    };
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if !text.starts_with('[') && (host.is_empty() || host.len() > 253 || !host.chars().all(legal)) {
-        return Err(no_address());
-    }
-    match port.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(BrokerAddress {
-            host: host.to_owned(),
-            port,
-        }),
-        _ => Err(no_address()),
-    }
+fn broker(text: &str) -> Parsed<Address> {
+    text.parse()
+        .map_err(|_| Some(format!("{} is no host:port", super::problem::shown(text))))
 }
 
 /// `burst@rate/s` (the `/s` may be left out), or `off`.

@@ -33,7 +33,7 @@ pub enum Form {
 
 macro_rules! table {
     ($($name:ident = $env:literal [$($alias:literal),*] $key:literal, $form:ident, $default:literal, $accepts:literal, $about:literal;)*) => {
-        $(pub(super) const $name: &Spec = &Spec {
+        $(pub(crate) const $name: &Spec = &Spec {
             env: $env, aliases: &[$($alias),*], key: $key, default: $default, accepts: $accepts,
             about: $about, form: Form::$form,
         };)*

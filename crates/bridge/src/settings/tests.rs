@@ -24,10 +24,7 @@ fn the_defaults_are_those_of_the_design() {
     let settings = Settings::loader().load().unwrap();
     assert_eq!(
         settings.kafka.brokers,
-        [BrokerAddress {
-            host: "localhost".into(),
-            port: 9092
-        }]
+        [cybermesh_transport::Address::new("localhost", 9092)]
     );
     assert_eq!(settings.kafka.group, "ai-service");
     assert!(settings.tls.enabled);
@@ -189,7 +186,7 @@ fn aliases_of_the_deployed_services_are_taken_with_a_note() {
 fn a_name_and_its_alias_together_are_the_name_with_a_note() {
     let settings =
         environment(&[("KAFKA_BROKERS", "a:1"), ("KAFKA_BOOTSTRAP_SERVERS", "b:2")]).unwrap();
-    assert_eq!(settings.kafka.brokers[0].host, "a");
+    assert_eq!(settings.kafka.brokers[0].host(), "a");
     assert!(
         settings
             .notes()

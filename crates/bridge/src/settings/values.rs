@@ -3,36 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use cybermesh_contracts::kind::Kind;
-
-/// A broker's address as configured.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BrokerAddress {
-    /// DNS name or IP address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl fmt::Display for BrokerAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl BrokerAddress {
-    /// Whether it is this machine by its very name: `localhost`, `127.0.0.0/8` or `::1`.
-    pub fn is_loopback(&self) -> bool {
-        self.host.eq_ignore_ascii_case("localhost")
-            || self
-                .host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    }
-}
+use cybermesh_transport::Address;
 
 /// Which end of the wire this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +36,7 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kafka {
     /// Brokers to ask first; never empty.
-    pub brokers: Vec<BrokerAddress>,
+    pub brokers: Vec<Address>,
     /// Consumer group.
     pub group: String,
     /// Deadline of one request.

@@ -1,0 +1,159 @@
+//! From settings and files to what the transport asks for, with everything wrong said at once.
+
+use std::{path::Path, sync::Arc};
+
+use cybermesh_contracts::sign::{Ed25519Signer, Signer};
+use cybermesh_transport::{
+    ClientConfig, Compression, ProducerConfig, Security,
+    tls::{MinVersion, Pem, ProviderChoice, TlsConfig},
+};
+
+use crate::{
+    keys::{read_pem, read_signing_key},
+    outbound::{gate::ClusterGate, retry::RetrySchedule},
+    settings::{self, Problem, Settings, TlsMinVersion, TlsProvider, table},
+    trust::Trust,
+};
+
+impl Settings {
+    /// What the transport needs to reach the cluster; `security` where the caller brings its own.
+    pub(crate) fn client_config(&self, security: Security) -> ClientConfig {
+        let mut config = ClientConfig::new(self.kafka.brokers.clone(), security)
+            .client_id(
+                self.node
+                    .id
+                    .as_deref()
+                    .map_or_else(|| "cybermesh".to_owned(), |id| format!("cybermesh-{id}")),
+            )
+            .connect_timeout(self.kafka.connect_timeout)
+            .request_timeout(self.kafka.request_timeout)
+            .metadata_max_age(self.kafka.metadata_max_age);
+        if self.tls.danger_plaintext {
+            config = config.danger_plaintext_beyond_loopback();
+        }
+        config
+    }
+
+    /// Transport security out of the files that the settings name.
+    pub(crate) fn security(&self, problems: &mut Vec<Problem>) -> Option<Security> {
+        let before = problems.len();
+        self.judge_connection(problems);
+        if !self.tls.enabled {
+            return (problems.len() == before).then_some(Security::Plaintext);
+        }
+        let mut pem = |spec: &table::Spec, path: &Option<std::path::PathBuf>| {
+            let path = path.as_deref()?;
+            match read_pem(path) {
+                Ok(content) => Some(Pem::new(
+                    format!("{} {}", spec.env, path.display()),
+                    content.to_vec(),
+                )),
+                Err(reason) => {
+                    problems.push(self.file_problem(spec.env, path, &reason));
+                    None
+                }
+            }
+        };
+        let ca = pem(table::CA_CERT, &self.tls.ca);
+        let cert = pem(table::CLIENT_CERT, &self.tls.cert);
+        let key = pem(table::CLIENT_KEY, &self.tls.key);
+        if problems.len() > before {
+            return None;
+        }
+        let mut builder = TlsConfig::builder(ca?)
+            .provider(match self.tls.provider {
+                TlsProvider::Auto => ProviderChoice::Auto,
+                TlsProvider::Portable => ProviderChoice::Portable,
+            })
+            .min_version(match self.tls.min_version {
+                TlsMinVersion::V1_2 => MinVersion::Tls12,
+                TlsMinVersion::V1_3 => MinVersion::Tls13,
+            });
+        if let (Some(cert), Some(key)) = (cert, key) {
+            builder = builder.client_certificate(cert, key);
+        }
+        if let Some(name) = &self.tls.server_name {
+            builder = builder.server_name(name);
+        }
+        match builder.build() {
+            Ok(tls) => Some(Security::Tls(tls)),
+            Err(error) => {
+                problems.push(Problem {
+                    name: "TLS".to_owned(),
+                    source: self.source_of(table::CA_CERT.env),
+                    reason: error.to_string(),
+                    accepts: String::new(),
+                });
+                None
+            }
+        }
+    }
+
+    /// Our signing key, where one is configured.
+    pub(crate) fn signer(&self, problems: &mut Vec<Problem>) -> Option<Arc<dyn Signer>> {
+        let path = self.keys.signing.as_deref()?;
+        let read: Result<Ed25519Signer, String> = read_signing_key(path);
+        self.or_problem(read, table::SIGNING_KEY, path, problems)
+            .map(|key| Arc::new(key) as Arc<dyn Signer>)
+    }
+
+    /// The trust store, where one is configured.
+    pub(crate) fn trust(&self, problems: &mut Vec<Problem>) -> Option<Trust> {
+        let path = self.keys.trust.as_deref()?;
+        self.or_problem(Trust::read(path), table::TRUST, path, problems)
+    }
+
+    /// A problem with something that is not set, and has to be.
+    pub(crate) fn missing(&self, spec: &table::Spec, needed_for: &str) -> Problem {
+        Problem {
+            name: spec.env.to_owned(),
+            source: self.source_of(spec.env),
+            reason: format!("unset, and required {needed_for}"),
+            accepts: spec.accepts.to_owned(),
+        }
+    }
+
+    fn or_problem<T>(
+        &self,
+        read: Result<T, String>,
+        spec: &table::Spec,
+        path: &Path,
+        problems: &mut Vec<Problem>,
+    ) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                problems.push(self.file_problem(spec.env, path, &reason));
+                None
+            }
+        }
+    }
+
+    /// How a producer behaves by these settings.
+    pub(crate) fn producer_config(
+        &self,
+        schedule: Arc<dyn cybermesh_transport::ResendSchedule>,
+        gate: &ClusterGate,
+    ) -> ProducerConfig {
+        ProducerConfig {
+            linger: self.send.linger,
+            batch_bytes: self.send.batch_bytes,
+            buffer_bytes: self.send.buffer_bytes,
+            compression: match self.send.compression {
+                settings::Compression::None => Compression::None,
+                settings::Compression::Gzip => Compression::Gzip,
+                settings::Compression::Snappy => Compression::Snappy,
+                settings::Compression::Lz4 => Compression::Lz4,
+            },
+            max_in_flight: 5,
+            delivery_timeout: self.send.deadline,
+            schedule,
+            gate: Arc::new(gate.clone()),
+        }
+    }
+
+    /// The schedule of resends.
+    pub(crate) fn retry_schedule(&self, seed: u64) -> RetrySchedule {
+        RetrySchedule::new(self.send.backoff, self.send.max_retries, seed)
+    }
+}

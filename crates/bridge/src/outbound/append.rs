@@ -1,0 +1,322 @@
+//! From a draft to a place in its partition's queue:
+//! `validate → rate limit → breaker → partition → room → nonce + sign → append`.
+
+use std::{
+    future::Future,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cybermesh_contracts::{
+    envelope::{Envelope, Scope},
+    headers::{self, MAX_RECORD_BYTES},
+    kind::Kind,
+    message::{Draft, Stamp},
+    partition::partition_for_key,
+    sign::Signer,
+};
+use cybermesh_transport::{Delivery, ErrorKind, Header, Record, Reservation, TransportError};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{
+    nonces::Drawn,
+    options::SendOptions,
+    publisher::Inner,
+    receipt::{Invalid, NotSent, SendError, TooLarge},
+};
+use crate::{clock::is_plausible, telemetry::Condition};
+
+/// What signing adds to a draft's encoding at most, in bytes: time 11, content hash 34, producer id
+/// 34, nonce 18, signature 66, public key 34, algorithm 9, and two for tags beyond fifteen.
+const SEAL_BYTES: usize = 11 + 34 + 34 + 18 + 66 + 34 + 9 + 14;
+/// What the contract's headers add to a record at most, their framing and a trace included.
+const OWN_HEADERS_BYTES: usize = 512;
+
+/// A message that is in its partition's queue, and goes on whether anybody waits or not.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) kind: Kind,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+    pub(super) key: Vec<u8>,
+    pub(super) value_bytes: usize,
+    pub(super) begun: Instant,
+    pub(super) begun_unix_ms: u64,
+    pub(super) delivery: Delivery,
+}
+
+/// Until when, and how to say that it passed.
+#[derive(Clone, Copy)]
+struct Patience {
+    until: Instant,
+    whole: Duration,
+}
+
+impl Inner {
+    /// Walks the stages. Nothing that is awaited here has taken effect yet when the caller goes away.
+    pub(super) async fn append(
+        self: &Arc<Self>,
+        draft: &Draft,
+        options: &SendOptions,
+        begun: Instant,
+    ) -> Result<Pending, SendError> {
+        let kind = draft.kind();
+        let whole = options.deadline.unwrap_or(self.patience);
+        let patience = Patience {
+            until: begun + whole,
+            whole,
+        };
+        if self.closing.is_cancelled() {
+            return Err(SendError::Closed);
+        }
+        if !self.parts.kinds.contains(&kind) {
+            return Err(SendError::Invalid(Invalid::Kind(kind)));
+        }
+        options.check().map_err(SendError::Invalid)?;
+        let signer = self
+            .parts
+            .signer
+            .as_ref()
+            .ok_or(SendError::NotSent(NotSent::NoKey))?;
+        let key = options.key.clone().unwrap_or_else(|| draft.default_key());
+        let room = self.room_for(draft, &key, options)?;
+        self.plausible_time()?;
+
+        self.rate_limit(kind, patience).await?;
+        // With an outbox, this is where a draft would go while the breaker is open.
+        if let Some(retry_after) = self.parts.gate.refuses(Instant::now()) {
+            return Err(SendError::BreakerOpen { retry_after });
+        }
+        let topic = Arc::clone(&self.topics[&kind]);
+        let partition = self.partition(&topic, &key, patience).await?;
+        let reserving = self.parts.producer.reserve(&topic, partition, room);
+        let mut reservation = self
+            .unless_late(patience, "room in the buffer", reserving)
+            .await?
+            .map_err(refused_room)?;
+
+        let queue = self.queue(kind, partition);
+        loop {
+            let now_ms = self.plausible_time()?;
+            self.unless_late(
+                patience,
+                "a nonce reservation on disk",
+                self.parts.nonces.prepare(now_ms),
+            )
+            .await?
+            .map_err(|fault| SendError::NotSent(NotSent::Nonce(fault.to_string())))?;
+            let place = Place {
+                kind,
+                topic: &topic,
+                partition,
+                key: &key,
+                begun,
+            };
+            match self.sign_and_append(
+                &queue,
+                signer.as_ref(),
+                draft,
+                options,
+                place,
+                reservation,
+            )? {
+                Step::Appended(pending) => return Ok(pending),
+                Step::NotPrepared(back) => reservation = back,
+            }
+        }
+    }
+
+    /// What the record will take in the transport's buffer at most; an error where it can't be allowed.
+    fn room_for(
+        &self,
+        draft: &Draft,
+        key: &[u8],
+        options: &SendOptions,
+    ) -> Result<usize, SendError> {
+        let bytes = headers::record_bytes(Some(key), &options.headers, &draft.to_proto());
+        if bytes > MAX_RECORD_BYTES {
+            return Err(SendError::TooLarge(TooLarge::Contract {
+                bytes,
+                limit: MAX_RECORD_BYTES,
+            }));
+        }
+        let framing = Record::default().size_bound() + 10 * options.headers.len();
+        Ok(bytes + SEAL_BYTES + OWN_HEADERS_BYTES + framing)
+    }
+
+    /// The partition of `key`, by Java's murmur2.
+    async fn partition(&self, topic: &str, key: &[u8], patience: Patience) -> Result<i32, SendError> {
+        let asked = self.parts.client.partition_count(topic);
+        let counted = self.unless_late(patience, "the topic's partitions", asked).await?;
+        let partitions = counted.map_err(|error| {
+            if error.is_unreachable() {
+                self.parts.gate.unreachable(Instant::now());
+            }
+            SendError::NotSent(NotSent::Topic(error))
+        })?;
+        let partitions = u32::try_from(partitions).ok().and_then(NonZeroU32::new);
+        Ok(partitions.map_or(0, |partitions| partition_for_key(key, partitions)))
+    }
+
+    /// Takes a token, and waits until it is due.
+    async fn rate_limit(&self, kind: Kind, patience: Patience) -> Result<(), SendError> {
+        let Some(bucket) = self.limits.get(&kind) else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        let left = patience.until.saturating_duration_since(now);
+        let taken = locked(bucket).take(now.into_std(), left);
+        match taken {
+            Ok(due) => {
+                self.unless_late(patience, "the rate limit", sleep_until(due.into()))
+                    .await
+            }
+            Err(retry_after) => {
+                self.parts.metrics.rate_limited(kind);
+                Err(SendError::RateLimited { retry_after })
+            }
+        }
+    }
+
+    /// Waits for `what`, but neither past the deadline nor past the closing.
+    async fn unless_late<T>(
+        &self,
+        patience: Patience,
+        what: &'static str,
+        waited_for: impl Future<Output = T>,
+    ) -> Result<T, SendError> {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(SendError::Closed),
+            answer = timeout_at(patience.until, waited_for) => {
+                answer.map_err(|_| SendError::NotSent(NotSent::DeadlinePassed { after: patience.whole, what }))
+            }
+        }
+    }
+
+    /// The time of day, unless it cannot be right.
+    fn plausible_time(&self) -> Result<u64, SendError> {
+        let unix_ms = self.parts.clock.unix_ms();
+        if is_plausible(unix_ms) {
+            return Ok(unix_ms);
+        }
+        self.parts.health.raise(
+            Condition::Clock,
+            "the clock stands before the date of this program's commit",
+        );
+        Err(SendError::NotSent(NotSent::Clock { unix_ms }))
+    }
+
+    fn queue(&self, kind: Kind, partition: i32) -> Arc<Mutex<()>> {
+        Arc::clone(locked(&self.queues).entry((kind, partition)).or_default())
+    }
+
+    /// Under the partition's lock: time, nonce, signatures, append. Nothing is awaited.
+    fn sign_and_append(
+        &self,
+        queue: &Mutex<()>,
+        signer: &dyn Signer,
+        draft: &Draft,
+        options: &SendOptions,
+        place: Place<'_>,
+        reservation: Reservation,
+    ) -> Result<Step, SendError> {
+        let _in_nonce_order = locked(queue);
+        let now_ms = self.plausible_time()?;
+        let nonce = if place.kind.is_control() {
+            None
+        } else {
+            match self.parts.nonces.next(now_ms) {
+                Ok(Drawn::Nonce(nonce)) => Some(nonce),
+                Ok(Drawn::NotPrepared) => return Ok(Step::NotPrepared(reservation)),
+                Err(fault) => return Err(SendError::NotSent(NotSent::Nonce(fault.to_string()))),
+            }
+        };
+        let signing = std::time::Instant::now();
+        let failed = |reason: String| SendError::NotSent(NotSent::Signing(reason));
+        let signed = draft
+            .sign(signer, Stamp { now_ms, nonce })
+            .map_err(|error| failed(error.to_string()))?;
+        let seal = if self.envelope {
+            let scope = Scope {
+                audience: &self.audience,
+                topic: place.topic,
+                partition: place.partition,
+                key: Some(place.key),
+                value: &signed.value,
+            };
+            let envelope =
+                Envelope::sign(signer, &scope).map_err(|error| failed(error.to_string()))?;
+            Some(envelope.encode())
+        } else {
+            None
+        };
+        self.parts.metrics.signed(signing.elapsed());
+        let headers = headers::for_record(
+            place.kind,
+            options.traceparent.as_deref(),
+            seal.as_ref().map(<[u8; 77]>::as_slice),
+            &options.headers,
+        )
+        .map_err(|reserved| SendError::Invalid(reserved.into()))?;
+        let bytes = headers::record_bytes(Some(place.key), &headers, &signed.value);
+        if bytes > MAX_RECORD_BYTES {
+            return Err(SendError::TooLarge(TooLarge::Contract {
+                bytes,
+                limit: MAX_RECORD_BYTES,
+            }));
+        }
+        let value_bytes = signed.value.len();
+        let record = Record {
+            key: Some(Bytes::copy_from_slice(place.key)),
+            value: Some(signed.value.into()),
+            headers: headers
+                .into_iter()
+                .map(|header| Header {
+                    name: header.name,
+                    value: header.value.map(Bytes::from),
+                })
+                .collect(),
+            timestamp_ms: i64::try_from(now_ms).unwrap_or(i64::MAX),
+        };
+        Ok(Step::Appended(Pending {
+            kind: place.kind,
+            topic: Arc::clone(place.topic),
+            partition: place.partition,
+            key: place.key.to_vec(),
+            value_bytes,
+            begun: place.begun,
+            begun_unix_ms: now_ms,
+            delivery: reservation.append(record),
+        }))
+    }
+}
+
+/// Where a record goes.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    kind: Kind,
+    topic: &'a Arc<str>,
+    partition: i32,
+    key: &'a [u8],
+    begun: Instant,
+}
+
+enum Step {
+    Appended(Pending),
+    /// The nonce source wants to keep something first; the room is handed back.
+    NotPrepared(Reservation),
+}
+
+fn refused_room(error: TransportError) -> SendError {
+    match error.kind() {
+        ErrorKind::Closed => SendError::Closed,
+        _ => SendError::NotSent(NotSent::Topic(error)),
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

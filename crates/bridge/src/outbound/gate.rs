@@ -1,0 +1,172 @@
+//! The breaker as the transport meets it: asked before each attempt, told how each ended.
+//!
+//! A shell: it takes the lock, calls the state machine, and tells metrics, health and log of changes.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cybermesh_transport::producer::{Admission as Answer, AttemptOutcome, Gate};
+use tokio::time::Instant;
+
+use super::breaker::{Admission, Breaker, BreakerConfig, Outcome, State, Ticket, Transition};
+use crate::telemetry::{Condition, Health, Metrics};
+
+/// The breaker of one cluster, shared by everything that produces to it: messages and dead letters.
+#[derive(Debug, Clone)]
+pub struct ClusterGate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    guarded: Mutex<Guarded>,
+    metrics: Metrics,
+    health: Health,
+}
+
+#[derive(Debug)]
+struct Guarded {
+    breaker: Breaker,
+    /// Attempts under way, the oldest first. The transport does not say which attempt an outcome
+    /// belongs to; requests time out in the order they were made, so the oldest is the likeliest.
+    running: VecDeque<Ticket>,
+}
+
+impl ClusterGate {
+    /// A closed breaker that tells `metrics` and `health` of its changes; `seed` decides its jitter.
+    #[must_use]
+    pub fn new(config: BreakerConfig, seed: u64, metrics: Metrics, health: Health) -> Self {
+        let breaker = Breaker::new(config, seed);
+        metrics.breaker(breaker.state().as_number());
+        let guarded = Mutex::new(Guarded {
+            breaker,
+            running: VecDeque::new(),
+        });
+        Self(Arc::new(Inner {
+            guarded,
+            metrics,
+            health,
+        }))
+    }
+
+    /// How long new messages are to be refused, where they are.
+    #[must_use]
+    pub fn refuses(&self, now: Instant) -> Option<Duration> {
+        self.lock().breaker.refuses(now.into_std())
+    }
+
+    /// The breaker's state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.lock().breaker.state()
+    }
+
+    /// No broker could be asked for metadata: counts as an attempt that failed, where one may be made.
+    pub(super) fn unreachable(&self, now: Instant) {
+        if self.admit(now) == Answer::Admitted {
+            self.record(now, AttemptOutcome::Unreachable);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Guarded> {
+        self.0
+            .guarded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, transition: Option<Transition>) {
+        let Some(Transition { to }) = transition else {
+            return;
+        };
+        self.0.metrics.breaker(to.as_number());
+        self.0.metrics.breaker_transition(to.as_str());
+        match to {
+            State::Open => {
+                tracing::warn!(target: "audit", to = to.as_str(), "circuit breaker");
+                self.0
+                    .health
+                    .raise(Condition::BreakerOpen, "the cluster does not answer");
+            }
+            State::HalfOpen => tracing::info!(target: "audit", to = to.as_str(), "circuit breaker"),
+            State::Closed => {
+                tracing::info!(target: "audit", to = to.as_str(), "circuit breaker");
+                self.0.health.clear(&Condition::BreakerOpen);
+            }
+        }
+    }
+}
+
+impl Gate for ClusterGate {
+    fn admit(&self, now: Instant) -> Answer {
+        let mut guarded = self.lock();
+        let (admission, transition) = guarded.breaker.admit(now.into_std());
+        let answer = match admission {
+            Admission::Admitted(ticket) => {
+                guarded.running.push_back(ticket);
+                Answer::Admitted
+            }
+            Admission::Refused { retry_after } => Answer::Wait(retry_after),
+        };
+        drop(guarded);
+        self.tell(transition);
+        answer
+    }
+
+    fn record(&self, now: Instant, outcome: AttemptOutcome) {
+        let outcome = match outcome {
+            AttemptOutcome::Answered => Outcome::Answered,
+            AttemptOutcome::Unreachable => Outcome::Unreachable,
+            AttemptOutcome::Abandoned => Outcome::Abandoned,
+        };
+        let mut guarded = self.lock();
+        let Some(ticket) = guarded.running.pop_front() else {
+            return;
+        };
+        let transition = guarded.breaker.record(now.into_std(), ticket, outcome);
+        drop(guarded);
+        self.tell(transition);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Exposition;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_does_not_answer_makes_the_process_unready_until_it_does() {
+        let exposition = Exposition::new().unwrap();
+        let health = Health::new();
+        let gate = ClusterGate::new(
+            BreakerConfig::default(),
+            1,
+            exposition.metrics(),
+            health.clone(),
+        );
+        for _ in 0..5 {
+            assert_eq!(gate.admit(Instant::now()), Answer::Admitted);
+            gate.record(Instant::now(), AttemptOutcome::Unreachable);
+        }
+        assert_eq!(gate.state(), State::Open);
+        assert!(!health.is_ready());
+        let Answer::Wait(wait) = gate.admit(Instant::now()) else {
+            panic!("admitted while open")
+        };
+        assert_eq!(gate.refuses(Instant::now()), Some(wait));
+        tokio::time::advance(wait).await;
+        for _ in 0..2 {
+            assert_eq!(gate.admit(Instant::now()), Answer::Admitted);
+            gate.record(Instant::now(), AttemptOutcome::Answered);
+        }
+        assert_eq!(gate.state(), State::Closed);
+        assert!(health.is_ready());
+        let text = exposition.text().unwrap();
+        assert!(text.contains("bridge_breaker_state 0"), "{text}");
+        assert!(
+            text.contains(r#"bridge_breaker_transitions_total{to="half-open"} 1"#),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! The way out, as callers see it.
+//!
+//! Each `send` walks its own message through the stages of [`append`](super::append) and waits for
+//! its [`outcome`](super::outcome). What sends share is small: a bucket per kind, the gate, the
+//! nonces, one lock per partition.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cybermesh_contracts::{
+    kind::Kind,
+    message::{AnomalyDraft, Draft, EvidenceDraft, PolicyDraft},
+    sign::Signer,
+};
+use cybermesh_transport::{Client, Producer};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    failed::BuryDraft,
+    gate::ClusterGate,
+    limit::TokenBucket,
+    nonces::Nonces,
+    options::SendOptions,
+    receipt::{Receipt, SendError},
+};
+use crate::{
+    clock::WallClock,
+    settings::Settings,
+    telemetry::{Health, Metrics, SendCounts},
+};
+
+/// Sends drafts of any kind. Cheap to clone; all clones are one publisher.
+#[derive(Debug, Clone)]
+pub struct Publisher(Arc<Inner>);
+
+/// What a publisher is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    pub(crate) producer: Producer,
+    pub(crate) gate: ClusterGate,
+    pub(crate) signer: Option<Arc<dyn Signer>>,
+    pub(crate) nonces: Nonces,
+    pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    /// The kinds that may be sent.
+    pub(crate) kinds: Vec<Kind>,
+    /// Where drafts go that their topic refuses.
+    pub(crate) failed: Option<Arc<dyn BuryDraft>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) parts: Parts,
+    pub(super) topics: HashMap<Kind, Arc<str>>,
+    pub(super) limits: HashMap<Kind, Mutex<TokenBucket>>,
+    /// Taken from the nonce to the append, so that each partition's queue is in nonce order.
+    pub(super) queues: Mutex<BTreeMap<(Kind, i32), Arc<Mutex<()>>>>,
+    pub(super) audience: String,
+    pub(super) envelope: bool,
+    pub(super) patience: Duration,
+    pub(super) closing: CancellationToken,
+    /// Sends under way, and outcomes still to be counted for callers that went away.
+    pub(super) under_way: TaskTracker,
+}
+
+/// What a closed publisher left behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PublisherReport {
+    /// Messages acknowledged while closing.
+    pub logged: u64,
+    /// Messages that were not, each of whose callers was told whether it may have been written.
+    pub failed: u64,
+    /// Of those, the ones that were on their way at the deadline.
+    pub abandoned: u64,
+}
+
+impl Publisher {
+    pub(crate) fn new(settings: &Settings, parts: Parts) -> Self {
+        let bucket = |kind| {
+            Some((
+                kind,
+                Mutex::new(TokenBucket::new(settings.limits.of(kind)?)),
+            ))
+        };
+        Self(Arc::new(Inner {
+            parts,
+            topics: Kind::ALL
+                .into_iter()
+                .map(|kind| (kind, Arc::from(settings.topics.of(kind))))
+                .collect(),
+            limits: Kind::ALL.into_iter().filter_map(bucket).collect(),
+            queues: Mutex::default(),
+            audience: settings.node.audience.clone(),
+            envelope: settings.node.envelope,
+            patience: settings.send.deadline,
+            closing: CancellationToken::new(),
+            under_way: TaskTracker::new(),
+        }))
+    }
+
+    /// Sends an anomaly. See [`send`](Self::send).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_anomaly(&self, draft: AnomalyDraft) -> Result<Receipt, SendError> {
+        self.send(draft).await
+    }
+
+    /// Sends evidence. See [`send`](Self::send).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_evidence(&self, draft: EvidenceDraft) -> Result<Receipt, SendError> {
+        self.send(draft).await
+    }
+
+    /// Sends a policy. See [`send`](Self::send).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_policy(&self, draft: PolicyDraft) -> Result<Receipt, SendError> {
+        self.send(draft).await
+    }
+
+    /// Sends a draft of any kind and waits until Kafka has it.
+    ///
+    /// # Errors
+    /// [`SendError`], which says whether the message may be in the log all the same. Cancelling is
+    /// safe at any point: a message already handed to the transport goes on by itself, and its
+    /// outcome is counted.
+    pub async fn send(&self, draft: impl Into<Draft>) -> Result<Receipt, SendError> {
+        self.send_with(draft, SendOptions::default()).await
+    }
+
+    /// As [`send`](Self::send), with a key, headers, a trace or a deadline of the caller's.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_with(
+        &self,
+        draft: impl Into<Draft>,
+        options: SendOptions,
+    ) -> Result<Receipt, SendError> {
+        let draft = draft.into();
+        let _under_way = self.0.under_way.token();
+        let begun = Instant::now();
+        match Inner::append(&self.0, &draft, &options, begun).await {
+            Ok(pending) => Inner::settle(&self.0, pending, &draft, &options).await,
+            Err(error) => {
+                self.0.count_failure(draft.kind(), &error, begun);
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends what was handed over so far without lingering, and waits until all of it is settled.
+    pub async fn flush(&self) {
+        self.0.parts.producer.flush().await;
+    }
+
+    /// Takes nothing more in; what waits for room is refused as [`SendError::Closed`], what is on
+    /// its way is finished until `deadline` and given up then. A second call finds nothing left.
+    pub async fn close(&self, deadline: Instant) -> PublisherReport {
+        let before = self.metrics();
+        self.0.closing.cancel();
+        self.0.under_way.close();
+        let closed = self.0.parts.producer.close(deadline).await;
+        // All deliveries are settled now; what is left of each send is counting, and a dead letter
+        // at most, which the deadline bounds as well.
+        let _ = tokio::time::timeout_at(deadline, self.0.under_way.wait()).await;
+        let after = self.metrics();
+        PublisherReport {
+            logged: after.messages_sent - before.messages_sent,
+            failed: after.messages_failed - before.messages_failed,
+            abandoned: u64::try_from(closed.abandoned).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The specification's counts.
+    #[must_use]
+    pub fn metrics(&self) -> SendCounts {
+        self.0.parts.metrics.send_counts()
+    }
+}
