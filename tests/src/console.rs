@@ -1,55 +1,90 @@
-//! Reads a topic with Kafka's own console consumer, over mutual TLS.
+//! Reads a topic with Kafka's own console consumer, over mutual TLS: another implementation's
+//! word for what is in the log.
 
-use std::path::Path;
 use std::process::Stdio;
 
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::cluster::{Broker, Cluster};
+use crate::Broker;
+use crate::log::LoggedRecord;
+use crate::stage::Stage;
 
-/// A record as the console consumer prints it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PrintedRecord {
-    /// Name and value of each header, in order.
-    pub headers: Vec<(String, String)>,
-    /// The key.
-    pub key: String,
-    /// The value.
-    pub value: String,
-}
+/// Between records, and between the parts of one. The consumer writes the bytes of keys, values and
+/// headers escaped, so these stand for nothing else.
+const RECORD_END: u8 = 0x1d;
+const PART_END: char = '\u{1e}';
+const HEADER_END: char = '\u{1f}';
 
-impl PrintedRecord {
-    /// The value of the first header of that name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(header, _)| header == name)
-            .map(|(_, value)| value.as_str())
+/// Reads `topic` from its beginning until a record is the last one that is wanted.
+///
+/// # Panics
+/// When the stage is not over Apache Kafka, or the consumer ends before that record.
+pub async fn read_until(
+    stage: &Stage,
+    topic: &str,
+    mut is_last: impl FnMut(&LoggedRecord) -> bool,
+) -> Vec<LoggedRecord> {
+    let mut consumer = command(stage, topic).spawn().expect("java");
+    let mut stdout = BufReader::new(consumer.stdout.take().expect("its standard output"));
+    let mut records = Vec::new();
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let read = stdout
+            .read_until(RECORD_END, &mut bytes)
+            .await
+            .expect("its output");
+        if read == 0 {
+            let mut complaint = String::new();
+            if let Some(mut stderr) = consumer.stderr.take() {
+                stderr
+                    .read_to_string(&mut complaint)
+                    .await
+                    .expect("its errors");
+            }
+            panic!(
+                "the console consumer ended after {} records of {topic}: {complaint}",
+                records.len()
+            );
+        }
+        bytes.pop();
+        let text = std::str::from_utf8(&bytes).expect("escaped text");
+        let record = parse(text).unwrap_or_else(|| panic!("the console consumer printed {text:?}"));
+        let last = is_last(&record);
+        records.push(record);
+        if last {
+            // Dropping it kills it.
+            return records;
+        }
     }
 }
 
-/// The first `count` records of `topic`.
-///
-/// # Panics
-/// When the stage is not over Apache Kafka, or the consumer fails or finds fewer.
-pub async fn read(cluster: &Cluster, dir: &Path, topic: &str, count: usize) -> Vec<PrintedRecord> {
-    let Broker::Kafka(kafka) = cluster.broker() else {
-        panic!("the console consumer needs Apache Kafka")
+fn command(stage: &Stage, topic: &str) -> Command {
+    let Broker::Kafka(kafka) = stage.cluster().broker() else {
+        panic!("the console consumer needs Apache Kafka");
     };
-    let properties = dir.join("console.properties");
+    let properties = stage.dir().join("console.properties");
     let text = format!(
-        "security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={}\nssl.truststore.type=PEM\n\
-         ssl.truststore.location={}\n",
+        "security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={}\n\
+         ssl.truststore.type=PEM\nssl.truststore.location={}\n",
         kafka.keystore.display(),
-        cluster.tls().ca.display()
+        stage.cluster().tls().ca.display()
     );
     std::fs::write(&properties, text).expect("the console consumer's properties");
-    let separators = [
-        "print.headers=true",
-        "print.key=true",
-        "headers.separator=\u{1f}",
-        "key.separator=\u{1e}",
-        "line.separator=\u{1d}",
+    let bytes = "org.apache.kafka.common.serialization.BytesDeserializer";
+    let formatting = [
+        "print.partition=true".to_owned(),
+        "print.offset=true".to_owned(),
+        "print.headers=true".to_owned(),
+        "print.key=true".to_owned(),
+        format!("key.deserializer={bytes}"),
+        format!("value.deserializer={bytes}"),
+        format!("headers.deserializer={bytes}"),
+        format!("key.separator={PART_END}"),
+        format!("headers.separator={HEADER_END}"),
+        format!("line.separator={}", char::from(RECORD_END)),
     ];
     let mut command = Command::new("java");
     command
@@ -61,57 +96,76 @@ pub async fn read(cluster: &Cluster, dir: &Path, topic: &str, count: usize) -> V
         ])
         .args([
             "org.apache.kafka.tools.consumer.ConsoleConsumer",
-            "--bootstrap-server",
-            cluster.bootstrap(),
+            "--from-beginning",
         ])
         .args([
+            "--bootstrap-server",
+            stage.cluster().bootstrap(),
             "--topic",
             topic,
-            "--from-beginning",
-            "--max-messages",
-            &count.to_string(),
-            "--timeout-ms",
-            "60000",
         ])
-        .arg("--consumer.config")
+        .args(["--timeout-ms", "60000", "--consumer.config"])
         .arg(&properties)
         .args(
-            separators
+            formatting
                 .iter()
-                .flat_map(|property| ["--property", property]),
+                .flat_map(|property| ["--property", property.as_str()]),
         )
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let output = command.output().await.expect("java");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let records: Vec<_> = text
-        .split('\u{1d}')
-        .filter(|record| !record.is_empty())
-        .map(parse)
-        .collect();
-    assert!(
-        output.status.success() && records.len() == count,
-        "the console consumer read {} of {count} records: {}",
-        records.len(),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    records
+    command
 }
 
-/// `name:value␟name:value␞key␞value`, or `NO_HEADERS␞…`.
-fn parse(record: &str) -> PrintedRecord {
-    let mut parts = record.splitn(3, '\u{1e}');
-    let headers = parts.next().unwrap_or_default();
-    let headers = headers
-        .split('\u{1f}')
-        .filter_map(|header| header.split_once(':'));
-    PrintedRecord {
-        headers: headers
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
-        key: parts.next().unwrap_or_default().to_owned(),
-        value: parts.next().unwrap_or_default().to_owned(),
+/// `Partition:0␞Offset:5␞name:value␟name:value␞key␞value`; `NO_HEADERS` where there are none,
+/// `null` for a null key or value.
+fn parse(text: &str) -> Option<LoggedRecord> {
+    let mut parts = text.split(PART_END);
+    let partition = parts.next()?.strip_prefix("Partition:")?.parse().ok()?;
+    let offset = parts.next()?.strip_prefix("Offset:")?.parse().ok()?;
+    let headers = match parts.next()? {
+        "NO_HEADERS" => Vec::new(),
+        headers => headers
+            .split(HEADER_END)
+            .map(header)
+            .collect::<Option<_>>()?,
+    };
+    let [key, value] = [parts.next()?, parts.next()?].map(nullable);
+    parts.next().is_none().then_some(LoggedRecord {
+        partition,
+        offset,
+        key,
+        value,
+        headers,
+    })
+}
+
+fn header(text: &str) -> Option<(String, Option<Bytes>)> {
+    let (name, value) = text.split_once(':')?;
+    Some((name.to_owned(), nullable(value)))
+}
+
+fn nullable(text: &str) -> Option<Bytes> {
+    (text != "null").then(|| unescape(text))
+}
+
+/// Undoes `Bytes.toString` of Kafka: printable ASCII but the backslash stands for itself, all else
+/// is `\xHH`.
+fn unescape(text: &str) -> Bytes {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let escaped = rest.strip_prefix("\\x").and_then(|rest| rest.get(..2));
+        if let Some(byte) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            bytes.push(byte);
+            rest = &rest[4..];
+        } else {
+            bytes.extend_from_slice(first.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = &rest[first.len_utf8()..];
+        }
     }
+    bytes.into()
 }
 
 #[cfg(test)]
@@ -120,15 +174,30 @@ mod tests {
 
     #[test]
     fn headers_key_and_value_are_told_apart() {
-        let record =
-            parse("dlq.format:json\u{1f}dlq.reason:a: b\u{1e}group/topic/0/1\u{1e}{\"x\": 1}");
-        assert_eq!(record.header("dlq.reason"), Some("a: b"));
-        assert_eq!(record.key, "group/topic/0/1");
-        assert_eq!(record.value, "{\"x\": 1}");
+        let text = "Partition:1\u{1e}Offset:7\u{1e}a:b: c\u{1f}n:null\u{1e}k\u{1e}{\"x\": 1}";
+        let record = parse(text).unwrap();
+        assert_eq!((record.partition, record.offset), (1, 7));
+        assert_eq!(
+            record.headers,
+            [
+                ("a".to_owned(), Some("b: c".into())),
+                ("n".to_owned(), None)
+            ]
+        );
+        assert_eq!(record.value.unwrap(), "{\"x\": 1}");
     }
 
     #[test]
-    fn a_record_without_headers_has_none() {
-        assert!(parse("NO_HEADERS\u{1e}k\u{1e}v").headers.is_empty());
+    fn escaped_bytes_are_bytes() {
+        assert_eq!(unescape("a\\x00\\xFF\\x5Cx"), b"a\x00\xff\\x".as_slice());
+    }
+
+    #[test]
+    fn what_is_no_record_is_none() {
+        assert_eq!(
+            parse("Partition:1\u{1e}Offset:x\u{1e}NO_HEADERS\u{1e}k\u{1e}v"),
+            None
+        );
+        assert_eq!(parse("SLF4J: hello"), None);
     }
 }

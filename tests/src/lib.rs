@@ -15,6 +15,8 @@ pub mod cluster;
 pub mod console;
 pub mod history;
 pub mod identity;
+pub mod link;
+pub mod log;
 pub mod proxy;
 pub mod scenario;
 pub mod stage;

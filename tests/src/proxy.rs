@@ -3,14 +3,18 @@
 //! It sees bytes alone: what passes is TLS. So it can lose answers or everything, from a moment
 //! on, and cut connections; which request it hits is for the test to arrange.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+const PORT_WITHIN: Duration = Duration::from_secs(10);
 
 /// What becomes of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl Proxy {
     /// # Panics
     /// When it cannot listen there.
     pub async fn start(listen: &str, upstream: &str) -> Self {
-        let listener = TcpListener::bind(listen).await.expect("the proxy's port");
+        let listener = bind(listen).await;
         let address = listener.local_addr().expect("the proxy's address");
         let shared = Arc::new(Shared {
             orders: watch::Sender::new(Orders {
@@ -110,6 +114,20 @@ impl Proxy {
             .subscribe()
             .wait_for(|open| *open >= count)
             .await;
+    }
+}
+
+/// The proxy that had the port before may be about to let go of it: its tasks end with its
+/// test's runtime, a moment after the test.
+async fn bind(listen: &str) -> TcpListener {
+    let deadline = Instant::now() + PORT_WITHIN;
+    loop {
+        match TcpListener::bind(listen).await {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            bound => return bound.expect("the proxy's port"),
+        }
     }
 }
 

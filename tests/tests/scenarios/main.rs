@@ -1,3 +1,4 @@
 //! The end-to-end scenarios, each over the built-in broker and over Apache Kafka.
 
 mod connecting;
+mod producing;
