@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{Client, TopicMetadata};
 use crate::error::{ErrorCode, ErrorKind, Operation, Target, TransportError};
+use crate::record::TimestampType;
 use crate::wire::{
     ConfigResource, CreateTopic, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
     MetadataRequest, Request,
@@ -49,15 +50,6 @@ impl NewTopic {
         self.configs.insert(name.into(), value.into());
         self
     }
-}
-
-/// What sets a record's timestamp on a topic: its configuration `message.timestamp.type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TimestampType {
-    /// The producer.
-    CreateTime,
-    /// The broker, when it appends.
-    LogAppendTime,
 }
 
 /// A topic with its configuration.

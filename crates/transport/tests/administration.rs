@@ -1,0 +1,126 @@
+//! Making, describing and deleting topics, and what is known of them.
+
+use std::time::Duration;
+
+use cybermesh_devbroker::{Api, DevBroker, ErrorCode as Answer, Fault};
+use cybermesh_transport::admin::NewTopic;
+use cybermesh_transport::{
+    Address, Admin, Class, Client, ClientConfig, ErrorCode, ErrorKind, Security, TimestampType,
+};
+
+async fn client(broker: &DevBroker) -> Client {
+    let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
+    let config = ClientConfig::new(bootstrap, Security::Plaintext);
+    let config = config.request_timeout(Duration::from_secs(20));
+    Client::connect(config).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_topic_is_made_described_listed_and_deleted() {
+    let broker = DevBroker::builder().start().await.unwrap();
+    let client = client(&broker).await;
+    let admin = Admin::new(client.clone());
+    let topic = NewTopic::new("t")
+        .partitions(3)
+        .replication_factor(1)
+        .config("message.timestamp.type", "LogAppendTime");
+    let made = admin.create_topic(topic).await.unwrap();
+    assert_eq!((made.name(), made.partition_count()), ("t", 3));
+    assert!(made.is_led());
+    assert_eq!(client.partition_count("t").await, Ok(3));
+
+    let described = admin.describe_topic("t").await.unwrap();
+    assert_eq!(
+        described.timestamp_type(),
+        Some(TimestampType::LogAppendTime)
+    );
+    assert_eq!(described.metadata.id(), made.id());
+    assert_eq!(admin.list_topics().await.unwrap(), ["t"]);
+
+    admin.delete_topic("t").await.unwrap();
+    assert!(broker.topics().is_empty());
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_there_is_a_typed_error_that_names_it_and_makes_none() {
+    let broker = DevBroker::builder().start().await.unwrap();
+    let error = client(&broker).await.topic("nowhere").await.unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::UnknownTopicOrPartition));
+    assert_eq!(error.target().topic_name(), Some("nowhere"));
+    assert!(broker.topics().is_empty());
+}
+
+#[tokio::test]
+async fn a_topic_made_by_someone_else_is_found_at_the_next_question() {
+    let broker = DevBroker::builder().start().await.unwrap();
+    let (ours, theirs) = (client(&broker).await, client(&broker).await);
+    assert!(ours.topic("t").await.is_err());
+    let topic = NewTopic::new("t").partitions(1);
+    Admin::new(theirs).create_topic(topic).await.unwrap();
+    assert_eq!(ours.partition_count("t").await, Ok(1));
+}
+
+#[tokio::test]
+async fn what_is_known_is_not_asked_again_before_it_is_too_old() {
+    let broker = DevBroker::builder().topic("t", 2).start().await.unwrap();
+    let client = client(&broker).await;
+    client.topic("t").await.unwrap();
+    let asked = broker.requests(Api::Metadata);
+    for _ in 0..10 {
+        client.topic("t").await.unwrap();
+    }
+    assert_eq!(broker.requests(Api::Metadata), asked);
+}
+
+#[tokio::test]
+async fn many_that_ask_at_once_for_the_same_are_answered_by_one_question() {
+    let broker = DevBroker::builder().topic("t", 2).start().await.unwrap();
+    let client = client(&broker).await;
+    let asked = broker.requests(Api::Metadata);
+    let answers = futures_util::future::join_all((0..50).map(|_| client.topic("t"))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(broker.requests(Api::Metadata), asked + 1);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_there_already_is_refused() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let admin = Admin::new(client(&broker).await);
+    let error = admin.create_topic(NewTopic::new("t")).await.unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::TopicAlreadyExists));
+    assert_eq!(error.class(), Class::Fatal);
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_deletion_leaves_its_outcome_unknown() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let admin = Admin::new(client(&broker).await);
+    broker.fault(Fault::drop_after_apply(Api::DeleteTopics).once());
+    let error = admin.delete_topic("t").await.unwrap_err();
+    assert_eq!(error.class(), Class::UnknownOutcome);
+    let lost = matches!(error.kind(), ErrorKind::ConnectionLost { sent: true, .. });
+    assert!(lost, "{error}");
+    assert!(broker.topics().is_empty());
+}
+
+#[tokio::test]
+async fn a_controller_that_has_moved_is_looked_for_and_asked_again() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let admin = Admin::new(client(&broker).await);
+    broker.fault(Fault::error(Api::DeleteTopics, Answer(41)).once());
+    admin.delete_topic("t").await.unwrap();
+    assert!(broker.topics().is_empty());
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_back_is_found_again() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let client = client(&broker).await;
+    client.topic("t").await.unwrap();
+    broker.go_down().await;
+    let error = client.refresh_topic("t").await.unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    broker.come_up().await.unwrap();
+    client.refresh_topic("t").await.unwrap();
+}
