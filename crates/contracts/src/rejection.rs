@@ -19,7 +19,7 @@ use crate::sign::PublicKey;
 pub struct Rejection {
     reason: Reason,
     claimed: Option<PublicKey>,
-    redriven: Option<Terms>,
+    redriven: Option<Box<Terms>>,
 }
 
 impl Rejection {
@@ -35,8 +35,8 @@ impl Rejection {
 
     /// The same rejection, of a record that came by this redrive.
     #[must_use]
-    pub const fn with_redrive(mut self, terms: Option<Terms>) -> Self {
-        self.redriven = terms;
+    pub fn with_redrive(mut self, terms: Option<Terms>) -> Self {
+        self.redriven = terms.map(Box::new);
         self
     }
 
@@ -60,8 +60,8 @@ impl Rejection {
 
     /// The terms of the redrive by which the record came, where one was verified.
     #[must_use]
-    pub const fn redriven(&self) -> Option<&Terms> {
-        self.redriven.as_ref()
+    pub fn redriven(&self) -> Option<&Terms> {
+        self.redriven.as_deref()
     }
 }
 
