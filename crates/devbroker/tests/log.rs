@@ -7,7 +7,7 @@ mod support;
 use std::io::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use cybermesh_devbroker::{Api, DevBroker, ErrorCode, Fault, TimestampType, TopicSpec};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -43,6 +43,18 @@ fn init_producer_id() -> InitProducerIdRequest {
 async fn fetch(client: &mut Client, request: &FetchRequest) -> PartitionData {
     let mut response = client.ask(12, request).await;
     response.responses.remove(0).partitions.remove(0)
+}
+
+/// The batch with its records compressed otherwise, and so with another checksum.
+fn recompressed(batch: &Bytes, codec: u8, body: &[u8]) -> Bytes {
+    let mut out = BytesMut::from(&batch[..61]);
+    out[22] = (out[22] & !7) | codec;
+    out.put_slice(body);
+    let length = u32::try_from(out.len() - 12).unwrap();
+    out[8..12].copy_from_slice(&length.to_be_bytes());
+    let checksum = crc32c::crc32c(&out[21..]);
+    out[17..21].copy_from_slice(&checksum.to_be_bytes());
+    out.freeze()
 }
 
 async fn produce(client: &mut Client, batch: Bytes) -> (i16, i64) {
@@ -203,11 +215,11 @@ async fn every_codec_is_read() {
         (4, zstd),
     ];
     for (codec, body) in &bodies {
-        let sent = support::recompressed(&plain, *codec, body);
+        let sent = recompressed(&plain, *codec, body);
         assert_eq!(produce(&mut client, sent).await.0, 0, "codec {codec}");
     }
     assert_eq!(broker.log("t").values(), ["compressed"; 5]);
-    let garbage = support::recompressed(&plain, 2, b"not snappy");
+    let garbage = recompressed(&plain, 2, b"not snappy");
     assert_eq!(
         produce(&mut client, garbage).await.0,
         ErrorCode::INVALID_RECORD.0

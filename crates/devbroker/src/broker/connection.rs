@@ -86,7 +86,7 @@ async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
             Err(malformed) => return Err(io::Error::new(io::ErrorKind::InvalidData, malformed)),
         };
         match answer {
-            Answer::Frame(frame) => write(shared, stream, &frame).await?,
+            Answer::Frame(frame) => write(shared, stream, frame).await?,
             Answer::Nothing => {}
             Answer::Close => return Ok(()),
         }
@@ -97,7 +97,7 @@ async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
 async fn write<S: AsyncWrite + Unpin>(
     shared: &Shared,
     stream: &mut S,
-    frame: &Bytes,
+    frame: Bytes,
 ) -> io::Result<()> {
     shared.thawed().await;
     wire::write_frame(stream, frame).await

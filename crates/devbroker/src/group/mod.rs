@@ -1,6 +1,7 @@
 //! Consumer groups, classic protocol, as state machines on the caller's time.
 //!
-//! [`member`] is one member, [`rebalance`] the group's states and how it gets from one to the next (`membership` holds
+//! [`member`] is one member, [`rebalance`] the group's states and how it gets from one generation to
+//! the next (`membership` holds
 //! who may enter and leave, `timers` what happens by itself), [`offsets`] what groups commit,
 //! [`coordinator`] all groups of the broker. Requests that wait for other members are given a
 //! [`Ticket`] and answered through [`Replies`], maybe much later.

@@ -4,5 +4,7 @@
 
 mod codec;
 mod decode;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use decode::decode_batch;

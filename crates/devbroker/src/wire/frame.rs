@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// How much memory a frame takes before any of its bytes have arrived.
@@ -41,12 +41,13 @@ pub(crate) async fn read_frame<R: AsyncRead + Unpin>(
 /// Writes one frame and flushes it.
 pub(crate) async fn write_frame<W: AsyncWrite + Unpin>(
     writer: &mut W,
-    frame: &[u8],
+    frame: Bytes,
 ) -> io::Result<()> {
     let length = i32::try_from(frame.len())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "response above 2 GiB"))?;
-    writer.write_all(&length.to_be_bytes()).await?;
-    writer.write_all(frame).await?;
+    let prefix = length.to_be_bytes();
+    let mut both = Buf::chain(prefix.as_slice(), frame);
+    writer.write_all_buf(&mut both).await?;
     writer.flush().await
 }
 
@@ -70,8 +71,8 @@ mod tests {
     #[tokio::test]
     async fn frames_come_back_as_they_were_written() {
         let mut wire = Vec::new();
-        write_frame(&mut wire, b"first").await.unwrap();
-        write_frame(&mut wire, b"").await.unwrap();
+        write_frame(&mut wire, "first".into()).await.unwrap();
+        write_frame(&mut wire, Bytes::new()).await.unwrap();
         let mut reader = wire.as_slice();
         let first = read_frame(&mut reader, 16).await.unwrap();
         let second = read_frame(&mut reader, 16).await.unwrap();

@@ -8,6 +8,8 @@ mod frame;
 mod guard;
 mod request;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use frame::{read_frame, write_frame};
 pub(crate) use request::{Body, Malformed, Request, encode_response, parse_request};

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use cybermesh_devbroker::DevBroker;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
@@ -26,7 +26,9 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(broker: &DevBroker) -> Self {
-        Self::over(TcpStream::connect(broker.address()).await.unwrap())
+        let stream = TcpStream::connect(broker.address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self::over(stream)
     }
 
     pub(crate) fn over(stream: impl Stream + 'static) -> Self {
@@ -152,18 +154,6 @@ pub(crate) fn batch(producer: Producer, values: &[&str]) -> Bytes {
     let mut bytes = BytesMut::new();
     RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
     bytes.freeze()
-}
-
-/// The batch with its records compressed otherwise, and so with another checksum.
-pub(crate) fn recompressed(batch: &Bytes, codec: u8, body: &[u8]) -> Bytes {
-    let mut out = BytesMut::from(&batch[..61]);
-    out[22] = (out[22] & !7) | codec;
-    out.put_slice(body);
-    let length = u32::try_from(out.len() - 12).unwrap();
-    out[8..12].copy_from_slice(&length.to_be_bytes());
-    let checksum = crc32c::crc32c(&out[21..]);
-    out[17..21].copy_from_slice(&checksum.to_be_bytes());
-    out.freeze()
 }
 
 pub(crate) fn produce_request(topic: &str, partition: i32, batch: Bytes) -> ProduceRequest {
