@@ -11,6 +11,8 @@ mod member;
 mod membership;
 mod offsets;
 mod rebalance;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod view;
 

@@ -92,6 +92,21 @@ impl BatchHeader {
         Ok(header)
     }
 
+    #[cfg(test)]
+    pub(super) fn for_test(producer_id: i64, epoch: i16, sequence: i32, count: i32) -> Self {
+        Self {
+            base_offset: 0,
+            attributes: 0,
+            last_offset_delta: count - 1,
+            base_timestamp_ms: 0,
+            max_timestamp_ms: 0,
+            producer_id,
+            producer_epoch: epoch,
+            base_sequence: sequence,
+            record_count: count,
+        }
+    }
+
     pub(crate) fn codec(&self) -> i16 {
         self.attributes & CODEC_MASK
     }

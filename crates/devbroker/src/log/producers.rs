@@ -107,3 +107,73 @@ impl Producers {
 fn follows(last: i32, next: i32) -> bool {
     last.checked_add(1).unwrap_or(0) == next
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn batch(id: i64, epoch: i16, sequence: i32, count: i32) -> BatchHeader {
+        BatchHeader::for_test(id, epoch, sequence, count)
+    }
+
+    #[test]
+    fn a_producer_the_partition_does_not_know_may_begin_anywhere() {
+        let producers = Producers::default();
+        assert_eq!(producers.judge(&batch(1, 0, 17, 1)), Ok(Sequence::Next));
+    }
+
+    #[test]
+    fn a_sequence_goes_on_at_zero_after_the_largest() {
+        let mut producers = Producers::default();
+        producers.appended(&batch(1, 0, i32::MAX - 1, 2), 0, None);
+        assert_eq!(producers.judge(&batch(1, 0, 0, 1)), Ok(Sequence::Next));
+        assert_eq!(
+            producers.judge(&batch(1, 0, 1, 1)),
+            Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER)
+        );
+    }
+
+    #[test]
+    fn producers_do_not_know_of_each_other() {
+        let mut producers = Producers::default();
+        producers.appended(&batch(1, 5, 0, 3), 0, None);
+        assert_eq!(producers.judge(&batch(2, 0, 0, 3)), Ok(Sequence::Next));
+    }
+
+    proptest! {
+        /// A producer with up to five batches in flight resends any of those, in any order and
+        /// as often as it likes: the log gets each record once and in order.
+        #[test]
+        fn resends_of_the_last_five_never_write_twice(
+            sizes in prop::collection::vec(1_i32..5, 1..30),
+            resends in prop::collection::vec(any::<prop::sample::Index>(), 60),
+        ) {
+            let mut producers = Producers::default();
+            let mut sent: Vec<(BatchHeader, i64)> = Vec::new();
+            let mut resends = resends.iter();
+            let (mut sequence, mut offset) = (0, 0);
+            for size in sizes {
+                let next = batch(9, 0, sequence, size);
+                prop_assert_eq!(producers.judge(&next), Ok(Sequence::Next));
+                producers.appended(&next, offset, None);
+                sent.push((next, offset));
+                sequence += size;
+                offset += i64::from(size);
+                for resend in resends.by_ref().take(2) {
+                    let back = resend.index(sent.len());
+                    let (again, at) = &sent[back];
+                    let judged = producers.judge(again);
+                    if sent.len() - back <= REMEMBERED_BATCHES {
+                        let is_known =
+                            matches!(&judged, Ok(Sequence::Duplicate(k)) if k.base_offset == *at);
+                        prop_assert!(is_known, "{judged:?}");
+                    } else {
+                        prop_assert_eq!(judged, Err(ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER));
+                    }
+                }
+            }
+        }
+    }
+}
