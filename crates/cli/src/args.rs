@@ -1,0 +1,168 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use cybermesh_contracts::kind::Kind;
+
+/// Signed messages over Kafka, without C: every one signed, every one verified, nothing lost.
+///
+/// Settings come from a TOML file (--config or CYBERMESH_CONFIG), the environment and --set, later
+/// ones win; `cybermesh-bridge config` prints every one. Exit codes: 0 done; 1 done, and the answer
+/// is no (something rejected or not sent); 2 usage or settings; 3 the cluster could not be reached
+/// or refused us.
+#[derive(Debug, Parser)]
+#[command(name = "cybermesh-bridge", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where settings come from beside the environment.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// TOML file with settings
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A setting by its file key, such as --set kafka.brokers=b1:9093; may be repeated
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) overrides: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Both roles in one process over a real mutual-TLS broker: every kind both ways, and what is forged ends in the dead-letter topic
+    Demo(DemoArgs),
+    /// Make a signing key and print its trust store entry
+    Keygen(KeygenArgs),
+    /// Sign drafts (JSON lines) and send them; a receipt line for each
+    Send(SendArgs),
+    /// Print verified messages as JSON lines
+    Listen(ListenArgs),
+    /// Judge archived messages offline, each alone
+    Verify(VerifyArgs),
+    /// Print every setting with its value and where it came from
+    Config,
+    /// Print shell completions
+    Completions {
+        /// The shell to print them for
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Use the cluster of the settings instead of the built-in broker; topics are made and deleted
+    #[arg(long)]
+    pub(crate) kafka: bool,
+    /// How many messages of each kind to send
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) messages: u32,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeygenArgs {
+    /// The key's name in logs and metrics; also the file name
+    #[arg(long, value_name = "N")]
+    pub(crate) name: String,
+    /// The folder to write N.key (private, mode 0600) and N.pem (public) to
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// What the key may sign; by default the kinds of its role
+    #[arg(long, value_name = "KIND", num_args = 1.., conflicts_with = "role")]
+    pub(crate) may_sign: Vec<String>,
+    /// Whose key it is
+    #[arg(long, value_enum, default_value_t = RoleArg::Node)]
+    pub(crate) role: RoleArg,
+}
+
+/// Whose key `keygen` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Signs anomaly, evidence, policy
+    Node,
+    /// Signs commit, reputation, policy_update, evidence_request
+    Backend,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// anomaly, evidence, policy, commit, reputation, policy_update or evidence_request
+    #[arg(value_parser = kind)]
+    pub(crate) kind: Kind,
+    /// File with drafts as JSON lines; standard input when absent or `-`
+    #[arg(long, value_name = "F")]
+    pub(crate) file: Option<PathBuf>,
+    /// PKCS#8 PEM signing key; by default the one in the settings
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListenArgs {
+    /// Kind to listen for, may be repeated; by default every kind that the trust store has a key for
+    #[arg(long = "kind", value_name = "K", value_parser = kind)]
+    pub(crate) kinds: Vec<Kind>,
+    /// End after this many verified messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Where to start without a committed offset
+    #[arg(long, value_enum, default_value_t = From::Earliest)]
+    pub(crate) from: From,
+    /// Consumer group to join: commits offsets and buries what is rejected; without it nothing is committed or buried
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+}
+
+/// Where `listen` starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum From {
+    /// The oldest record that the log still has
+    Earliest,
+    /// What comes in from now on
+    Latest,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Trust store file or directory; by default the one in the settings
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Option<PathBuf>,
+    /// Judge times against this moment (Unix milliseconds); without it times are not judged
+    #[arg(long, value_name = "UNIX_MS")]
+    pub(crate) now: Option<u64>,
+    /// What to ask of envelopes, whatever the trust store says
+    #[arg(long, value_enum)]
+    pub(crate) envelope: Option<EnvelopeArg>,
+    /// File with archived messages as JSON lines; standard input when absent or `-`
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// What `verify` asks of envelopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EnvelopeArg {
+    /// A missing one is rejected
+    Required,
+    /// A missing one passes, a bad one is rejected
+    Accept,
+    /// Not looked at
+    Off,
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    text.parse().map_err(|_| {
+        let kinds = Kind::ALL.map(Kind::as_str).join(", ");
+        format!("not a kind; one of {kinds}")
+    })
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("give it as KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}

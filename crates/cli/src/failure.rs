@@ -1,0 +1,77 @@
+//! What went wrong, as one line a person can act on and an exit code a script can.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Why a subcommand ended without success; the number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Done, and the answer is no: something was rejected, not sent, not healthy.
+    No = 1,
+    /// The command line, a file handed in or a setting is wrong.
+    Usage = 2,
+    /// The cluster could not be reached, or refused us.
+    Cluster = 3,
+}
+
+/// A failed subcommand: its exit code and the lines to print, possibly none.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    lines: Vec<String>,
+}
+
+impl Failure {
+    /// Done, and the answer is no; `line` says what.
+    pub(crate) fn no(line: impl Display) -> Self {
+        Self::new(Code::No, [line.to_string()])
+    }
+
+    /// The answer is no and has been printed already.
+    pub(crate) fn silent_no() -> Self {
+        Self::new(Code::No, [])
+    }
+
+    /// Wrong usage, input or settings.
+    pub(crate) fn usage(line: impl Display) -> Self {
+        Self::new(Code::Usage, [line.to_string()])
+    }
+
+    /// Wrong usage, input or settings that has been printed already.
+    pub(crate) fn silent_usage() -> Self {
+        Self::new(Code::Usage, [])
+    }
+
+    /// Several wrong settings, each a line.
+    pub(crate) fn settings<I>(lines: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Display,
+    {
+        Self::new(Code::Usage, lines.into_iter().map(|line| line.to_string()))
+    }
+
+    /// The cluster could not be reached or refused us.
+    pub(crate) fn cluster(line: impl Display) -> Self {
+        Self::new(Code::Cluster, [line.to_string()])
+    }
+
+    fn new(code: Code, lines: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            code,
+            lines: lines.into_iter().collect(),
+        }
+    }
+
+    /// Prints each line to standard error, newlines within one made spaces, and gives the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        let mut stderr = anstream::stderr().lock();
+        for line in &self.lines {
+            let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            // Nothing is left to tell a caller whose standard error is closed.
+            let _ = writeln!(stderr, "error: {line}");
+        }
+        ExitCode::from(self.code as u8)
+    }
+}

@@ -1,0 +1,25 @@
+//! Log lines on standard error: text on a terminal, JSON elsewhere, unless the settings say otherwise.
+
+use std::io::IsTerminal;
+
+use cybermesh_bridge::settings::{LogFormat, Settings};
+use tracing_subscriber::EnvFilter;
+
+/// Installs the subscriber that the settings ask for; a second call changes nothing.
+pub(crate) fn init(settings: &Settings) {
+    let filter = EnvFilter::try_new(&settings.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = match settings.log.format {
+        Some(LogFormat::Json) => true,
+        Some(LogFormat::Text) => false,
+        None => !std::io::stderr().is_terminal(),
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A subscriber that is there already (a test's) stays.
+    let _ = if json {
+        builder.json().try_init()
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+    };
+}
