@@ -90,10 +90,7 @@ fn write_pair(dir: &Path, name: &str, signer: &Ed25519Signer) -> Result<Files, F
     let private = signer
         .to_pkcs8_pem()
         .map_err(|error| Failure::no(format!("the key can't be encoded: {error}")))?;
-    let public = signer
-        .public_key()
-        .to_spki_pem()
-        .map_err(|error| Failure::no(format!("the public key can't be encoded: {error}")))?;
+    let public = signer.public_key().to_spki_pem();
     write_new(&files.private, private.as_bytes(), 0o600)?;
     if let Err(failure) = write_new(&files.public, public.as_bytes(), 0o644) {
         // Half a pair would only make the next attempt fail; this process made the file just now.
