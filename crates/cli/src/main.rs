@@ -5,16 +5,12 @@
 
 mod args;
 mod config;
-mod demo;
 mod failure;
 mod json;
 mod keygen;
 mod lines;
-mod listen;
 mod log;
-mod send;
-mod verify;
-mod version;
+
 
 use std::process::ExitCode;
 
@@ -24,7 +20,7 @@ use args::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().long_version(version::long()).get_matches();
+    let matches = Cli::command().get_matches();
     let result = Cli::from_arg_matches(&matches)
         .map_err(|error| Failure::usage(error.to_string()))
         .and_then(run);
@@ -37,7 +33,6 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keygen(args) => keygen::run(&args),
-        Command::Verify(args) => verify::run(&args, &cli.settings),
         Command::Config => config::run(&cli.settings),
         Command::Completions { shell } => {
             clap_complete::generate(
@@ -48,9 +43,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             );
             Ok(())
         }
-        Command::Demo(args) => runtime()?.block_on(demo::run(args, &cli.settings)),
-        Command::Send(args) => runtime()?.block_on(send::run(args, &cli.settings)),
-        Command::Listen(args) => runtime()?.block_on(listen::run(args, &cli.settings)),
+        _ => Ok(()),
     }
 }
 
