@@ -21,7 +21,12 @@ pub(crate) fn run(args: &SettingsArgs) -> Result<(), Failure> {
         })
         .collect();
     let name_width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0);
-    let value_width = rows.iter().map(|row| row.1.len()).max().unwrap_or(0).min(48);
+    let value_width = rows
+        .iter()
+        .map(|row| row.1.len())
+        .max()
+        .unwrap_or(0)
+        .min(48);
     let mut out = io::stdout().lock();
     for (name, value, source) in rows {
         writeln!(out, "{name:<name_width$}  {value:<value_width$}  {source}")

@@ -30,6 +30,19 @@ pub(crate) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+const RIGHTS: [&str; 10] = [
+    "anomaly",
+    "evidence",
+    "policy",
+    "commit",
+    "reputation",
+    "policy_update",
+    "evidence_request",
+    "dead_letter",
+    "redrive",
+    "replay_state",
+];
+
 fn check_name(name: &str) -> Result<(), Failure> {
     let fits = !name.is_empty()
         && name.len() <= 64
@@ -55,10 +68,10 @@ fn rights(args: &KeygenArgs) -> Result<Vec<Right>, Failure> {
     }
     let mut rights = Vec::new();
     for name in &args.may_sign {
-        let right: Right = name.parse().map_err(|_| {
+        let right: Right = Right::from_name(name).ok_or_else(|| {
             Failure::usage(format!(
                 "--may-sign {name:?}: give one of {}",
-                Right::all().map(|right| right.as_str()).collect::<Vec<_>>().join(", ")
+                RIGHTS.join(", ")
             ))
         })?;
         if !rights.contains(&right) {
@@ -103,7 +116,9 @@ fn write_pair(dir: &Path, name: &str, signer: &Ed25519Signer) -> Result<Files, F
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     let refused = |error: io::Error| {
         let hint = match error.kind() {
-            io::ErrorKind::AlreadyExists => "; keys are never overwritten, choose another --name or --out",
+            io::ErrorKind::AlreadyExists => {
+                "; keys are never overwritten, choose another --name or --out"
+            }
             _ => "",
         };
         Failure::usage(format!("{}: {error}{hint}", path.display()))
@@ -117,7 +132,11 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
 #[cfg(unix)]
 fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
 }
 
 #[cfg(not(unix))]
@@ -127,7 +146,10 @@ fn create_new(path: &Path, _mode: u32) -> io::Result<File> {
 
 fn print_entry(name: &str, key: &PublicKey, rights: &[Right]) -> io::Result<()> {
     let mut entry = String::new();
-    let rights: Vec<_> = rights.iter().map(|right| format!("{:?}", right.as_str())).collect();
+    let rights: Vec<_> = rights
+        .iter()
+        .map(|right| format!("{:?}", right.as_str()))
+        .collect();
     // Writing to a string can't fail.
     let _ = writeln!(entry, "[[key]]");
     let _ = writeln!(entry, "id = {name:?}");

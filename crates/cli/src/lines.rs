@@ -65,9 +65,9 @@ impl Lines {
             bytes.pop_if(|last| *last == b'\r');
             if !ended && bytes.len() > MAX_LINE_BYTES {
                 self.skip_rest()?;
-                return Ok(Some(self.line(Err(format!(
-                    "longer than {MAX_LINE_BYTES} bytes"
-                )))));
+                return Ok(Some(
+                    self.line(Err(format!("longer than {MAX_LINE_BYTES} bytes"))),
+                ));
             }
             if bytes.iter().all(u8::is_ascii_whitespace) {
                 continue;

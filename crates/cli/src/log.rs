@@ -7,7 +7,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Installs the subscriber that the settings ask for; a second call changes nothing.
 pub(crate) fn init(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_new(&settings.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = match settings.log.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
@@ -20,6 +21,8 @@ pub(crate) fn init(settings: &Settings) {
     let _ = if json {
         builder.json().try_init()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init()
     };
 }

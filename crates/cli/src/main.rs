@@ -10,7 +10,8 @@ mod json;
 mod keygen;
 mod lines;
 mod log;
-
+mod verify;
+mod version;
 
 use std::process::ExitCode;
 
@@ -20,7 +21,7 @@ use args::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = Cli::command().long_version(version::long()).get_matches();
     let result = Cli::from_arg_matches(&matches)
         .map_err(|error| Failure::usage(error.to_string()))
         .and_then(run);
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keygen(args) => keygen::run(&args),
+        Command::Verify(args) => verify::run(&args, &cli.settings),
         Command::Config => config::run(&cli.settings),
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -1,20 +1,31 @@
 //! What `--version` says: version, target, TLS provider and the processor features it depends on.
 
-use cybermesh_transport::tls;
+use std::sync::OnceLock;
+
+use cybermesh_transport::tls::CpuSupport;
 
 /// The text behind the program's name.
-pub(crate) fn long() -> String {
-    let provider = match tls::graviola_missing() {
-        missing if missing.is_empty() => "graviola".to_owned(),
-        missing => format!(
-            "none by default (graviola needs {}; KAFKA_TLS_PROVIDER=portable is the way out)",
-            missing.join(", ")
-        ),
+pub(crate) fn long() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(text)
+}
+
+fn text() -> String {
+    let cpu = CpuSupport::detect();
+    let provider = if cpu.is_sufficient() {
+        "graviola"
+    } else {
+        "none by default; KAFKA_TLS_PROVIDER=portable takes the portable one, which is young and unaudited"
+    };
+    let missing = if cpu.is_sufficient() {
+        String::new()
+    } else {
+        format!("; missing: {}", cpu.missing().join(" "))
     };
     format!(
-        "{}\ntarget: {}\ntls provider: {provider}\ncpu features: {}",
+        "{}\ntarget: {}\ntls provider: {provider}\ncpu features: {}{missing}",
         env!("CARGO_PKG_VERSION"),
         env!("CYBERMESH_TARGET"),
-        tls::graviola_present().join(" "),
+        cpu.present().join(" "),
     )
 }

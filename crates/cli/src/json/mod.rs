@@ -41,7 +41,11 @@ const JSON_BYTES: [&str; 3] = ["payload", "params", "rule_data"];
 /// # Errors
 /// What is wrong with the line, without its values.
 pub(crate) fn draft(kind: Kind, line: &str, made_up: MadeUp) -> Result<Draft, String> {
-    let MadeUp { id, trace_id, now_ms } = made_up;
+    let MadeUp {
+        id,
+        trace_id,
+        now_ms,
+    } = made_up;
     let invalid = |error: Invalid| error.to_string();
     let fill = |field: &mut String| {
         if field.is_empty() {
@@ -60,7 +64,10 @@ pub(crate) fn draft(kind: Kind, line: &str, made_up: MadeUp) -> Result<Draft, St
         Kind::Evidence => {
             let mut event: EvidenceEvent = event(line)?;
             fill(&mut event.id);
-            EvidenceBuilder::from(event).build().map_err(invalid)?.into()
+            EvidenceBuilder::from(event)
+                .build()
+                .map_err(invalid)?
+                .into()
         }
         Kind::Policy => {
             let mut event: PolicyEvent = event(line)?;
@@ -81,12 +88,18 @@ pub(crate) fn draft(kind: Kind, line: &str, made_up: MadeUp) -> Result<Draft, St
         Kind::PolicyUpdate => {
             let mut event: PolicyUpdateEvent = event(line)?;
             fill(&mut event.policy_id);
-            PolicyUpdateBuilder::from(event).build().map_err(invalid)?.into()
+            PolicyUpdateBuilder::from(event)
+                .build()
+                .map_err(invalid)?
+                .into()
         }
         Kind::EvidenceRequest => {
             let mut event: EvidenceRequestEvent = event(line)?;
             fill(&mut event.request_id);
-            EvidenceRequestBuilder::from(event).build().map_err(invalid)?.into()
+            EvidenceRequestBuilder::from(event)
+                .build()
+                .map_err(invalid)?
+                .into()
         }
     })
 }
@@ -121,8 +134,9 @@ impl MadeUp {
         Self {
             id: uuid::Uuid::new_v4().to_string(),
             trace_id: *uuid::Uuid::new_v4().as_bytes(),
-            now_ms: since
-                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+            now_ms: since.map_or(0, |since| {
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            }),
         }
     }
 }
@@ -133,13 +147,17 @@ fn event<E: DeserializeOwned + Serialize + Default>(line: &str) -> Result<E, Str
     let mut fields = Vec::new();
     for name in &known {
         let value = if JSON_BYTES.contains(&name.as_str()) {
-            object.bytes_or_json(name)?.map(|bytes| format!("\"{}\"", hex::encode(bytes)))
+            object
+                .bytes_or_json(name)?
+                .map(|bytes| format!("\"{}\"", hex::encode(bytes)))
         } else {
             object.take(name).map(|raw| raw.get().to_owned())
         };
         let Some(value) = value else { continue };
         if SEALED.contains(&name.as_str()) {
-            return Err(format!("{name} is filled in when the message is signed; leave it out"));
+            return Err(format!(
+                "{name} is filled in when the message is signed; leave it out"
+            ));
         }
         let field = format!("\"{name}\":{value}");
         // Field by field, since serde's own message would repeat the value.
@@ -199,14 +217,20 @@ mod tests {
     fn an_unknown_name_is_named_with_what_is_accepted() {
         let line = ANOMALY.replace("\"source\"", "\"sauce\"");
         let error = draft(Kind::Anomaly, &line, made_up()).unwrap_err();
-        assert!(error.contains("\"sauce\"") && error.contains("source"), "{error}");
+        assert!(
+            error.contains("\"sauce\"") && error.contains("source"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_value_out_of_range_is_named_and_not_repeated() {
         let line = ANOMALY.replace("\"severity\":8", "\"severity\":4294967296");
         let error = draft(Kind::Anomaly, &line, made_up()).unwrap_err();
-        assert!(error.contains("severity") && !error.contains("4294967296"), "{error}");
+        assert!(
+            error.contains("severity") && !error.contains("4294967296"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -224,7 +248,10 @@ mod tests {
     fn every_control_kind_can_be_drafted() {
         let hash = "ab".repeat(32);
         for (kind, line) in [
-            (Kind::Commit, format!(r#"{{"height":1,"block_hash":"{hash}","state_root":"{hash}"}}"#)),
+            (
+                Kind::Commit,
+                format!(r#"{{"height":1,"block_hash":"{hash}","state_root":"{hash}"}}"#),
+            ),
             (
                 Kind::Reputation,
                 format!(
@@ -234,7 +261,8 @@ mod tests {
             ),
             (
                 Kind::PolicyUpdate,
-                r#"{"action":"add","rule_type":"block","rule_data":{"cidr":"192.0.2.0/24"}}"#.to_owned(),
+                r#"{"action":"add","rule_type":"block","rule_data":{"cidr":"192.0.2.0/24"}}"#
+                    .to_owned(),
             ),
             (
                 Kind::EvidenceRequest,

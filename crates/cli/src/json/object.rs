@@ -24,6 +24,11 @@ impl Object {
         serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
     }
 
+    /// Whether there is a field `name`, even if it is null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(field, _)| field == name)
+    }
+
     /// Takes the field `name` out; absent and null are the same.
     pub(crate) fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
         let at = self.fields.iter().position(|(field, _)| field == name)?;
@@ -48,7 +53,10 @@ impl Object {
     ///
     /// # Errors
     /// When it is absent, or of another type.
-    pub(crate) fn require<T: for<'de> Deserialize<'de>>(&mut self, name: &str) -> Result<T, String> {
+    pub(crate) fn require<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        name: &str,
+    ) -> Result<T, String> {
         self.read(name)?.ok_or_else(|| format!("{name} is missing"))
     }
 
@@ -77,7 +85,9 @@ impl Object {
                     serde_json::from_str(raw.get()).map_err(|error| describe(name, &error))?;
                 from_hex(name, &text).map(Some)
             }
-            _ => Err(format!("{name}: neither hex digits in a string nor a JSON object")),
+            _ => Err(format!(
+                "{name}: neither hex digits in a string nor a JSON object"
+            )),
         }
     }
 
@@ -166,7 +176,10 @@ mod tests {
 
     #[test]
     fn a_backslash_before_a_closing_quote_ends_the_string_when_it_is_escaped_itself() {
-        assert_eq!(compact(r#"{"a\\" : " b\\ " , "c" : 1}"#), r#"{"a\\":" b\\ ","c":1}"#);
+        assert_eq!(
+            compact(r#"{"a\\" : " b\\ " , "c" : 1}"#),
+            r#"{"a\\":" b\\ ","c":1}"#
+        );
     }
 
     #[test]
@@ -185,6 +198,9 @@ mod tests {
     fn a_value_of_the_wrong_type_is_named_but_not_repeated() {
         let mut object = Object::parse(r#"{"severity":"secret"}"#).unwrap();
         let error = object.read::<u32>("severity").unwrap_err();
-        assert!(error.starts_with("severity") && !error.contains("secret"), "{error}");
+        assert!(
+            error.starts_with("severity") && !error.contains("secret"),
+            "{error}"
+        );
     }
 }

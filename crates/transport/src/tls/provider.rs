@@ -28,16 +28,29 @@ pub enum ProviderChoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CpuSupport {
     architecture: &'static str,
+    present: Vec<&'static str>,
     missing: Vec<&'static str>,
 }
 
 impl CpuSupport {
     /// Looks at the processor this runs on.
     pub fn detect() -> Self {
+        let (present, missing) = needed_features()
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, there)| *there);
+        let names = |features: Vec<(&'static str, bool)>| {
+            features.into_iter().map(|(name, _)| name).collect()
+        };
         Self {
             architecture: std::env::consts::ARCH,
-            missing: missing_features(),
+            present: names(present),
+            missing: names(missing),
         }
+    }
+
+    /// The instruction sets Graviola needs that are there.
+    pub fn present(&self) -> &[&'static str] {
+        &self.present
     }
 
     /// Whether nothing is missing.
@@ -62,10 +75,10 @@ impl fmt::Display for CpuSupport {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn missing_features() -> Vec<&'static str> {
+fn needed_features() -> Vec<(&'static str, bool)> {
     use std::arch::is_x86_feature_detected as has;
 
-    let features = [
+    vec![
         ("aes", has!("aes")),
         ("pclmulqdq", has!("pclmulqdq")),
         ("adx", has!("adx")),
@@ -73,35 +86,24 @@ fn missing_features() -> Vec<&'static str> {
         ("avx2", has!("avx2")),
         ("bmi1", has!("bmi1")),
         ("bmi2", has!("bmi2")),
-    ];
-    absent(&features)
+    ]
 }
 
 #[cfg(target_arch = "aarch64")]
-fn missing_features() -> Vec<&'static str> {
+fn needed_features() -> Vec<(&'static str, bool)> {
     use std::arch::is_aarch64_feature_detected as has;
 
-    let features = [
+    vec![
         ("neon", has!("neon")),
         ("aes", has!("aes")),
         ("pmull", has!("pmull")),
         ("sha2", has!("sha2")),
-    ];
-    absent(&features)
+    ]
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn missing_features() -> Vec<&'static str> {
-    vec!["x86-64 or aarch64"]
-}
-
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-fn absent(features: &[(&'static str, bool)]) -> Vec<&'static str> {
-    features
-        .iter()
-        .filter(|(_, there)| !there)
-        .map(|(name, _)| *name)
-        .collect()
+fn needed_features() -> Vec<(&'static str, bool)> {
+    vec![("x86-64 or aarch64", false)]
 }
 
 /// A provider that can run here.
@@ -180,6 +182,7 @@ mod tests {
     fn a_processor_without_the_instructions_is_told_what_is_missing_and_the_way_out() {
         let cpu = CpuSupport {
             architecture: "x86_64",
+            present: Vec::new(),
             missing: vec!["adx", "avx2"],
         };
         let error = ProviderChoice::Auto.provider(&cpu).unwrap_err().to_string();
@@ -201,6 +204,7 @@ mod tests {
     fn the_portable_provider_runs_on_any_processor() {
         let cpu = CpuSupport {
             architecture: "x86_64",
+            present: Vec::new(),
             missing: vec!["adx"],
         };
         let provider = ProviderChoice::Portable.provider(&cpu).unwrap();
