@@ -87,7 +87,9 @@ impl Fault {
         Self::new(api, Stage::BeforeApply, Effect::Error(code))
     }
 
-    /// Does what was asked and answers this error all the same.
+    /// Does what was asked and answers this error all the same. For requests that change
+    /// something: Produce, InitProducerId, OffsetCommit, JoinGroup, SyncGroup, Heartbeat and
+    /// LeaveGroup; others are answered truly.
     pub fn error_after_apply(api: Api, code: ErrorCode) -> Self {
         Self::new(api, Stage::AfterApply, Effect::Error(code))
     }

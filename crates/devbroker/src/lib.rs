@@ -44,7 +44,8 @@
 //! Not there: more than one broker, replication, transactions, SASL, quotas, access control, fetch
 //! sessions, compaction, retention by time, the KIP-848 group protocol, automatic topic creation,
 //! and anything on disk. Requests are bounded (8 MiB and 100 000 elements), logs are not unless
-//! the topic sets `retention.bytes`.
+//! the topic sets `retention.bytes`. Timers follow tokio's clock; a paused clock runs ahead
+//! whenever everything waits for a socket, so tests over a connection run on real time.
 
 mod api;
 mod broker;

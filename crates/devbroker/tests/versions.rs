@@ -96,8 +96,7 @@ async fn produce_is_served_in_every_version() {
     let broker = broker().await;
     let id = broker.topic_id("a").unwrap();
     let mut client = Client::connect(&broker).await;
-    let mut expected = 0;
-    for version in versions(Api::Produce) {
+    for (expected, version) in (0..).zip(versions(Api::Produce)) {
         let mut good = produce_request("a", 0, batch(NOT_IDEMPOTENT, &["x"]));
         let mut bad = produce_request("nowhere", 0, batch(NOT_IDEMPOTENT, &["x"]));
         if version >= 13 {
@@ -107,7 +106,6 @@ async fn produce_is_served_in_every_version() {
         }
         let answer = support::produced(&client.ask(version, &good).await);
         assert_eq!(answer, (0, expected), "version {version}");
-        expected += 1;
         let code = support::produced(&client.ask(version, &bad).await).0;
         assert_eq!(code, if version >= 13 { 100 } else { 3 });
     }

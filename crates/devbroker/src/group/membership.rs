@@ -6,6 +6,10 @@ use super::member::{JoinRequest, Joined, Member, Replies, Reply, Ticket};
 use super::rebalance::{Group, GroupState, supports};
 use crate::error_code::ErrorCode;
 
+/// Members of a group, those included that have been given an id (`group.max.size`, which Kafka
+/// leaves unbounded).
+const MAX_MEMBERS: usize = 1000;
+
 impl Group {
     /// Enters the group, or its next generation.
     pub(crate) fn join(
@@ -38,6 +42,9 @@ impl Group {
             .and_then(|instance| self.instances.get(instance))
             .cloned();
         if request.member_id.is_empty() {
+            if held_by.is_none() && self.members.len() + self.pending.len() >= MAX_MEMBERS {
+                return Err(ErrorCode::GROUP_MAX_SIZE_REACHED);
+            }
             match (held_by, &request.instance_id) {
                 (Some(old), _) => self.replace_static(now, ticket, &old, request, out),
                 (None, None) if request.member_id_required => {

@@ -365,6 +365,20 @@ fn the_protocol_all_support_and_most_prefer_is_chosen() {
 }
 
 #[test]
+fn a_group_does_not_grow_without_end() {
+    let mut bench = Bench::new();
+    let mut request = bench.request("");
+    request.member_id_required = true;
+    for number in 0..1000 {
+        request.fresh_member_id = number.to_string();
+        bench.ask(&request);
+    }
+    let ticket = bench.ask(&request);
+    let code = bench.joined(ticket).unwrap().error;
+    assert_eq!(code, ErrorCode::GROUP_MAX_SIZE_REACHED);
+}
+
+#[test]
 fn a_session_timeout_out_of_bounds_and_an_empty_group_id_are_refused() {
     let mut bench = Bench::new();
     let mut request = bench.request("");

@@ -205,6 +205,9 @@ pub(super) fn describe(
     let groups = context.shared.read(|state| {
         let groups = request.groups.into_iter().map(|id| {
             let described = DescribedGroup::default().with_group_id(id.clone());
+            if let Some(code) = context.injected.instead_of_all() {
+                return described.with_error_code(code.0);
+            }
             let Some(group) = state.coordinator.group(&id) else {
                 return described.with_group_state(text("Dead"));
             };
@@ -235,6 +238,9 @@ pub(super) fn describe(
 }
 
 pub(super) fn list(context: &Context<'_>) -> ListGroupsResponse {
+    if let Some(code) = context.injected.instead_of_all() {
+        return ListGroupsResponse::default().with_error_code(code.0);
+    }
     let groups = context.shared.read(|state| {
         let groups = state.coordinator.groups().map(|(id, group)| {
             let listed = ListedGroup::default()

@@ -41,6 +41,9 @@ pub(crate) fn targets(state: &State, body: &Body) -> Vec<Target> {
                 places(state, &topic.name, Uuid::nil(), partitions)
             })
             .collect(),
+        Body::Metadata(body) if body.topics.is_none() => {
+            state.topics.keys().cloned().map(whole).collect()
+        }
         Body::Metadata(body) => body
             .topics
             .iter()
