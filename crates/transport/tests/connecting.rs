@@ -317,3 +317,29 @@ fn what_is_shown_of_a_key_is_its_source_and_never_its_text() {
     assert!(shown.contains("node-key.pem"));
     assert!(!shown.contains("BEGIN"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_silent_address_does_not_keep_the_next_one_waiting_for_its_deadline() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let broker = DevBroker::builder().start().await.unwrap();
+    let bootstrap = format!("{},{}", silent.local_addr().unwrap(), broker.bootstrap());
+    let config = ClientConfig::new(
+        Address::parse_list(&bootstrap).unwrap(),
+        Security::Plaintext,
+    );
+    let connecting = Client::connect(config.connect_timeout(Duration::from_secs(3600)));
+    tokio::time::timeout(LONG, connecting)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn of_several_addresses_that_fail_the_reason_a_person_can_mend_is_told() {
+    let authority = Authority::new("test CA").unwrap();
+    let other = Authority::new("other CA").unwrap();
+    let broker = broker_with(&local_server(&authority), TLS13, None).await;
+    let bootstrap = format!("{},{}", broker.bootstrap(), refused_port().await);
+    let failure = tls_failure(&bootstrap, trusting(&other).build().unwrap()).await;
+    assert_eq!(failure, TlsFailure::UnknownAuthority);
+}

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::Generation;
@@ -12,8 +14,8 @@ use super::metadata::{Leader, TopicMetadata, View};
 use super::pool::Pool;
 use crate::broker::{Broker, Purpose};
 use crate::config::{Address, ClientConfig};
-use crate::error::{ErrorCode, ErrorKind, Operation, Target, TransportError};
-use crate::wire::{FindCoordinatorRequest, MetadataRequest, MetadataResponse};
+use crate::error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError};
+use crate::wire::{FindCoordinatorRequest, MetadataRequest, Request};
 
 /// A client of one cluster: what producers, consumers and administration are made from.
 ///
@@ -37,14 +39,18 @@ struct Inner {
 /// Asking for more topics than this over the life of a client is a leak: the oldest names are let go.
 const MOST_TOPICS: usize = 10_000;
 
+/// How long one broker is waited for before the next is asked as well.
+const TURN: Duration = Duration::from_secs(1);
+
 impl Client {
     /// Connects to the first bootstrap address that answers, and learns which cluster it is.
     ///
-    /// Takes at most the connect timeout per address. Must be called within a Tokio runtime.
+    /// Takes at most a quarter more than the connect timeout, and a second for each address before the last.
+    /// Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// What was wrong with the last address that was tried; where certificates or settings are at fault
-    /// with any of them, that.
+    /// What was wrong with the last address that failed; where certificates or settings are at fault with
+    /// any of them, that.
     pub async fn connect(config: ClientConfig) -> Result<Self, TransportError> {
         if matches!(config.security, crate::config::Security::Plaintext) {
             tracing::warn!(
@@ -160,23 +166,42 @@ impl Client {
         Ok((leader, self.broker(leader.broker_id, purpose)?))
     }
 
-    /// Asks any broker for what any broker can answer.
-    pub(crate) async fn ask_any<R: crate::wire::Request + Clone>(
+    /// Asks any broker for what any broker can answer and that does no harm when it is asked of two.
+    ///
+    /// One after the other, the next as soon as one has failed or kept silent for a while: a broker that
+    /// accepts and says nothing must not use up the time of those behind it.
+    pub(crate) async fn ask_any<R: Request + Clone>(
         &self,
         request: R,
     ) -> Result<R::Response, TransportError> {
-        let deadline = self.request_deadline();
-        let mut last = None;
-        for address in self.candidates() {
-            let broker = self.0.pool.broker(&address, Purpose::Control);
-            match broker.request(request.clone(), deadline).await {
-                Err(error) if error.is_unreachable() && Instant::now() < deadline => {
-                    last = Some(error);
-                }
-                answer => return answer,
+        // Room for the connection to say itself how far it came.
+        let patience = self.0.config.connect_timeout.mul_f64(1.25);
+        let mut candidates = self.candidates().into_iter().peekable();
+        let mut asked = FuturesUnordered::new();
+        let mut worst: Option<TransportError> = None;
+        loop {
+            if let Some(address) = candidates.next() {
+                let broker = self.0.pool.broker(&address, Purpose::Control);
+                asked.push(broker.submit(request.clone(), Instant::now() + patience));
+            }
+            let next_turn = tokio::time::sleep(TURN);
+            tokio::select! {
+                biased;
+                answer = asked.next() => match answer {
+                    Some(Ok(response)) => return Ok(response),
+                    Some(Err(error)) => {
+                        tracing::debug!(%error, "asking the next broker");
+                        // What a person has to mend is told rather than what may pass.
+                        let mendable = |error: &TransportError| error.class() == Class::Fatal;
+                        if !worst.as_ref().is_some_and(mendable) || mendable(&error) {
+                            worst = Some(error);
+                        }
+                    }
+                    None => return Err(worst.unwrap_or_else(|| no_broker(R::API.operation()))),
+                },
+                () = next_turn, if candidates.peek().is_some() => {}
             }
         }
-        Err(last.unwrap_or_else(no_broker))
     }
 
     /// The controller, or any broker of clusters that hide it: brokers pass on what is for the controller.
@@ -259,16 +284,15 @@ impl Client {
 
     async fn read(&self) -> Result<Arc<View>, TransportError> {
         self.freshness().begun(Instant::now());
-        let topics = {
+        let wanted = {
             let topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
-            topics.iter().cloned().collect()
+            topics.clone()
         };
-        let response = self
-            .first_answer(MetadataRequest {
-                topics: Some(topics),
-            })
-            .await?;
-        let view = Arc::new(self.view().after(response));
+        let request = MetadataRequest {
+            topics: Some(wanted.iter().cloned().collect()),
+        };
+        let response = self.ask_any(request).await?;
+        let view = Arc::new(self.view().after(response, &wanted));
         self.freshness().read(Instant::now(), view.generation);
         *self.0.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&view);
         let bootstrap = &self.0.config.bootstrap;
@@ -276,34 +300,6 @@ impl Client {
             bootstrap.contains(address) || view.brokers.values().any(|known| known == address)
         });
         Ok(view)
-    }
-
-    /// Asks one broker after the other. Each gets the time a connection may take and then some, so that one
-    /// which accepts and says nothing does not use up the time of the others.
-    async fn first_answer(
-        &self,
-        request: MetadataRequest,
-    ) -> Result<MetadataResponse, TransportError> {
-        let mut worst: Option<TransportError> = None;
-        for address in self.candidates() {
-            let broker = self.0.pool.broker(&address, Purpose::Control);
-            match broker
-                .request(request.clone(), self.request_deadline())
-                .await
-            {
-                Ok(response) => return Ok(response),
-                Err(error) => {
-                    tracing::debug!(broker = %address, %error, "no metadata from this broker");
-                    // What a person has to mend is told rather than what may pass.
-                    let mendable =
-                        |error: &TransportError| error.class() == crate::error::Class::Fatal;
-                    if !worst.as_ref().is_some_and(mendable) || mendable(&error) {
-                        worst = Some(error);
-                    }
-                }
-            }
-        }
-        Err(worst.unwrap_or_else(no_broker))
     }
 
     /// Brokers of the cluster first, then the addresses it was found by.
@@ -332,12 +328,12 @@ impl Client {
                     .partitions()
                     .iter()
                     .find_map(|partition| found.leader(partition.partition).err()),
-                Err(error) if error.class() == crate::error::Class::Retriable => Some(error),
+                Err(error) if error.class() == Class::Retriable => Some(error),
                 Err(error) => return Err(error),
             };
             // Reads are kept apart by `Freshness`; this only ends the waiting.
             if Instant::now() + Duration::from_millis(1) >= deadline {
-                return Err(found.unwrap_or_else(no_broker));
+                return Err(found.unwrap_or_else(|| no_broker(Operation::Metadata)));
             }
         }
     }
@@ -357,9 +353,9 @@ fn lookup(view: &View, topic: &str) -> Result<Arc<TopicMetadata>, TransportError
     }
 }
 
-fn no_broker() -> TransportError {
+fn no_broker(operation: Operation) -> TransportError {
     TransportError::new(
-        Operation::Metadata,
+        operation,
         Target::default(),
         ErrorKind::Unreachable {
             reason: "no broker is known".into(),

@@ -1,6 +1,6 @@
 //! A view of the cluster, made from one answer of a broker or a few of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::config::Address;
@@ -120,14 +120,16 @@ impl TopicError {
 }
 
 impl View {
-    /// The view after an answer. Topics that were not asked for stay as they were; brokers are those of
-    /// the answer, which always names all of them.
-    pub(super) fn after(&self, response: MetadataResponse) -> Self {
+    /// The view after an answer. It holds the topics that are wanted and no others, whatever the broker
+    /// names; brokers are those of the answer, which always names all of them.
+    pub(super) fn after(&self, response: MetadataResponse, wanted: &BTreeSet<String>) -> Self {
         let mut topics = self.topics.clone();
+        topics.retain(|name, _| wanted.contains(&**name));
         for topic in response.topics {
-            let Some(name) = topic.name.as_deref().map(Arc::<str>::from) else {
+            let Some(name) = topic.name.as_deref().filter(|name| wanted.contains(*name)) else {
                 continue;
             };
+            let name = Arc::<str>::from(name);
             let known = topic_metadata(Arc::clone(&name), topic).map(Arc::new);
             let known = known.map(|new| self.not_older(&new));
             topics.insert(name, known);
@@ -247,13 +249,20 @@ mod tests {
         }
     }
 
+    impl View {
+        fn after_answer(&self, response: MetadataResponse) -> Self {
+            self.after(response, &BTreeSet::from(["t".to_owned()]))
+        }
+    }
+
     fn topic(view: &View) -> Arc<TopicMetadata> {
         view.topics["t"].clone().unwrap()
     }
 
     #[test]
     fn partitions_come_in_any_order_and_without_a_leader_are_told_as_such() {
-        let view = View::default().after(answer(1, vec![partition(1, -1, 3), partition(0, 1, 5)]));
+        let view =
+            View::default().after_answer(answer(1, vec![partition(1, -1, 3), partition(0, 1, 5)]));
         let topic = topic(&view);
         assert_eq!(topic.partition_count(), 2);
         assert_eq!(topic.leader(0).unwrap().broker_id, 1);
@@ -268,15 +277,15 @@ mod tests {
     fn partitions_with_gaps_or_doubles_are_malformed() {
         for indexes in [vec![1], vec![0, 2], vec![0, 0], vec![-1, 0]] {
             let partitions = indexes.into_iter().map(|i| partition(i, 1, 1)).collect();
-            let view = View::default().after(answer(1, partitions));
+            let view = View::default().after_answer(answer(1, partitions));
             assert!(matches!(view.topics["t"], Err(TopicError::Malformed(_))));
         }
     }
 
     #[test]
     fn a_lagging_broker_does_not_bring_back_a_deposed_leader() {
-        let view = View::default().after(answer(1, vec![partition(0, 2, 7)]));
-        let view = view.after(answer(1, vec![partition(0, 1, 6)]));
+        let view = View::default().after_answer(answer(1, vec![partition(0, 2, 7)]));
+        let view = view.after_answer(answer(1, vec![partition(0, 1, 6)]));
         assert_eq!(
             topic(&view).leader(0).unwrap(),
             Leader {
@@ -284,7 +293,7 @@ mod tests {
                 epoch: 7
             }
         );
-        let view = view.after(answer(1, vec![partition(0, 1, 8)]));
+        let view = view.after_answer(answer(1, vec![partition(0, 1, 8)]));
         assert_eq!(
             topic(&view).leader(0).unwrap(),
             Leader {
@@ -296,8 +305,8 @@ mod tests {
 
     #[test]
     fn a_topic_made_anew_starts_its_leader_epochs_anew() {
-        let view = View::default().after(answer(1, vec![partition(0, 2, 7)]));
-        let view = view.after(answer(9, vec![partition(0, 1, 0)]));
+        let view = View::default().after_answer(answer(1, vec![partition(0, 2, 7)]));
+        let view = view.after_answer(answer(9, vec![partition(0, 1, 0)]));
         assert_eq!(
             topic(&view).leader(0).unwrap(),
             Leader {
@@ -311,6 +320,15 @@ mod tests {
     fn a_broker_with_a_port_that_is_none_is_left_out() {
         let mut response = answer(1, vec![partition(0, 1, 0)]);
         response.brokers[0].port = 70_000;
-        assert!(View::default().after(response).brokers.is_empty());
+        assert!(View::default().after_answer(response).brokers.is_empty());
+    }
+
+    #[test]
+    fn topics_nobody_asked_for_are_not_kept() {
+        let response = || answer(1, vec![partition(0, 1, 0)]);
+        let wanted = BTreeSet::from(["other".to_owned()]);
+        assert!(View::default().after(response(), &wanted).topics.is_empty());
+        let view = View::default().after_answer(response());
+        assert!(view.after(response(), &wanted).topics.is_empty());
     }
 }
