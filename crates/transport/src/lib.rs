@@ -7,8 +7,11 @@ pub mod config;
 pub mod consumer;
 mod dial;
 pub mod error;
+mod fetch;
+mod group;
 pub mod producer;
 pub mod record;
+mod route;
 pub mod tls;
 mod wire;
 
@@ -16,8 +19,8 @@ pub use admin::Admin;
 pub use cluster::{Client, Leader, PartitionMetadata, TopicMetadata};
 pub use config::{Address, ClientConfig, Security};
 pub use consumer::{
-    AssignedPartition, Committed, ConsumerConfig, Event, FetchConfig, OffsetToCommit, Position,
-    RecordBatch, StartPolicy,
+    AssignedPartition, Committed, Consumer, ConsumerConfig, Event, FetchConfig, OffsetToCommit,
+    Position, RecordBatch, StartPolicy,
 };
 pub use error::{Class, ErrorCode, ErrorKind, TransportError};
 pub use producer::{

@@ -1,7 +1,151 @@
-//! Reading records: as a member of a group, or alone.
+//! Reading records: as a member of a group ([`Consumer`]), or alone ([`Reader`]).
+//!
+//! Both tell what happens as [`Event`]s, one at a time, at the pace of the caller; `config` and `event` are what they
+//! are told and tell.
 
 mod config;
 mod event;
+mod reader;
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+use tokio_util::task::AbortOnDropHandle;
 
 pub use config::{ConsumerConfig, FetchConfig, Position, StartPolicy};
 pub use event::{AssignedPartition, Committed, Event, OffsetToCommit, RecordBatch};
+pub use reader::Reader;
+
+use crate::{
+    cluster::Client,
+    error::{ErrorKind, Operation, Target, TransportError},
+    fetch::{FetchState, Fetcher},
+    group::{GroupCommand, GroupTask},
+    record::TopicPartition,
+};
+
+/// A member of a consumer group (classic protocol, range assignment).
+///
+/// Joining, heartbeats and fetching go on in tasks of their own while the caller is busy. All methods take `&self`; one
+/// caller at a time may wait in [`next`](Self::next). Dropped without [`leave`](Self::leave), it stays a member until
+/// its session times out.
+#[derive(Debug)]
+pub struct Consumer {
+    group: Arc<str>,
+    fetcher: Fetcher,
+    commands: mpsc::UnboundedSender<GroupCommand>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Consumer {
+    /// Begins to join the group; [`Event::Assigned`] tells when that is done.
+    ///
+    /// # Errors
+    /// A topic does not exist or may not be read, or the cluster cannot be reached.
+    pub async fn join(client: Client, config: ConsumerConfig) -> Result<Self, TransportError> {
+        for topic in &config.topics {
+            client.partition_count(topic).await?;
+        }
+        let (commands, received) = mpsc::unbounded_channel();
+        let state = FetchState::of_member(config.fetch.clone());
+        let fetcher = Fetcher::new(client.clone(), config.fetch.clone(), config.start, state);
+        let group = Arc::clone(&config.group);
+        let task = GroupTask::new(client, Arc::new(config), fetcher.shared(), received);
+        let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
+        Ok(Self {
+            group,
+            fetcher,
+            commands,
+            _task: task,
+        })
+    }
+
+    /// What happens next; `None` once the consumer has ended. Dropping the future loses nothing.
+    pub async fn next(&self) -> Option<Event> {
+        self.fetcher.next().await
+    }
+
+    /// Begins to read an assigned partition. Does nothing for one that is not, or no longer, assigned.
+    pub fn begin(&self, partition: &TopicPartition, position: Position) {
+        self.fetcher.begin(partition, position);
+    }
+
+    /// Reads on from another position; what was fetched before is not delivered any more.
+    pub fn seek(&self, partition: &TopicPartition, position: Position) {
+        self.fetcher.begin(partition, position);
+    }
+
+    /// Delivers and fetches nothing more of a partition until it is resumed. It stays assigned.
+    pub fn pause(&self, partition: &TopicPartition) {
+        self.fetcher.pause(partition);
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self, partition: &TopicPartition) {
+        self.fetcher.resume(partition);
+    }
+
+    /// The offset after the last record delivered; `None` for a partition that is not being read, or whose position is
+    /// still being looked up.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.fetcher.position(partition)
+    }
+
+    /// Stores positions for the group, all of partitions that are held.
+    ///
+    /// # Errors
+    /// The first refusal. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
+    /// [`Event::Lost`] follows; 27 (retriable) that the group is rebalancing. Dropping the future takes nothing back.
+    pub async fn commit(&self, offsets: Vec<OffsetToCommit>) -> Result<(), TransportError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let (done, outcome) = oneshot::channel();
+        self.ask(
+            GroupCommand::Commit { offsets, done },
+            outcome,
+            Operation::OffsetCommit,
+        )
+        .await
+    }
+
+    /// Gives revoked partitions up, once they are drained and committed. When all are, the member joins again.
+    pub fn release(&self, partitions: Vec<TopicPartition>) {
+        // A member that has ended has nothing to release.
+        let _ = self.commands.send(GroupCommand::Release(partitions));
+    }
+
+    /// Leaves the group, so that others get the partitions at once, and ends. A static member only ends.
+    ///
+    /// # Errors
+    /// The coordinator could not be told by `deadline`; it will notice when the session times out.
+    pub async fn leave(&self, deadline: Instant) -> Result<(), TransportError> {
+        let (done, outcome) = oneshot::channel();
+        self.ask(
+            GroupCommand::Leave { deadline, done },
+            outcome,
+            Operation::LeaveGroup,
+        )
+        .await
+    }
+
+    async fn ask(
+        &self,
+        command: GroupCommand,
+        outcome: oneshot::Receiver<Result<(), TransportError>>,
+        operation: Operation,
+    ) -> Result<(), TransportError> {
+        let closed = || {
+            TransportError::new(
+                operation,
+                Target::default().group(Arc::clone(&self.group)),
+                ErrorKind::Closed,
+            )
+        };
+        self.commands.send(command).map_err(|_| closed())?;
+        outcome.await.map_err(|_| closed())?
+    }
+}

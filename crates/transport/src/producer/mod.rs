@@ -9,7 +9,6 @@ mod batch;
 mod config;
 mod outcome;
 mod queue;
-mod route;
 mod sender;
 mod shared;
 

@@ -369,7 +369,7 @@ fn run(steps: &[Step], resends: u32) -> Bench {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn every_record_is_settled_once_truthfully_and_in_order(

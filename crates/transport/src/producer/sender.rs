@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::{
     Admission, AttemptId, AttemptOutcome, Gate,
     queue::{Answer, Attempt},
-    route::{Route, Routes},
     shared::{Shared, State},
 };
 use crate::{
@@ -24,6 +23,7 @@ use crate::{
     cluster::{Client, Generation},
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
     record::TopicPartition,
+    route::{Route, Routes},
     wire::{InitProducerIdRequest, ProducePartition, ProduceRequest, ProducedPartition},
 };
 
@@ -93,7 +93,7 @@ struct Sender {
     client: Client,
     gate: Arc<dyn Gate>,
     producer_id: ProducerId,
-    routes: Routes,
+    routes: Routes<Broker>,
     /// The gate said to come back then.
     closed_until: Option<Instant>,
     events: FuturesUnordered<Event>,
@@ -176,7 +176,7 @@ impl Sender {
         let mut by_broker: BTreeMap<String, (Broker, Generation, Vec<TopicPartition>)> =
             BTreeMap::new();
         for (partition, queue) in &state.queues {
-            if let Some(Route::Known { broker, by }) = self.routes.get(partition)
+            if let Some(Route::Known { leader: broker, by }) = self.routes.get(partition)
                 && queue.is_ready(now)
                 && !queue.wants_id(id)
             {

@@ -188,6 +188,11 @@ impl RawBatch {
         self.last_offset
     }
 
+    /// Bytes it takes up as fetched.
+    pub(crate) fn len(&self) -> usize {
+        HEADER_LEN + self.body.len()
+    }
+
     /// Where the next batch may begin. The records up to there may have been compacted away.
     pub(crate) fn next_offset(&self) -> i64 {
         self.last_offset + 1

@@ -1,0 +1,456 @@
+//! The task that asks leaders for what the state wants: one request at a time per broker.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::Instant;
+
+use super::{
+    Shared,
+    state::{Chunk, Incarnation, Wanted},
+};
+use crate::{
+    broker::{Broker, Purpose},
+    cluster::{Client, Generation},
+    config::Address,
+    consumer::{Event, FetchConfig, Position, StartPolicy},
+    error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
+    record::TopicPartition,
+    route::{Route, Routes},
+    wire::{
+        FetchPartition, FetchRequest, FetchTopic, FetchedPartition, ListOffsetsPartition,
+        ListOffsetsRequest, OffsetSpec,
+    },
+};
+
+pub(super) async fn run(
+    client: Client,
+    config: FetchConfig,
+    start: StartPolicy,
+    shared: Arc<Shared>,
+) {
+    let mut driver = Driver {
+        client,
+        config,
+        start,
+        shared: Arc::clone(&shared),
+        routes: Routes::default(),
+        brokers: HashMap::new(),
+        busy: HashSet::new(),
+        turn: 0,
+        happenings: FuturesUnordered::new(),
+    };
+    loop {
+        let wakeup = driver.step();
+        tokio::select! {
+            Some(happened) = driver.happenings.next() => driver.take_in(happened),
+            () = shared.work.notified() => {}
+            () = sleep_until(wakeup) => {}
+        }
+    }
+}
+
+async fn sleep_until(wakeup: Option<Instant>) {
+    match wakeup {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A partition's leader, and the epoch it leads in.
+#[derive(Debug, Clone)]
+struct Led {
+    address: Address,
+    epoch: i32,
+}
+
+/// Partitions one request was for.
+type Asked = Vec<(TopicPartition, Incarnation, i64)>;
+
+enum Happened {
+    Routed {
+        partition: TopicPartition,
+        found: Result<(Led, Generation), TransportError>,
+    },
+    Resolved {
+        partition: TopicPartition,
+        incarnation: Incarnation,
+        by: Generation,
+        offset: Result<i64, TransportError>,
+    },
+    Fetched {
+        address: Address,
+        asked: Asked,
+        by: Generation,
+        answer: Result<Vec<Answered>, TransportError>,
+    },
+}
+
+type Answered = (TopicPartition, FetchedPartition);
+
+struct Driver {
+    client: Client,
+    config: FetchConfig,
+    start: StartPolicy,
+    shared: Arc<Shared>,
+    routes: Routes<Led>,
+    /// Connections of our own: a long poll would hold up whoever shared them.
+    brokers: HashMap<Address, Broker>,
+    busy: HashSet<Address>,
+    turn: usize,
+    happenings: FuturesUnordered<Pin<Box<dyn Future<Output = Happened> + Send>>>,
+}
+
+impl Driver {
+    /// Asks for all that can be asked for now; gives the time to look again.
+    fn step(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let mut wakeup = state.next_wakeup(now);
+        let mut fetches: BTreeMap<String, (Led, Generation, Asked)> = BTreeMap::new();
+        for (partition, incarnation, wanted) in state.wanted(now) {
+            let (led, by) = match self.routes.get(&partition) {
+                Some(Route::Known { leader, by }) => (leader.clone(), *by),
+                Some(Route::Asking) => continue,
+                Some(Route::Unknown { ask_at }) if *ask_at > now => {
+                    wakeup = Some(wakeup.map_or(*ask_at, |at| at.min(*ask_at)));
+                    continue;
+                }
+                Some(Route::Unknown { .. }) | None => {
+                    self.find_leader(partition);
+                    continue;
+                }
+            };
+            match wanted {
+                Wanted::Resolve(position) => {
+                    state.asking(&partition);
+                    self.resolve(partition, incarnation, position, &led, by);
+                }
+                Wanted::Fetch(offset) if !self.busy.contains(&led.address) => {
+                    let entry = fetches
+                        .entry(led.address.to_string())
+                        .or_insert_with(|| (led, by, Vec::new()));
+                    entry.2.push((partition, incarnation, offset));
+                }
+                Wanted::Fetch(_) => {}
+            }
+        }
+        for (led, by, asked) in fetches.into_values() {
+            for (partition, ..) in &asked {
+                state.asking(partition);
+            }
+            self.fetch(led, by, asked);
+        }
+        wakeup
+    }
+
+    fn find_leader(&mut self, partition: TopicPartition) {
+        let misled_by = self.routes.ask(&partition);
+        let client = self.client.clone();
+        self.happenings.push(Box::pin(async move {
+            let found = find_leader(&client, &partition, misled_by).await;
+            Happened::Routed { partition, found }
+        }));
+    }
+
+    fn broker(&mut self, address: &Address) -> Broker {
+        let config = self.client.config();
+        self.brokers
+            .entry(address.clone())
+            .or_insert_with(|| Broker::new(address.clone(), Purpose::Fetch, Arc::clone(config)))
+            .clone()
+    }
+
+    fn resolve(
+        &mut self,
+        partition: TopicPartition,
+        incarnation: Incarnation,
+        position: Position,
+        led: &Led,
+        by: Generation,
+    ) {
+        let spec = match position {
+            Position::Latest => OffsetSpec::Latest,
+            Position::Earliest | Position::Offset(_) => OffsetSpec::Earliest,
+        };
+        let asked = ListOffsetsPartition {
+            partition: partition.partition,
+            current_leader_epoch: led.epoch,
+            spec,
+        };
+        let request = ListOffsetsRequest {
+            isolation: self.config.isolation,
+            topics: vec![(partition.topic.to_string(), vec![asked])],
+        };
+        let pending = self
+            .broker(&led.address)
+            .submit(request, self.client.request_deadline());
+        let target =
+            Target::broker(&led.address).partition(partition.topic.clone(), partition.partition);
+        self.happenings.push(Box::pin(async move {
+            let offset = pending
+                .await
+                .map_err(|error| error.about(target.clone()))
+                .and_then(|topics| {
+                    let mut listed = topics.into_iter().flat_map(|(_, partitions)| partitions);
+                    let listed = listed.find(|listed| listed.partition == partition.partition);
+                    let error =
+                        |kind| TransportError::new(Operation::ListOffsets, target.clone(), kind);
+                    let malformed = || {
+                        error(ErrorKind::Malformed {
+                            reason: "the answer leaves the partition out".into(),
+                        })
+                    };
+                    let listed = listed.ok_or_else(malformed)?;
+                    match ErrorCode::from_code(listed.error_code) {
+                        Some(code) => Err(error(ErrorKind::Code {
+                            code,
+                            message: None,
+                        })),
+                        None if listed.offset < 0 => Err(malformed()),
+                        None => Ok(listed.offset),
+                    }
+                });
+            Happened::Resolved {
+                partition,
+                incarnation,
+                by,
+                offset,
+            }
+        }));
+    }
+
+    fn fetch(&mut self, led: Led, by: Generation, mut asked: Asked) {
+        // The broker fills its answer from the front: everybody gets to stand there.
+        let len = asked.len();
+        self.turn = self.turn.wrapping_add(1);
+        asked.rotate_left(self.turn.checked_rem(len).unwrap_or(0));
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        for (partition, _, offset) in &asked {
+            let wanted = FetchPartition {
+                partition: partition.partition,
+                current_leader_epoch: -1,
+                fetch_offset: *offset,
+                max_bytes: self.config.partition_max_bytes,
+            };
+            match topics
+                .iter_mut()
+                .find(|topic| *topic.name == *partition.topic)
+            {
+                Some(topic) => topic.partitions.push(wanted),
+                None => topics.push(FetchTopic {
+                    name: partition.topic.to_string(),
+                    id: [0; 16],
+                    partitions: vec![wanted],
+                }),
+            }
+        }
+        let request = FetchRequest {
+            max_wait_ms: millis(self.config.max_wait),
+            min_bytes: 1,
+            max_bytes: self.config.max_bytes,
+            isolation: self.config.isolation,
+            topics,
+            rack_id: String::new(),
+        };
+        let deadline = self.client.request_deadline() + self.config.max_wait;
+        let pending = self.broker(&led.address).submit(request, deadline);
+        self.busy.insert(led.address.clone());
+        self.happenings.push(Box::pin(async move {
+            let answer = pending.await.and_then(|response| {
+                match ErrorCode::from_code(response.error_code) {
+                    Some(code) => Err(TransportError::code(
+                        Operation::Fetch,
+                        Target::broker(&led.address),
+                        code,
+                    )),
+                    None => Ok(response
+                        .topics
+                        .into_iter()
+                        .flat_map(|topic| {
+                            let name: Arc<str> = topic.name.into();
+                            topic.partitions.into_iter().map(move |answer| {
+                                (
+                                    TopicPartition::new(Arc::clone(&name), answer.partition),
+                                    answer,
+                                )
+                            })
+                        })
+                        .collect()),
+                }
+            });
+            Happened::Fetched {
+                address: led.address,
+                asked,
+                by,
+                answer,
+            }
+        }));
+    }
+
+    fn take_in(&mut self, happened: Happened) {
+        let now = Instant::now();
+        match happened {
+            Happened::Routed {
+                partition,
+                found: Ok((led, by)),
+            } => self.routes.found(partition, led, by),
+            Happened::Routed {
+                partition,
+                found: Err(error),
+            } => {
+                self.routes.not_found(now, partition);
+                self.shared.change(|state| state.tell(Event::Failed(error)));
+            }
+            Happened::Resolved {
+                partition,
+                incarnation,
+                offset: Ok(offset),
+                ..
+            } => {
+                self.shared
+                    .change(|state| state.resolved(&partition, incarnation, offset));
+            }
+            Happened::Resolved {
+                partition,
+                incarnation,
+                by,
+                offset: Err(error),
+            } => {
+                self.failed(now, &partition, incarnation, by, error);
+            }
+            Happened::Fetched {
+                address,
+                asked,
+                by,
+                answer,
+            } => {
+                self.busy.remove(&address);
+                self.fetched(now, asked, by, answer);
+            }
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        now: Instant,
+        asked: Asked,
+        by: Generation,
+        answer: Result<Vec<Answered>, TransportError>,
+    ) {
+        let mut answers: HashMap<TopicPartition, FetchedPartition> = match answer {
+            Ok(answers) => answers.into_iter().collect(),
+            Err(error) => {
+                let shared = Arc::clone(&self.shared);
+                shared.change(|state| {
+                    for (partition, incarnation, _) in &asked {
+                        self.routes.misled(partition, by);
+                        state.failed(now, partition, *incarnation);
+                    }
+                    state.tell(Event::Failed(error));
+                });
+                return;
+            }
+        };
+        for (partition, incarnation, _) in asked {
+            let Some(answer) = answers.remove(&partition) else {
+                self.shared
+                    .change(|state| state.failed(now, &partition, incarnation));
+                continue;
+            };
+            let Some(code) = ErrorCode::from_code(answer.error_code) else {
+                let chunk = Chunk {
+                    records: answer.records,
+                    aborted: answer
+                        .aborted
+                        .iter()
+                        .map(|one| (one.producer_id, one.first_offset))
+                        .collect(),
+                    high_watermark: answer.high_watermark,
+                    last_stable_offset: answer.last_stable_offset,
+                    log_start_offset: answer.log_start_offset,
+                };
+                self.shared
+                    .change(|state| state.fetched(&partition, incarnation, chunk));
+                continue;
+            };
+            let target = Target::default().partition(partition.topic.clone(), partition.partition);
+            let error = TransportError::code(Operation::Fetch, target, code);
+            if code == ErrorCode::OffsetOutOfRange {
+                let reset_to = match self.start {
+                    StartPolicy::Earliest => Some(Position::Earliest),
+                    StartPolicy::Latest => Some(Position::Latest),
+                    StartPolicy::None => None,
+                };
+                let halted = Event::Failed(error);
+                self.shared.change(|state| {
+                    state.out_of_range(now, &partition, incarnation, reset_to, halted)
+                });
+            } else {
+                self.failed(now, &partition, incarnation, by, error);
+            }
+        }
+    }
+
+    fn failed(
+        &mut self,
+        now: Instant,
+        partition: &TopicPartition,
+        incarnation: Incarnation,
+        by: Generation,
+        error: TransportError,
+    ) {
+        let halts = error.class() == Class::Fatal;
+        // The leader being elsewhere is everyday life and found out at once; it is not news.
+        let moved = matches!(
+            error.error_code(),
+            Some(
+                ErrorCode::NotLeaderOrFollower
+                    | ErrorCode::LeaderNotAvailable
+                    | ErrorCode::FencedLeaderEpoch
+                    | ErrorCode::UnknownLeaderEpoch
+                    | ErrorCode::OffsetNotAvailable
+            )
+        );
+        self.routes.misled(partition, by);
+        self.shared.change(|state| {
+            if halts {
+                state.halted(partition, incarnation, Event::Failed(error));
+            } else {
+                state.failed(now, partition, incarnation);
+                if !moved {
+                    state.tell(Event::Failed(error));
+                }
+            }
+        });
+    }
+}
+
+fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+async fn find_leader(
+    client: &Client,
+    partition: &TopicPartition,
+    misled_by: Option<Generation>,
+) -> Result<(Led, Generation), TransportError> {
+    if let Some(misled_by) = misled_by {
+        client.refresh(misled_by).await?;
+    }
+    let leader = client.leader(&partition.topic, partition.partition).await?;
+    let broker = client.broker(leader.broker_id, Purpose::Control)?;
+    Ok((
+        Led {
+            address: broker.address().clone(),
+            epoch: leader.epoch,
+        },
+        client.generation(),
+    ))
+}

@@ -1,0 +1,119 @@
+//! Reading partitions: positions, long polls, and what is fetched but not yet delivered.
+//!
+//! `state` knows for each partition where it is read next and what waits to be delivered; it decides and holds no
+//! socket. `driver` is the task that asks the leaders, one request at a time per broker and connections of its own.
+//! [`Fetcher`] is both together, with what callers do to them.
+
+mod driver;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+pub(crate) use state::FetchState;
+
+use crate::{
+    cluster::Client,
+    consumer::{Event, FetchConfig, Position, StartPolicy},
+    record::TopicPartition,
+};
+
+/// What callers, the driver and a group's task share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<FetchState>,
+    /// For the driver: there may be more to fetch.
+    work: Notify,
+    /// For the caller: there may be something to deliver.
+    ready: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, FetchState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and has both sides look at it.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut FetchState) -> T) -> T {
+        let outcome = change(&mut self.lock());
+        self.work.notify_one();
+        self.ready.notify_one();
+        outcome
+    }
+}
+
+/// Reads partitions. Stops when dropped.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    shared: Arc<Shared>,
+    _driver: AbortOnDropHandle<()>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(
+        client: Client,
+        config: FetchConfig,
+        start: StartPolicy,
+        state: FetchState,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            work: Notify::new(),
+            ready: Notify::new(),
+        });
+        let driver = tokio::spawn(driver::run(client, config, start, Arc::clone(&shared)));
+        Self {
+            shared,
+            _driver: AbortOnDropHandle::new(driver),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// The next event; `None` after the last one. Dropping the future loses nothing.
+    pub(crate) async fn next(&self) -> Option<Event> {
+        loop {
+            let ready = self.shared.ready.notified();
+            {
+                let mut state = self.shared.lock();
+                if let Some(event) = state.take_event() {
+                    drop(state);
+                    // Room has been made.
+                    self.shared.work.notify_one();
+                    return Some(event);
+                }
+                if state.has_ended() {
+                    return None;
+                }
+            }
+            ready.await;
+        }
+    }
+
+    pub(crate) fn begin(&self, partition: &TopicPartition, position: Position) {
+        self.shared.change(|state| state.begin(partition, position));
+    }
+
+    pub(crate) fn pause(&self, partition: &TopicPartition) {
+        self.shared
+            .change(|state| state.set_paused(partition, true));
+    }
+
+    pub(crate) fn resume(&self, partition: &TopicPartition) {
+        self.shared
+            .change(|state| state.set_paused(partition, false));
+    }
+
+    pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.shared.lock().position(partition)
+    }
+
+    pub(crate) fn end(&self, partition: &TopicPartition) {
+        self.shared
+            .change(|state| state.drop_partitions(std::slice::from_ref(partition)));
+    }
+}

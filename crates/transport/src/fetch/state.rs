@@ -1,0 +1,499 @@
+//! Where each partition is read next, and what was fetched of it and not yet delivered.
+//!
+//! Fetching runs ahead of delivery by a bounded amount. Records are made only as they are delivered, so what lies here
+//! is as large as it was on the wire. A seek, a pause and a revocation take effect on the next event: nothing that was
+//! fetched before gets past them. Answers carry the incarnation of the partition they were asked for, so that one that
+//! comes after a seek is recognised and dropped.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::{
+    consumer::{Event, FetchConfig, Position, RecordBatch},
+    record::{
+        AbortedFilter, Batches, CorruptRecord, FetchedRecord, RawBatch, Records, TopicPartition,
+    },
+};
+
+/// Payload bytes in one event at which it is full.
+const EVENT_BYTES: usize = 1024 * 1024;
+/// Shortest and longest wait before a partition that failed is asked for again.
+const RETRY_FROM: Duration = Duration::from_millis(100);
+const RETRY_UP_TO: Duration = Duration::from_secs(5);
+
+/// One life of a partition, from a begin or seek to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Incarnation(u64);
+
+/// What is to be asked of a partition's leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Which offset this position is.
+    Resolve(Position),
+    /// Records from this offset.
+    Fetch(i64),
+}
+
+/// The answer to a fetch.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    pub(super) records: Bytes,
+    pub(super) aborted: Vec<(i64, i64)>,
+    pub(super) high_watermark: i64,
+    pub(super) last_stable_offset: i64,
+    pub(super) log_start_offset: i64,
+}
+
+#[derive(Debug)]
+enum Item {
+    Batch(RawBatch),
+    /// Nothing for the reader up to this offset: control batches, aborted transactions.
+    Skip(i64),
+    Fault(CorruptRecord),
+}
+
+#[derive(Debug)]
+struct Partition {
+    incarnation: Incarnation,
+    fetch_from: Position,
+    /// The offset after the last one delivered; `None` until it is resolved.
+    position: Option<i64>,
+    /// The position that was out of range, until the reset is told.
+    reset_from: Option<i64>,
+    paused: bool,
+    /// Stands until a seek.
+    halted: bool,
+    /// What was fetched last ends in a fault: delivery will come to it, and nothing behind it is asked for.
+    faulty: bool,
+    asking: bool,
+    retry_at: Option<Instant>,
+    failures: u32,
+    items: VecDeque<(Item, usize)>,
+    buffered_bytes: usize,
+    reading: Option<Records>,
+    high_watermark: i64,
+    last_stable_offset: i64,
+    log_start_offset: i64,
+}
+
+impl Partition {
+    fn new(incarnation: Incarnation, position: Position) -> Self {
+        Self {
+            incarnation,
+            fetch_from: position,
+            position: offset_of(position),
+            reset_from: None,
+            paused: false,
+            halted: false,
+            faulty: false,
+            asking: false,
+            retry_at: None,
+            failures: 0,
+            items: VecDeque::new(),
+            buffered_bytes: 0,
+            reading: None,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+        }
+    }
+
+    fn has_something(&self) -> bool {
+        !self.paused && !self.halted && (self.reading.is_some() || !self.items.is_empty())
+    }
+}
+
+fn offset_of(position: Position) -> Option<i64> {
+    match position {
+        Position::Offset(offset) => Some(offset),
+        Position::Earliest | Position::Latest => None,
+    }
+}
+
+/// All partitions of one reader.
+#[derive(Debug)]
+pub(crate) struct FetchState {
+    config: FetchConfig,
+    partitions: BTreeMap<TopicPartition, Partition>,
+    /// The only partitions that may be begun; `None` for any.
+    held: Option<BTreeSet<TopicPartition>>,
+    events: VecDeque<Event>,
+    /// The partition that was served last: the others come first.
+    served: Option<TopicPartition>,
+    next_incarnation: u64,
+    ended: bool,
+}
+
+impl FetchState {
+    /// A state that reads whatever is begun.
+    pub(crate) fn unrestricted(config: FetchConfig) -> Self {
+        Self {
+            config,
+            partitions: BTreeMap::new(),
+            held: None,
+            events: VecDeque::new(),
+            served: None,
+            next_incarnation: 0,
+            ended: false,
+        }
+    }
+
+    /// A state that reads only what [`hold`](Self::hold) allows.
+    pub(crate) fn of_member(config: FetchConfig) -> Self {
+        Self {
+            held: Some(BTreeSet::new()),
+            ..Self::unrestricted(config)
+        }
+    }
+
+    /// These may be read from now on.
+    pub(crate) fn hold(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        if let Some(held) = &mut self.held {
+            held.extend(partitions);
+        }
+    }
+
+    /// Nothing more of these is fetched or delivered.
+    pub(crate) fn drop_partitions(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.partitions.remove(partition);
+            if let Some(held) = &mut self.held {
+                held.remove(partition);
+            }
+        }
+        // What was said of them and not yet heard is void.
+        self.events.retain(|event| match event {
+            Event::Reset { partition, .. } | Event::Corrupt { partition, .. } => {
+                !partitions.contains(partition)
+            }
+            _ => true,
+        });
+    }
+
+    pub(crate) fn begin(&mut self, partition: &TopicPartition, position: Position) {
+        if self
+            .held
+            .as_ref()
+            .is_some_and(|held| !held.contains(partition))
+        {
+            return;
+        }
+        let incarnation = Incarnation(self.next_incarnation);
+        self.next_incarnation += 1;
+        let paused = self
+            .partitions
+            .get(partition)
+            .is_some_and(|before| before.paused);
+        let fresh = Partition {
+            paused,
+            ..Partition::new(incarnation, position)
+        };
+        self.partitions.insert(partition.clone(), fresh);
+    }
+
+    pub(crate) fn set_paused(&mut self, partition: &TopicPartition, paused: bool) {
+        if let Some(found) = self.partitions.get_mut(partition) {
+            found.paused = paused;
+        }
+    }
+
+    pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.partitions.get(partition)?.position
+    }
+
+    /// A failure that waits to be heard already is not repeated.
+    pub(crate) fn tell(&mut self, event: Event) {
+        let waits = |error| {
+            self.events
+                .iter()
+                .any(|told| matches!(told, Event::Failed(told) if told == error))
+        };
+        if !matches!(&event, Event::Failed(error) if waits(error)) {
+            self.events.push_back(event);
+        }
+    }
+
+    /// No event comes after those there are.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+        self.partitions.clear();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended && self.events.is_empty()
+    }
+
+    /// What may be asked for at `now`: everything with room that is not being asked for already.
+    pub(super) fn wanted(&self, now: Instant) -> Vec<(TopicPartition, Incarnation, Wanted)> {
+        let buffered: usize = self
+            .partitions
+            .values()
+            .map(|partition| partition.buffered_bytes)
+            .sum();
+        let full = buffered >= self.config.buffer_bytes;
+        let share = usize::try_from(self.config.partition_max_bytes).unwrap_or(usize::MAX);
+        let wants = |partition: &Partition| {
+            let due = partition.retry_at.is_none_or(|at| at <= now);
+            if partition.asking || partition.halted || partition.faulty || !due {
+                return None;
+            }
+            match partition.fetch_from {
+                Position::Offset(_)
+                    if partition.paused || full || partition.buffered_bytes >= share =>
+                {
+                    None
+                }
+                Position::Offset(offset) => Some(Wanted::Fetch(offset)),
+                unresolved => Some(Wanted::Resolve(unresolved)),
+            }
+        };
+        self.partitions
+            .iter()
+            .filter_map(|(name, partition)| {
+                Some((name.clone(), partition.incarnation, wants(partition)?))
+            })
+            .collect()
+    }
+
+    /// When [`wanted`](Self::wanted) will have more by itself.
+    pub(super) fn next_wakeup(&self, now: Instant) -> Option<Instant> {
+        let waiting = self
+            .partitions
+            .values()
+            .filter(|partition| !partition.asking && !partition.halted);
+        waiting
+            .filter_map(|partition| partition.retry_at)
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    pub(super) fn asking(&mut self, partition: &TopicPartition) {
+        if let Some(found) = self.partitions.get_mut(partition) {
+            found.asking = true;
+        }
+    }
+
+    /// The partition as it was when it was asked for; `None` if it has been sought or given up since.
+    fn same(
+        &mut self,
+        partition: &TopicPartition,
+        incarnation: Incarnation,
+    ) -> Option<&mut Partition> {
+        let found = self
+            .partitions
+            .get_mut(partition)
+            .filter(|found| found.incarnation == incarnation)?;
+        found.asking = false;
+        Some(found)
+    }
+
+    pub(super) fn resolved(
+        &mut self,
+        partition: &TopicPartition,
+        incarnation: Incarnation,
+        offset: i64,
+    ) {
+        let Some(found) = self.same(partition, incarnation) else {
+            return;
+        };
+        (found.retry_at, found.failures) = (None, 0);
+        found.fetch_from = Position::Offset(offset);
+        found.position = Some(offset);
+        if let Some(from) = found.reset_from.take() {
+            self.events.push_back(Event::Reset {
+                partition: partition.clone(),
+                from,
+                to: offset,
+            });
+        }
+    }
+
+    pub(super) fn fetched(
+        &mut self,
+        partition: &TopicPartition,
+        incarnation: Incarnation,
+        chunk: Chunk,
+    ) {
+        let Some(found) = self.same(partition, incarnation) else {
+            return;
+        };
+        let Position::Offset(from) = found.fetch_from else {
+            return;
+        };
+        (found.retry_at, found.failures) = (None, 0);
+        found.high_watermark = chunk.high_watermark;
+        found.last_stable_offset = chunk.last_stable_offset;
+        found.log_start_offset = chunk.log_start_offset;
+        let mut filter = AbortedFilter::new(chunk.aborted);
+        let mut next = from;
+        let mut batches = Batches::new(chunk.records, from);
+        while let Some(batch) = batches.next_batch() {
+            let item = match batch {
+                Ok(batch) => {
+                    next = batch.next_offset();
+                    if filter.passes(&batch) {
+                        Item::Batch(batch)
+                    } else {
+                        Item::Skip(next)
+                    }
+                }
+                Err(fault) => Item::Fault(fault),
+            };
+            let size = match &item {
+                Item::Batch(batch) => batch.len(),
+                Item::Skip(_) | Item::Fault(_) => 0,
+            };
+            found.buffered_bytes += size;
+            found.faulty |= matches!(item, Item::Fault(_));
+            found.items.push_back((item, size));
+        }
+        found.fetch_from = Position::Offset(next);
+    }
+
+    /// The offset is out of range: begin at `position` instead, or halt where there is none.
+    pub(super) fn out_of_range(
+        &mut self,
+        now: Instant,
+        partition: &TopicPartition,
+        incarnation: Incarnation,
+        reset_to: Option<Position>,
+        halted: Event,
+    ) {
+        let Some(found) = self.same(partition, incarnation) else {
+            return;
+        };
+        match reset_to {
+            Some(position) if found.items.is_empty() && found.reading.is_none() => {
+                found.reset_from = offset_of(found.fetch_from);
+                found.fetch_from = position;
+            }
+            // What was fetched before is delivered first; the next answer will say the same.
+            Some(_) => found.retry_at = Some(now + RETRY_FROM),
+            None => {
+                found.halted = true;
+                self.events.push_back(halted);
+            }
+        }
+    }
+
+    /// Asking failed in a way that may pass.
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        partition: &TopicPartition,
+        incarnation: Incarnation,
+    ) {
+        if let Some(found) = self.same(partition, incarnation) {
+            let doubled = 2_u32.saturating_pow(found.failures.min(16));
+            found.failures = found.failures.saturating_add(1);
+            found.retry_at = Some(now + RETRY_FROM.saturating_mul(doubled).min(RETRY_UP_TO));
+        }
+    }
+
+    /// Asking failed in a way that will not pass by itself.
+    pub(super) fn halted(
+        &mut self,
+        partition: &TopicPartition,
+        incarnation: Incarnation,
+        event: Event,
+    ) {
+        if let Some(found) = self.same(partition, incarnation) {
+            found.halted = true;
+            self.events.push_back(event);
+        }
+    }
+
+    /// The next event: what was told first, then records, one partition after the other.
+    pub(crate) fn take_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let ready = |(name, partition): (&TopicPartition, &Partition)| {
+            partition.has_something().then(|| name.clone())
+        };
+        let after = self.served.as_ref().and_then(|served| {
+            let bounds = (
+                std::ops::Bound::Excluded(served),
+                std::ops::Bound::Unbounded,
+            );
+            self.partitions
+                .range::<TopicPartition, _>(bounds)
+                .find_map(ready)
+        });
+        let name = after.or_else(|| self.partitions.iter().find_map(ready))?;
+        self.served = Some(name.clone());
+        let partition = self.partitions.get_mut(&name)?;
+        Some(partition.deliver(name, &self.config))
+    }
+}
+
+impl Partition {
+    /// One event out of what waits, which is not nothing.
+    fn deliver(&mut self, name: TopicPartition, config: &FetchConfig) -> Event {
+        let mut position = self.position.unwrap_or(0);
+        let mut records: Vec<FetchedRecord> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            if let Some(reading) = &mut self.reading {
+                match reading.next_record() {
+                    Some(Ok(record)) => {
+                        bytes += record.payload_len();
+                        position = record.offset + 1;
+                        records.push(record);
+                    }
+                    Some(Err(fault)) => {
+                        self.reading = None;
+                        self.items.push_front((Item::Fault(fault), 0));
+                    }
+                    None => {
+                        position = position.max(reading.batch_end());
+                        self.reading = None;
+                    }
+                }
+                if records.len() >= config.max_records || bytes >= EVENT_BYTES {
+                    break;
+                }
+                continue;
+            }
+            match self.items.pop_front() {
+                Some((Item::Batch(batch), size)) => {
+                    self.buffered_bytes = self.buffered_bytes.saturating_sub(size);
+                    self.reading = Some(batch.records(position, config.max_batch_bytes));
+                }
+                Some((Item::Skip(next), _)) => position = position.max(next),
+                Some((Item::Fault(fault), size)) if !records.is_empty() => {
+                    self.items.push_front((Item::Fault(fault), size));
+                    break;
+                }
+                Some((Item::Fault(fault), _)) => {
+                    self.position = Some(position.max(fault.offset));
+                    self.halted = true;
+                    self.items.clear();
+                    return Event::Corrupt {
+                        partition: name,
+                        fault,
+                    };
+                }
+                None => break,
+            }
+        }
+        self.position = Some(position);
+        Event::Records(RecordBatch {
+            partition: name,
+            records,
+            next_offset: position,
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.last_stable_offset,
+            log_start_offset: self.log_start_offset,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

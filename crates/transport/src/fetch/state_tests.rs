@@ -1,0 +1,261 @@
+//! Positions and deliveries, without any socket.
+
+use super::*;
+use crate::record::{Compression, CorruptReason, ProducerStamp, Record, encode};
+
+fn name(partition: i32) -> TopicPartition {
+    TopicPartition::new("t", partition)
+}
+
+fn batch(base_offset: i64, values: &[&str]) -> Vec<u8> {
+    let records: Vec<_> = values
+        .iter()
+        .map(|value| Record {
+            value: Some(Bytes::copy_from_slice(value.as_bytes())),
+            ..Record::default()
+        })
+        .collect();
+    let producer = ProducerStamp {
+        id: -1,
+        epoch: -1,
+        base_sequence: -1,
+    };
+    let mut bytes = encode(&records, producer, Compression::Snappy)
+        .unwrap()
+        .bytes
+        .to_vec();
+    bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
+    bytes
+}
+
+fn chunk(records: Vec<u8>) -> Chunk {
+    Chunk {
+        records: records.into(),
+        aborted: Vec::new(),
+        high_watermark: 9,
+        last_stable_offset: 9,
+        log_start_offset: 0,
+    }
+}
+
+fn reading(partitions: &[i32]) -> FetchState {
+    let mut state = FetchState::unrestricted(FetchConfig::default());
+    for partition in partitions {
+        state.begin(&name(*partition), Position::Offset(0));
+    }
+    state
+}
+
+/// Asks for everything wanted and gives what was.
+fn ask(state: &mut FetchState, now: Instant) -> Vec<(TopicPartition, Incarnation, Wanted)> {
+    let wanted = state.wanted(now);
+    for (partition, ..) in &wanted {
+        state.asking(partition);
+    }
+    wanted
+}
+
+fn records(event: Option<Event>) -> RecordBatch {
+    match event {
+        Some(Event::Records(batch)) => batch,
+        other => panic!("no records but {other:?}"),
+    }
+}
+
+fn offsets(batch: &RecordBatch) -> Vec<i64> {
+    batch.records.iter().map(|record| record.offset).collect()
+}
+
+#[test]
+fn fetching_runs_ahead_of_delivery_from_where_the_last_answer_ended() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    let (_, incarnation, wanted) = ask(&mut state, now).remove(0);
+    assert_eq!(wanted, Wanted::Fetch(0));
+    assert!(ask(&mut state, now).is_empty(), "one request at a time");
+    state.fetched(
+        &name(0),
+        incarnation,
+        chunk([batch(0, &["a", "b"]), batch(2, &["c"])].concat()),
+    );
+    assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(3));
+    assert_eq!(state.position(&name(0)), Some(0));
+    let delivered = records(state.take_event());
+    assert_eq!(
+        (offsets(&delivered), delivered.next_offset),
+        (vec![0, 1, 2], 3)
+    );
+    assert!(state.take_event().is_none());
+}
+
+#[test]
+fn a_seek_drops_what_was_fetched_and_what_is_still_on_its_way() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    let (_, before, _) = ask(&mut state, now).remove(0);
+    state.fetched(&name(0), before, chunk(batch(0, &["a"])));
+    ask(&mut state, now);
+    state.begin(&name(0), Position::Offset(7));
+    state.fetched(&name(0), before, chunk(batch(1, &["b"])));
+    assert!(state.take_event().is_none());
+    assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(7));
+}
+
+#[test]
+fn a_paused_partition_is_neither_fetched_nor_delivered_and_goes_on_where_it_was() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    state.fetched(&name(0), incarnation, chunk(batch(0, &["a"])));
+    state.set_paused(&name(0), true);
+    assert!(state.take_event().is_none() && state.wanted(now).is_empty());
+    state.set_paused(&name(0), false);
+    assert_eq!(offsets(&records(state.take_event())), [0]);
+}
+
+#[test]
+fn partitions_take_turns() {
+    let now = Instant::now();
+    let mut state = reading(&[0, 1, 2]);
+    state.config.max_records = 1;
+    for (partition, incarnation, _) in ask(&mut state, now) {
+        state.fetched(&partition, incarnation, chunk(batch(0, &["a", "b"])));
+    }
+    let served: Vec<_> = (0..6)
+        .map(|_| records(state.take_event()).partition.partition)
+        .collect();
+    assert_eq!(served, [0, 1, 2, 0, 1, 2]);
+}
+
+#[test]
+fn a_partition_of_a_member_is_read_only_while_it_is_held() {
+    let now = Instant::now();
+    let mut state = FetchState::of_member(FetchConfig::default());
+    state.begin(&name(0), Position::Offset(0));
+    assert!(state.wanted(now).is_empty());
+    state.hold([name(0)]);
+    state.begin(&name(0), Position::Offset(0));
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    state.drop_partitions(&[name(0)]);
+    state.fetched(&name(0), incarnation, chunk(batch(0, &["a"])));
+    state.begin(&name(0), Position::Offset(0));
+    assert!(state.take_event().is_none() && state.wanted(now).is_empty());
+}
+
+#[test]
+fn a_fault_comes_after_what_stands_before_it_and_halts_only_its_partition() {
+    let now = Instant::now();
+    let mut state = reading(&[0, 1]);
+    let mut broken = batch(1, &["b"]);
+    let last = broken.len() - 1;
+    broken[last] ^= 1;
+    for (partition, incarnation, _) in ask(&mut state, now) {
+        let records = if partition == name(0) {
+            [batch(0, &["a"]), broken.clone()].concat()
+        } else {
+            batch(0, &["x"])
+        };
+        state.fetched(&partition, incarnation, chunk(records));
+    }
+    assert_eq!(
+        ask(&mut state, now)
+            .iter()
+            .map(|wanted| &wanted.0)
+            .collect::<Vec<_>>(),
+        [&name(1)]
+    );
+    assert_eq!(offsets(&records(state.take_event())), [0]);
+    assert_eq!(records(state.take_event()).partition, name(1));
+    match state.take_event() {
+        Some(Event::Corrupt { partition, fault }) => {
+            assert_eq!(
+                (partition, fault.offset, fault.reason),
+                (name(0), 1, CorruptReason::Checksum)
+            );
+        }
+        other => panic!("no fault but {other:?}"),
+    }
+    assert!(state.take_event().is_none());
+    state.begin(&name(0), Position::Offset(2));
+    assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(2));
+}
+
+#[test]
+fn an_offset_out_of_range_is_reset_and_told() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    let error = || {
+        Event::Failed(crate::error::TransportError::code(
+            crate::error::Operation::Fetch,
+            crate::error::Target::default(),
+            crate::error::ErrorCode::OffsetOutOfRange,
+        ))
+    };
+    state.out_of_range(
+        now,
+        &name(0),
+        incarnation,
+        Some(Position::Earliest),
+        error(),
+    );
+    assert_eq!(
+        ask(&mut state, now)[0].2,
+        Wanted::Resolve(Position::Earliest)
+    );
+    state.resolved(&name(0), incarnation, 40);
+    assert!(matches!(
+        state.take_event(),
+        Some(Event::Reset {
+            from: 0,
+            to: 40,
+            ..
+        })
+    ));
+    let (_, incarnation, wanted) = ask(&mut state, now).remove(0);
+    assert_eq!(wanted, Wanted::Fetch(40));
+    state.out_of_range(now, &name(0), incarnation, None, error());
+    assert!(matches!(state.take_event(), Some(Event::Failed(_))));
+    assert!(ask(&mut state, now).is_empty(), "it stands until a seek");
+}
+
+#[test]
+fn fetching_stops_at_the_bound_and_goes_on_when_there_is_room() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    state.config.partition_max_bytes = 10;
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    state.fetched(&name(0), incarnation, chunk(batch(0, &["a"])));
+    assert!(state.wanted(now).is_empty());
+    state.take_event();
+    assert_eq!(state.wanted(now)[0].2, Wanted::Fetch(1));
+}
+
+#[test]
+fn failures_are_asked_again_after_a_growing_wait() {
+    let mut now = Instant::now();
+    let mut state = reading(&[0]);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let (_, incarnation, _) = ask(&mut state, now).remove(0);
+        state.failed(now, &name(0), incarnation);
+        let next = state.next_wakeup(now).unwrap();
+        waits.push(next - now);
+        now = next;
+    }
+    assert_eq!(waits[..2], [RETRY_FROM, RETRY_FROM * 2]);
+    assert_eq!(waits[7], RETRY_UP_TO);
+}
+
+#[test]
+fn a_failure_that_is_not_heard_is_not_repeated() {
+    let mut state = reading(&[]);
+    let error = crate::error::TransportError::new(
+        crate::error::Operation::Fetch,
+        crate::error::Target::default(),
+        crate::error::ErrorKind::Closed,
+    );
+    state.tell(Event::Failed(error.clone()));
+    state.tell(Event::Failed(error));
+    assert!(state.take_event().is_some() && state.take_event().is_none());
+}

@@ -1,0 +1,15 @@
+//! Being one of a group: who gets which partition, and how far each was read.
+//!
+//! The classic protocol (every broker speaks it): `membership` decides when to join, sync, give a sign of life, give
+//! partitions up; `assignor` divides them among the members when this one leads; `protocol` is the form in which
+//! members tell each other what they want and get; `offsets` stores and reads positions; `task` carries out what the
+//! membership decides.
+
+mod assignor;
+mod coordinator;
+mod membership;
+mod offsets;
+mod protocol;
+mod task;
+
+pub(crate) use task::{GroupCommand, GroupTask};
