@@ -29,6 +29,10 @@ use super::watermark::Watermark;
 const BURIAL_BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BURIAL_BACKOFF_CAP: Duration = Duration::from_secs(60);
 
+/// How far a partition may run ahead of a message that holds its watermark back, in offsets: what
+/// is remembered for replays, and handled again after a crash, grows with that distance.
+const MAX_AHEAD: i64 = 100_000;
+
 /// Why a partition stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -76,6 +80,8 @@ pub(crate) trait JudgeOrder<M>: Send {
     fn judge(&mut self, offset: i64, record_bytes: usize, message: &M) -> Order;
     /// Passes over a record that was rejected before its order was asked for.
     fn pass_over(&mut self, offset: i64, record_bytes: usize);
+    /// The partition was assigned again, with this offset committed by whoever had it meanwhile.
+    fn resumed(&mut self, committed: i64);
     /// The watermark that was committed, and when.
     fn committed(&mut self, watermark: i64, wall_ms: i64);
 }
@@ -203,6 +209,10 @@ impl<M: Believed> Flow<M> {
             return admitted;
         }
         while let Some(record) = self.backlog.front() {
+            let ahead = record.offset.saturating_sub(self.watermark.watermark());
+            if ahead > MAX_AHEAD && self.watermark.in_flight() > 0 {
+                break;
+            }
             let bytes = record.weight_bytes();
             if !budget.admit(&self.name, bytes) {
                 break;

@@ -17,10 +17,12 @@ mod dispatch;
 mod flow;
 mod group;
 pub(crate) mod judge;
+mod member;
 pub(crate) mod origin;
 mod pipeline;
 mod reorder;
 mod replay;
+mod subscriber;
 mod verify;
 mod watermark;
 
@@ -28,3 +30,4 @@ pub use attempts::RetryPolicy;
 pub use flow::Pause;
 pub use origin::TopicPartition;
 pub use pipeline::{LeftBehind, SubscriberReport};
+pub use subscriber::{Subscriber, SubscriberEnded, SubscriberError, SubscriberParts};

@@ -36,13 +36,14 @@ impl MemoryOrders {
 
 impl OrderStore<Verified<Message>> for MemoryOrders {
     fn open(&mut self, assignment: &Assignment) -> Box<dyn JudgeOrder<Verified<Message>>> {
-        if let Some(order) = self.given_up.remove(&assignment.partition) {
+        let committed = assignment.committed.as_ref().map(|(offset, _)| *offset);
+        if let Some(mut order) = self.given_up.remove(&assignment.partition) {
+            if let Some(committed) = committed {
+                order.resumed(committed);
+            }
             return order;
         }
-        let start = assignment
-            .committed
-            .as_ref()
-            .map_or(0, |(offset, _)| *offset);
+        let start = committed.unwrap_or(0);
         Box::new(RingOrder {
             replay: PartitionReplay::at_start_of_log(self.limits, start),
             max_age: self.max_age,
@@ -74,6 +75,10 @@ impl JudgeOrder<Verified<Message>> for RingOrder {
 
     fn pass_over(&mut self, offset: i64, record_bytes: usize) {
         self.replay.pass_over(offset, record_bytes);
+    }
+
+    fn resumed(&mut self, committed: i64) {
+        self.replay.committed(committed);
     }
 
     fn committed(&mut self, watermark: i64, wall_ms: i64) {

@@ -29,6 +29,8 @@ impl JudgeOrder<u8> for ByNumber {
 
     fn pass_over(&mut self, _offset: i64, _record_bytes: usize) {}
 
+    fn resumed(&mut self, _: i64) {}
+
     fn committed(&mut self, _watermark: i64, _wall_ms: i64) {}
 }
 
@@ -323,6 +325,26 @@ fn records_delivered_again_are_not_taken_up_twice() {
     assert_eq!(rig.flow.admit(&mut rig.budget, rig.now).len(), 3);
     rig.flow.fetched([origin(0, 0)], 3);
     assert!(rig.flow.admit(&mut rig.budget, rig.now).is_empty());
+}
+
+#[test]
+fn a_partition_does_not_run_without_bound_ahead_of_a_message_that_is_stuck() {
+    let mut rig = Rig::new(OnExhausted::Bury);
+    rig.feed(&[(1, Ok(0))]);
+    let stuck = rig.start().unwrap();
+    rig.flow
+        .fetched([origin(100_000, 2), origin(100_001, 2)], 100_002);
+    assert_eq!(rig.flow.admit(&mut rig.budget, rig.now).len(), 1);
+    assert!(!rig.flow.wants_records());
+    rig.end(stuck, done());
+    assert_eq!(rig.flow.admit(&mut rig.budget, rig.now).len(), 1);
+}
+
+#[test]
+fn a_gap_wider_than_the_bound_does_not_stop_an_idle_partition() {
+    let mut rig = Rig::new(OnExhausted::Bury);
+    rig.flow.fetched([origin(1_000_000, 0)], 1_000_001);
+    assert_eq!(rig.flow.admit(&mut rig.budget, rig.now).len(), 1);
 }
 
 #[derive(Debug, Clone)]

@@ -74,6 +74,8 @@ struct Held<M> {
     committed: i64,
     high_watermark: i64,
     fetching: bool,
+    /// Its watermark is being committed for the last time: what ends now counts for its next owner.
+    closing: bool,
     gauges: PartitionGauges,
 }
 
@@ -100,7 +102,7 @@ pub(crate) struct Pipeline<J: Judge> {
     clock: Arc<dyn WallClock>,
     health: Health,
     raised: BTreeSet<Condition>,
-    assigned_once: bool,
+    assigned: bool,
 }
 
 /// How the pipeline ended.
@@ -137,7 +139,7 @@ impl<J: Judge> Pipeline<J> {
             clock: parts.clock,
             health: parts.health,
             raised: BTreeSet::new(),
-            assigned_once: false,
+            assigned: false,
         }
     }
 
@@ -153,15 +155,24 @@ impl<J: Judge> Pipeline<J> {
                     return PipelineEnd::Stopped;
                 }
                 event = self.group.events.recv() => match event {
-                    Some(GroupEvent::Ended(reason)) => return PipelineEnd::GroupEnded(reason),
+                    Some(GroupEvent::Ended(reason)) => return self.group_ended(reason),
                     Some(event) => self.on_group(event),
-                    None => return PipelineEnd::GroupEnded("its task is gone".to_owned()),
+                    None => return self.group_ended("its task is gone".to_owned()),
                 },
                 Some(finished) = self.works.next() => self.on_finished(finished),
                 Some(committed) = self.committing.next() => self.on_committed(committed),
                 () = tokio::time::sleep_until(timer) => {}
             }
         }
+    }
+
+    fn group_ended(&self, reason: String) -> PipelineEnd {
+        tracing::error!(
+            reason,
+            "the consumer group ended; nothing is received any more"
+        );
+        self.health.raise(Condition::Unassigned, reason.clone());
+        PipelineEnd::GroupEnded(reason)
     }
 
     /// Lets every flow decide, and carries it out.
@@ -257,7 +268,7 @@ impl<J: Judge> Pipeline<J> {
         let Some(held) = self
             .held
             .get_mut(partition)
-            .filter(|held| held.assignment == assignment)
+            .filter(|held| held.assignment == assignment && !held.closing)
         else {
             return;
         };
@@ -293,6 +304,7 @@ impl<J: Judge> Pipeline<J> {
                     self.works.carry_out(&place, effect);
                 }
             }
+            Finished::Cancelled { .. } => {}
             Finished::Buried { offset, result, .. } => match result {
                 Ok(()) => held.flow.buried(offset, now, &mut self.budget),
                 Err(_) => held.flow.burial_failed(offset, now),
@@ -404,10 +416,10 @@ impl<J: Judge> Pipeline<J> {
                 holds.insert(paused, detail);
             }
         }
-        if !self.assigned_once {
+        if !self.assigned {
             holds.insert(
                 Condition::Unassigned,
-                "the group has not answered yet".to_owned(),
+                "no partitions are assigned yet, or they were lost".to_owned(),
             );
         }
         self.raised.retain(|condition| {

@@ -25,7 +25,7 @@ impl Revocation {
 
 impl<J: Judge> Pipeline<J> {
     pub(super) fn on_assigned(&mut self, assignments: Vec<Assignment>) {
-        self.assigned_once = true;
+        self.assigned = true;
         for assignment in assignments {
             let partition = assignment.partition.clone();
             let Some(kind) = self.config.kinds.get(&partition.topic).copied() else {
@@ -49,6 +49,7 @@ impl<J: Judge> Pipeline<J> {
                 committed: start,
                 high_watermark: start,
                 fetching: true,
+                closing: false,
                 gauges: self.works.partition_gauges(&partition),
             };
             tracing::info!(%partition, start, "assigned");
@@ -77,6 +78,7 @@ impl<J: Judge> Pipeline<J> {
 
     /// Drops everything: somebody else may have these partitions already.
     pub(super) fn on_lost(&mut self, partitions: &[TopicPartition]) {
+        self.assigned = false;
         for partition in partitions {
             if self.held.contains_key(partition) {
                 tracing::warn!(%partition, "lost; what was in flight will be handled again by its next owner");
@@ -107,6 +109,9 @@ impl<J: Judge> Pipeline<J> {
         for (serial, partitions) in due {
             for partition in &partitions {
                 self.works.cancel(partition);
+                if let Some(held) = self.held.get_mut(partition) {
+                    held.closing = true;
+                }
             }
             if !self.commit(partitions.into_iter(), Some(serial)) {
                 self.release(serial);

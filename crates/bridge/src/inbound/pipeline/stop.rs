@@ -95,6 +95,9 @@ impl<J: Judge> Pipeline<J> {
                 unfinished: held.flow.in_flight(),
             })
             .collect();
+        for condition in std::mem::take(&mut self.raised) {
+            self.health.clear(&condition);
+        }
         if reply.send(report).is_err() {
             tracing::debug!("nobody waits for the end of the subscriber any more");
         }

@@ -103,6 +103,8 @@ impl JudgeOrder<String> for FakeOrder {
 
     fn pass_over(&mut self, _: i64, _: usize) {}
 
+    fn resumed(&mut self, _: i64) {}
+
     fn committed(&mut self, _: i64, _: i64) {}
 }
 
@@ -748,6 +750,69 @@ async fn a_revoke_cancels_what_does_not_end_in_time_and_commits_only_what_is_don
         .await;
     assert!(before.elapsed() >= Duration::from_secs(30));
     assert_eq!(rig.call().await, Call::Dropped(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_attempt_that_a_revoke_cancels_is_not_buried() {
+    let mut rig = Rig::start_with(|config| {
+        config.retry.attempts = NonZeroU32::MIN;
+        config.revoke_timeout = Duration::from_secs(10);
+    });
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "hang")]).await;
+    assert_eq!(rig.call().await, Call::Started(0, 1));
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    assert_eq!(rig.call().await, Call::Dropped(0));
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+    rig.settle().await;
+    assert!(rig.buried.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_ends_after_the_last_commit_of_its_partition_changes_nothing() {
+    let mut rig = Rig::start_with(|config| config.retry.attempts = NonZeroU32::MIN);
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "hang")]).await;
+    rig.call().await;
+    rig.call().await;
+    rig.grave.open.store(false, Ordering::SeqCst);
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let command = rig
+        .command(|command| matches!(command, GroupCommand::Commit(..)))
+        .await;
+    let GroupCommand::Commit(offsets, reply) = command else {
+        unreachable!()
+    };
+    assert_eq!(offset_of(&offsets, 0), Some(1));
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(rig.buried.try_recv().is_err());
+    reply.send(Ok(())).unwrap();
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_session_makes_the_process_unready_until_it_is_assigned_again() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.settle().await;
+    assert!(rig.health.is_ready());
+    rig.events
+        .send(GroupEvent::Lost(vec![tp(0)]))
+        .await
+        .unwrap();
+    rig.settle().await;
+    assert!(!rig.health.is_ready());
+    rig.assign(&[0]).await;
+    rig.settle().await;
+    assert!(rig.health.is_ready());
 }
 
 #[tokio::test(start_paused = true)]

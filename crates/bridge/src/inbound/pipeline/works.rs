@@ -9,7 +9,7 @@ use std::time::Duration;
 use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::rejection::{DecodeFault, Reason, Rejection};
 use futures_util::FutureExt;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use super::PipelineConfig;
@@ -54,6 +54,11 @@ pub(super) enum Finished<M> {
         ended: Ended,
         took: Duration,
     },
+    /// A handler that was cancelled with its partition is gone.
+    Cancelled {
+        partition: TopicPartition,
+        assignment: u64,
+    },
     Buried {
         partition: TopicPartition,
         assignment: u64,
@@ -74,6 +79,10 @@ impl<M> Finished<M> {
                 partition,
                 assignment,
                 ..
+            }
+            | Self::Cancelled {
+                partition,
+                assignment,
             }
             | Self::Buried {
                 partition,
@@ -151,11 +160,12 @@ impl<J: Judge> Works<J> {
                     Err(error) => tracing::error!(%error, "a verification worker is gone"),
                 },
                 Some(ended) = self.handling.join_next_with_id() => {
-                    let (id, ended) = match ended {
-                        Ok((id, ended)) => (id, ended),
-                        Err(error) => (error.id(), ended_abnormally(&error)),
+                    let finished = match ended {
+                        Ok((id, ended)) => self.ended(id, ended),
+                        Err(error) if error.is_panic() => self.ended(error.id(), Ended::Panicked),
+                        Err(error) => self.cancelled(error.id()),
                     };
-                    if let Some(finished) = self.ended(id, ended) {
+                    if let Some(finished) = finished {
                         return Some(finished);
                     }
                 }
@@ -177,6 +187,14 @@ impl<J: Judge> Works<J> {
             attempt: running.attempt,
             ended,
             took: running.started.elapsed(),
+        })
+    }
+
+    fn cancelled(&mut self, id: Id) -> Option<Finished<J::Message>> {
+        let running = self.running.remove(&id)?;
+        Some(Finished::Cancelled {
+            partition: running.partition,
+            assignment: running.assignment,
         })
     }
 
@@ -347,14 +365,6 @@ impl<J: Judge> Works<J> {
 impl<J: Judge> Drop for Works<J> {
     fn drop(&mut self) {
         self.gauge_inflight(0);
-    }
-}
-
-fn ended_abnormally(error: &JoinError) -> Ended {
-    if error.is_panic() {
-        Ended::Panicked
-    } else {
-        Ended::TimedOut
     }
 }
 

@@ -1,0 +1,224 @@
+//! The task that owns the group member: tells what happens, and carries commands out in their order.
+//!
+//! Both go on beside each other, so that a slow coordinator does not hold up records.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cybermesh_transport::{
+    AssignedPartition, Class, Consumer, Event, FetchedRecord, OffsetToCommit, Position,
+    RecordBatch, TopicPartition, TransportError,
+};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use super::group::{Assignment, Commit, CommitError, Fetched, GroupCommand, GroupEvent};
+use super::origin::Origin;
+
+/// The longest wait for one commit: less than what is left of a rebalance after draining.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long leaving may take; the pipeline's own deadline may be shorter.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where each assigned partition begins, between its assignment and the command to begin.
+type Starts = Mutex<HashMap<TopicPartition, Position>>;
+
+/// Runs until it left, the group ended, or nobody listens any more.
+pub(super) async fn run(
+    consumer: Consumer,
+    mut commands: mpsc::UnboundedReceiver<GroupCommand>,
+    events: mpsc::Sender<GroupEvent>,
+) {
+    let starts = Starts::default();
+    tokio::select! {
+        () = obey(&consumer, &mut commands, &starts) => {}
+        () = tell(&consumer, &events, &starts) => {}
+    }
+}
+
+async fn obey(
+    consumer: &Consumer,
+    commands: &mut mpsc::UnboundedReceiver<GroupCommand>,
+    starts: &Starts,
+) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            GroupCommand::Begin(partition) => {
+                let start = starts
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&partition);
+                if let Some(start) = start {
+                    consumer.begin(&partition, start);
+                }
+            }
+            GroupCommand::Pause(partition) => consumer.pause(&partition),
+            GroupCommand::Resume(partition) => consumer.resume(&partition),
+            GroupCommand::Commit(offsets, reply) => {
+                let offsets = offsets.into_iter().map(to_commit).collect();
+                let result = match timeout(COMMIT_TIMEOUT, consumer.commit(offsets)).await {
+                    Ok(result) => result.map_err(|error| CommitError(error.to_string())),
+                    Err(_elapsed) => Err(CommitError(format!(
+                        "no answer within {} s",
+                        COMMIT_TIMEOUT.as_secs()
+                    ))),
+                };
+                if reply.send(result).is_err() {
+                    tracing::debug!("nobody waits for this commit any more");
+                }
+            }
+            GroupCommand::Release(partitions) => consumer.release(partitions),
+            GroupCommand::Leave(reply) => {
+                match consumer.leave(Instant::now() + LEAVE_TIMEOUT).await {
+                    Ok(()) => {
+                        if reply.send(()).is_err() {
+                            tracing::debug!("nobody waits for this group to be left any more");
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "the group was not left in order"),
+                }
+                return;
+            }
+        }
+    }
+}
+
+async fn tell(consumer: &Consumer, events: &mpsc::Sender<GroupEvent>, starts: &Starts) {
+    let mut last_fatal: Option<TransportError> = None;
+    while let Some(event) = consumer.next().await {
+        let told = match event {
+            Event::Assigned { partitions, .. } => {
+                let mut starts = starts.lock().unwrap_or_else(PoisonError::into_inner);
+                *starts = partitions.iter().filter_map(start_of).collect();
+                Some(GroupEvent::Assigned(
+                    partitions.into_iter().map(assignment).collect(),
+                ))
+            }
+            Event::Revoked { partitions } => Some(GroupEvent::Revoked(partitions)),
+            Event::Lost { partitions, reason } => {
+                tracing::warn!(%reason, "lost the partitions");
+                Some(GroupEvent::Lost(partitions))
+            }
+            Event::Records(batch) => Some(GroupEvent::Fetched(fetched(batch))),
+            Event::Reset {
+                partition,
+                from,
+                to,
+            } => {
+                tracing::warn!(%partition, from, to, skipped = to.saturating_sub(from).max(0),
+                    "the offset was out of range; reading goes on where the start position says");
+                None
+            }
+            Event::Corrupt { partition, fault } => {
+                tracing::error!(%partition, offset = fault.offset, resume_at = fault.resume_at,
+                    reason = %fault.reason, "a stretch of the log cannot be read; it is passed over");
+                consumer.seek(&partition, Position::Offset(fault.resume_at));
+                let reason = fault.reason.to_string();
+                let unreadable = unreadable(&partition, fault.offset, &reason);
+                Some(GroupEvent::Fetched(Fetched {
+                    records: vec![Arc::new(unreadable)],
+                    end: fault.resume_at,
+                    high_watermark: fault.resume_at,
+                    partition,
+                }))
+            }
+            Event::Failed(error) => {
+                tracing::warn!(%error, "the consumer group is in trouble");
+                if error.class() == Class::Fatal {
+                    last_fatal = Some(error);
+                }
+                None
+            }
+            other => {
+                tracing::debug!(event = ?other, "an event of no concern");
+                None
+            }
+        };
+        if let Some(told) = told
+            && events.send(told).await.is_err()
+        {
+            return;
+        }
+    }
+    let reason = last_fatal.map_or_else(|| "it was closed".to_owned(), |error| error.to_string());
+    if events.send(GroupEvent::Ended(reason)).await.is_err() {
+        tracing::debug!("nobody waits for the end of the group any more");
+    }
+}
+
+fn start_of(assigned: &AssignedPartition) -> Option<(TopicPartition, Position)> {
+    if assigned.start.is_none() {
+        tracing::error!(partition = %assigned.partition,
+            "no offset is committed and none is to be assumed; the partition is not read");
+    }
+    Some((assigned.partition.clone(), assigned.start?))
+}
+
+fn assignment(assigned: AssignedPartition) -> Assignment {
+    Assignment {
+        partition: assigned.partition,
+        committed: assigned
+            .committed
+            .map(|committed| (committed.offset, committed.metadata)),
+    }
+}
+
+fn to_commit(commit: Commit) -> OffsetToCommit {
+    OffsetToCommit {
+        partition: commit.partition,
+        offset: commit.offset,
+        leader_epoch: None,
+        metadata: commit.metadata,
+    }
+}
+
+fn fetched(batch: RecordBatch) -> Fetched {
+    let records = batch
+        .records
+        .iter()
+        .map(|record| Arc::new(origin(&batch.partition, record)))
+        .collect();
+    Fetched {
+        records,
+        end: batch.next_offset,
+        high_watermark: batch.high_watermark,
+        partition: batch.partition,
+    }
+}
+
+/// Copies a record out of the response it came in.
+fn origin(partition: &TopicPartition, record: &FetchedRecord) -> Origin {
+    let copy = |bytes: &Option<Bytes>| bytes.as_deref().map(Bytes::copy_from_slice);
+    Origin {
+        topic: Arc::clone(&partition.topic),
+        partition: partition.partition,
+        offset: record.offset,
+        timestamp_ms: record.timestamp_ms,
+        append_time_ms: record.append_time_ms(),
+        key: copy(&record.key),
+        value: copy(&record.value),
+        headers: record
+            .headers
+            .iter()
+            .map(|header| (header.name.clone(), copy(&header.value)))
+            .collect(),
+        unreadable: None,
+    }
+}
+
+/// Stands for a stretch of the log that cannot be read, so that it is buried and done in its turn.
+fn unreadable(partition: &TopicPartition, offset: i64, reason: &str) -> Origin {
+    Origin {
+        topic: Arc::clone(&partition.topic),
+        partition: partition.partition,
+        offset,
+        timestamp_ms: 0,
+        append_time_ms: None,
+        key: None,
+        value: None,
+        headers: Vec::new(),
+        unreadable: Some(reason.into()),
+    }
+}

@@ -1,0 +1,296 @@
+//! The way in as a whole: from settings and handlers to a running group member, and its end.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::replay::{RingLimits, RingOutOfRange};
+use cybermesh_contracts::trust::TrustStore;
+use cybermesh_contracts::verify::{AnomalyPayload, RedriveFor, Verifier};
+use cybermesh_transport::{
+    Client, Consumer, ConsumerConfig, FetchConfig, IsolationLevel, StartPolicy, TransportError,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::attempts::RetryPolicy;
+use super::group::{Group, GroupCommand, GroupEvent};
+use super::pipeline::{
+    Parts, Pipeline, PipelineConfig, PipelineEnd, StopRequest, SubscriberReport,
+};
+use super::replay::MemoryOrders;
+use super::verify::ContractJudge;
+use crate::clock::WallClock;
+use crate::dlq::DeadLetters;
+use crate::handler::{Handlers, HandlersError};
+use crate::settings::{Isolation, PayloadRule, Settings, StartPosition};
+use crate::telemetry::{Health, Metrics, ReceiveCounts};
+
+/// How often watermarks are committed while they move.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Events of the group that may wait for the pipeline.
+const EVENTS: usize = 1;
+/// Records in one of them.
+const EVENT_RECORDS: usize = 128;
+/// The share of the in-flight bytes that may wait in the transport, fetched and not delivered.
+const FETCH_SHARE: usize = 4;
+
+/// What a subscriber works with besides its settings.
+#[derive(Debug)]
+pub struct SubscriberParts {
+    /// The cluster.
+    pub client: Client,
+    /// Where messages go that are given up.
+    pub dead_letters: DeadLetters,
+    /// Who is trusted, as it changes.
+    pub trust: watch::Receiver<Arc<TrustStore>>,
+    /// The wall clock.
+    pub clock: Arc<dyn WallClock>,
+    /// Where numbers go.
+    pub metrics: Metrics,
+    /// Where conditions go.
+    pub health: Health,
+    /// One for each kind that the role receives.
+    pub handlers: Handlers,
+}
+
+/// A subscriber that cannot be started as it is.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscriberError {
+    /// The handlers do not fit the role.
+    #[error(transparent)]
+    Handlers(#[from] HandlersError),
+    /// The trust store names no key for kinds that are received.
+    #[error("the trust store names no key for {}", names(.0))]
+    NoKeys(Vec<Kind>),
+    /// Every kind of the role is ignored.
+    #[error("every kind is ignored; there is nothing to receive")]
+    NothingToReceive,
+    /// Two kinds would be read from one topic, which alone decides the kind.
+    #[error("topic {topic:?} is set for {first} and for {second}; a topic carries one kind")]
+    SharedTopic {
+        /// The topic.
+        topic: String,
+        /// One of its kinds.
+        first: Kind,
+        /// Another.
+        second: Kind,
+    },
+    /// The cluster cannot be reached, or a topic does not exist or may not be read.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The replay ring is of a size that is not accepted.
+    #[error(transparent)]
+    Ring(#[from] RingOutOfRange),
+}
+
+fn names(kinds: &[Kind]) -> String {
+    let names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    names.join(", ")
+}
+
+/// Why a subscriber ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the consumer group ended: {0}")]
+pub struct SubscriberEnded(String);
+
+/// Receives, verifies and handles messages as a member of a consumer group.
+///
+/// It runs until [`stop`](Self::stop). Dropping it ends it as a crash would: handlers are cancelled,
+/// nothing more is committed, and what was not committed is handled again by whoever comes next.
+pub struct Subscriber {
+    stop: mpsc::Sender<StopRequest>,
+    pipeline: JoinHandle<PipelineEnd>,
+    member: JoinHandle<()>,
+    metrics: Metrics,
+    kinds: Vec<Kind>,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("kinds", &self.kinds)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Subscriber {
+    /// Begins to join the group and starts; returns before partitions are assigned.
+    ///
+    /// # Errors
+    /// [`SubscriberError`]: nothing was started.
+    pub async fn start(
+        settings: &Settings,
+        parts: SubscriberParts,
+    ) -> Result<Self, SubscriberError> {
+        let kinds = parts.handlers.handled(settings.role.receives())?;
+        let topics = topics(settings, &kinds)?;
+        let missing = parts.trust.borrow().kinds_without_keys(&kinds);
+        if !missing.is_empty() {
+            return Err(SubscriberError::NoKeys(missing));
+        }
+        let ring = u16::try_from(settings.replay.ring).unwrap_or(u16::MAX);
+        let orders = MemoryOrders::new(RingLimits::new(ring)?, settings.replay.max_age);
+        let judge = ContractJudge::new(
+            verifier(settings),
+            parts.trust,
+            settings.replay.max_age,
+            settings.replay.future_tolerance,
+        );
+        let consumer = consumer_config(settings, topics.keys().cloned());
+        let consumer = Consumer::join(parts.client, consumer).await?;
+        let config = pipeline_config(settings, topics);
+
+        let (events_in, events) = mpsc::channel::<GroupEvent>(EVENTS);
+        let (commands, commands_out) = mpsc::unbounded_channel::<GroupCommand>();
+        let member = tokio::spawn(super::member::run(consumer, commands_out, events_in));
+        let works_with = Parts {
+            judge: Arc::new(judge),
+            handlers: Arc::new(parts.handlers),
+            dead_letters: Arc::new(parts.dead_letters),
+            clock: parts.clock,
+            orders: Box::new(orders),
+            metrics: parts.metrics.clone(),
+            health: parts.health,
+        };
+        let (stop, stop_requests) = mpsc::channel(1);
+        let group = Group { events, commands };
+        let pipeline = tokio::spawn(Pipeline::new(config, works_with, group).run(stop_requests));
+        Ok(Self {
+            stop,
+            pipeline,
+            member,
+            metrics: parts.metrics,
+            kinds,
+        })
+    }
+
+    /// The kinds that are received and handled.
+    #[must_use]
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// What was received, processed and given up since the metrics were made.
+    #[must_use]
+    pub fn metrics(&self) -> ReceiveCounts {
+        self.metrics.receive_counts()
+    }
+
+    /// Waits until the subscriber ends by itself: it was refused, or the group is no longer to be had.
+    pub async fn ended(&mut self) -> SubscriberEnded {
+        match (&mut self.pipeline).await {
+            Ok(PipelineEnd::GroupEnded(reason)) => SubscriberEnded(reason),
+            Ok(PipelineEnd::Stopped | PipelineEnd::Abandoned) => {
+                SubscriberEnded("it was stopped".to_owned())
+            }
+            Err(error) => SubscriberEnded(format!("its task is gone: {error}")),
+        }
+    }
+
+    /// Stops in order within `deadline`: fetches no more, finishes or cancels handlers, waits for
+    /// dead letters, commits, leaves the group.
+    pub async fn stop(self, deadline: Duration) -> SubscriberReport {
+        let deadline = Instant::now() + deadline;
+        let (reply, report) = oneshot::channel();
+        if self
+            .stop
+            .send(StopRequest { deadline, reply })
+            .await
+            .is_err()
+        {
+            return SubscriberReport::default();
+        }
+        let report = report.await.unwrap_or_default();
+        // The member's task ends by itself once it left; one that cannot is not waited for.
+        let abort = self.member.abort_handle();
+        if tokio::time::timeout_at(deadline, self.member)
+            .await
+            .is_err()
+        {
+            abort.abort();
+        }
+        report
+    }
+}
+
+fn topics(settings: &Settings, kinds: &[Kind]) -> Result<HashMap<Arc<str>, Kind>, SubscriberError> {
+    if kinds.is_empty() {
+        return Err(SubscriberError::NothingToReceive);
+    }
+    let mut topics = HashMap::new();
+    for kind in kinds {
+        let topic: Arc<str> = settings.topics.of(*kind).into();
+        if let Some(first) = topics.insert(Arc::clone(&topic), *kind) {
+            return Err(SubscriberError::SharedTopic {
+                topic: topic.to_string(),
+                first,
+                second: *kind,
+            });
+        }
+    }
+    Ok(topics)
+}
+
+fn verifier(settings: &Settings) -> Verifier {
+    let verify = &settings.verify;
+    let (own, others) = match verify.accept_audiences.split_first() {
+        Some((first, rest)) => (first.clone(), rest.to_vec()),
+        None => (settings.node.audience.clone(), Vec::new()),
+    };
+    Verifier::new(own)
+        .accept_audiences(others)
+        .accept_origin_topics(verify.accept_origin_topics.clone())
+        .anomaly_payload(match verify.anomaly_payload {
+            PayloadRule::Json => AnomalyPayload::Json,
+            PayloadRule::Any => AnomalyPayload::Any,
+        })
+        .redrive_for(RedriveFor::Group(settings.kafka.group.clone()))
+}
+
+fn consumer_config(settings: &Settings, topics: impl Iterator<Item = Arc<str>>) -> ConsumerConfig {
+    let receive = &settings.receive;
+    let mut config = ConsumerConfig::new(settings.kafka.group.as_str(), topics);
+    config.start = match receive.start {
+        StartPosition::Earliest => StartPolicy::Earliest,
+        StartPosition::Latest => StartPolicy::Latest,
+        StartPosition::None => StartPolicy::None,
+    };
+    config.fetch = FetchConfig {
+        isolation: match receive.isolation {
+            Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
+            Isolation::ReadUncommitted => IsolationLevel::ReadUncommitted,
+        },
+        buffer_bytes: receive.max_inflight_bytes / FETCH_SHARE,
+        max_records: EVENT_RECORDS,
+        ..FetchConfig::default()
+    };
+    config.session_timeout = receive.session_timeout;
+    config.heartbeat_interval = receive.heartbeat_interval;
+    config.rebalance_timeout = receive.rebalance_timeout;
+    config
+}
+
+fn pipeline_config(settings: &Settings, kinds: HashMap<Arc<str>, Kind>) -> PipelineConfig {
+    let receive = &settings.receive;
+    let attempts = NonZeroU32::new(receive.handler_attempts).unwrap_or(NonZeroU32::MIN);
+    PipelineConfig {
+        kinds,
+        max_inflight: receive.max_inflight,
+        max_inflight_bytes: receive.max_inflight_bytes - receive.max_inflight_bytes / FETCH_SHARE,
+        retry: RetryPolicy {
+            attempts,
+            on_exhausted: receive.on_exhausted,
+            ..RetryPolicy::default()
+        },
+        handler_timeout: receive.handler_timeout,
+        revoke_timeout: receive.revoke_timeout,
+        commit_interval: COMMIT_INTERVAL,
+        workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    }
+}
