@@ -159,7 +159,8 @@ impl<T> PartitionQueue<T> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    fn is_empty(&self) -> bool {
         self.unsent.is_empty() && self.sent.is_empty()
     }
 
@@ -184,7 +185,8 @@ impl<T> PartitionQueue<T> {
     }
 
     /// The id this queue cannot go on with, if it is waiting for another.
-    pub(crate) fn spent_id(&self) -> Option<i64> {
+    #[cfg(test)]
+    fn spent_id(&self) -> Option<i64> {
         self.spent_id
     }
 
