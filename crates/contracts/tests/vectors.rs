@@ -1,5 +1,6 @@
 //! The contract's vectors: signed messages, mutations of them, nonces; and what the rules say of
 //! bytes that are nearly those.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 //! Each kind has three things: a *message* as received ([`Anomaly`], …), which only exists with its
 //! seal and within the contract's rules; a *draft* to be sent ([`AnomalyDraft`], …), which has no seal
 //! yet; and a *builder* that applies the rules for emitting. [`Message`] and [`Draft`] are any of the
-//! seven. [`seal`] is what signing adds, [`rules`] are the checks they share.
+//! seven. A [`Seal`] is what signing adds.
 
 #[macro_use]
 mod shape;

@@ -134,7 +134,11 @@ impl Produced {
     }
 
     /// Judges the record, with its envelope, at the time it was signed.
-    pub(crate) fn judge(&self, kind: Kind, trust: &TrustStore) -> Result<Verified<Message>, Rejection> {
+    pub(crate) fn judge(
+        &self,
+        kind: Kind,
+        trust: &TrustStore,
+    ) -> Result<Verified<Message>, Rejection> {
         let headers = [(headers::ENVELOPE, Some(self.envelope.as_slice()))];
         let verifier = Verifier::new(AUDIENCE);
         verifier.verify(
@@ -145,7 +149,10 @@ impl Produced {
         )
     }
 
-    pub(crate) fn record<'a>(&'a self, headers: &'a [(&'a str, Option<&'a [u8]>)]) -> RecordView<'a> {
+    pub(crate) fn record<'a>(
+        &'a self,
+        headers: &'a [(&'a str, Option<&'a [u8]>)],
+    ) -> RecordView<'a> {
         RecordView {
             partition: Some(PARTITION),
             key: Some(&self.key),
