@@ -12,7 +12,7 @@ use cybermesh_contracts::nonce::{Next, Nonce, NonceSource, Reservation};
 use cybermesh_contracts::proto::AnomalyEvent;
 use cybermesh_contracts::redrive::Redrive;
 use cybermesh_contracts::replay::{
-    Binding, Budget, PartitionReplay, ReadBack, RingLimits, Snapshot,
+    Binding, Budget, PartitionReplay, ReadBack, RingLimits, Snapshot, StateKeys,
 };
 use cybermesh_contracts::sign::{Ed25519Signer, Signer, VerifyingKey};
 use cybermesh_contracts::trust::{EnvelopeRule, Right, TrustStore, TrustedKey};
@@ -152,7 +152,7 @@ pub fn dead_letter(bytes: &[u8]) {
     let Ok(letter) = DeadLetter::parse(&record) else {
         return;
     };
-    assert!(letter.verify(&key(), &["fuzz"]).is_err());
+    assert!(letter.verify_with(&key(), &["fuzz"]).is_err());
     assert!(letter.disposition().buried());
     if let Content::Reference(reference) = letter.content() {
         assert!(reference.count > 0);
@@ -169,8 +169,11 @@ pub fn replay_metadata(bytes: &[u8]) {
         offset: 10_000,
     };
     let text = String::from_utf8_lossy(bytes);
-    assert!(Snapshot::open(&text, &binding, &[key()]).is_err());
-    if let Ok(snapshot) = Snapshot::open(&text, &binding, &[]) {
+    let state_key = TrustedKey::new("fuzz", signer().public_key(), [Right::ReplayState]);
+    let store = TrustStore::of(state_key).expect("one key");
+    let demanding = StateKeys::named_in(&store, NOW_MS);
+    assert!(Snapshot::open(&text, &binding, &demanding).is_err());
+    if let Ok(snapshot) = Snapshot::open(&text, &binding, &StateKeys::default()) {
         goes_on(snapshot, &binding);
     }
     // And behind the genuine head of a state that belongs here, with its floor: eighteen bytes.
@@ -185,7 +188,7 @@ pub fn replay_metadata(bytes: &[u8]) {
         .flatten()
         .map(|byte| char::from(*byte));
     let text: String = head.chain(entries(bytes)).collect();
-    if let Ok(snapshot) = Snapshot::open(&text, &binding, &[]) {
+    if let Ok(snapshot) = Snapshot::open(&text, &binding, &StateKeys::default()) {
         goes_on(snapshot, &binding);
     }
 }
@@ -197,7 +200,7 @@ fn goes_on(snapshot: Snapshot, binding: &Binding<'_>) {
         .expect("no key to fail")
         .expect("it fits");
     assert_eq!(
-        Snapshot::open(&sealed, binding, &[]).as_ref(),
+        Snapshot::open(&sealed, binding, &StateKeys::default()).as_ref(),
         Ok(&snapshot)
     );
     let small = snapshot

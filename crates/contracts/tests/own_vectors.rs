@@ -18,8 +18,9 @@ use cybermesh_contracts::dead_letter::DeadLetter;
 use cybermesh_contracts::envelope::Envelope;
 use cybermesh_contracts::partition::partition_for_key;
 use cybermesh_contracts::redrive::Redrive;
-use cybermesh_contracts::replay::{Binding, Snapshot};
+use cybermesh_contracts::replay::{Binding, Snapshot, StateKeys};
 use cybermesh_contracts::sign::{Ed25519Signer, Signer, VerifyingKey};
+use cybermesh_contracts::trust::{Right, TrustStore, TrustedKey};
 use serde_json::Value;
 
 fn path() -> PathBuf {
@@ -167,7 +168,7 @@ fn dead_letters_verify() {
         assert_eq!(letter.form().as_str(), text(vector, "form"));
         let key = key(&file, text(vector, "key"));
         letter
-            .verify(&key, &[text(vector, "audience")])
+            .verify_with(&key, &[text(vector, "audience")])
             .expect("verifies");
     }
 }
@@ -185,8 +186,13 @@ fn replay_metadata_opens_for_its_binding() {
             offset: int(binding, "offset"),
         };
         let metadata = text(vector, "metadata");
-        let demanded = vector["key"].as_str().map(|name| key(&file, name));
-        let snapshot = Snapshot::open(metadata, &binding, demanded.as_slice()).expect("opens");
+        let demanded = vector["key"].as_str().map(|name| {
+            let key = key(&file, name).public_key();
+            TrustedKey::new(name, key, [Right::ReplayState]).expect("a good key")
+        });
+        let trust = TrustStore::of(demanded).expect("one key at most");
+        let demanded = StateKeys::named_in(&trust, 0);
+        let snapshot = Snapshot::open(metadata, &binding, &demanded).expect("opens");
         assert_eq!(snapshot.ring_first(), int(vector, "ring_first"));
         assert_eq!(
             i64::try_from(snapshot.listed()).expect("few"),

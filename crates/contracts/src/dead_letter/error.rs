@@ -1,7 +1,10 @@
 //! Why a dead letter is not written, or not believed.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
+use crate::rejection::WindowFault;
 use crate::sign::SignError;
 
 /// Why a dead letter was not written.
@@ -67,6 +70,29 @@ pub enum DeadLetterFault {
     /// The signature header is not of the known version and length.
     #[error("cm-dead-letter is not the 73 bytes of version 1")]
     SignatureMalformed,
+    /// The key it names is not in the trust store.
+    #[error("the dead letter's claimed signer is not in the trust store")]
+    UnknownKey,
+    /// The key it names was withdrawn.
+    #[error("the dead letter's claimed signer \"{id}\" is revoked")]
+    KeyRevoked {
+        /// The trust store's name for the key.
+        id: Arc<str>,
+    },
+    /// The burial lies outside the key's window.
+    #[error("the dead letter's claimed signer \"{id}\": {fault}")]
+    KeyExpired {
+        /// The trust store's name for the key.
+        id: Arc<str>,
+        /// Which side of the window.
+        fault: WindowFault,
+    },
+    /// The key it names may not sign dead letters.
+    #[error("the dead letter's claimed signer \"{id}\" may not sign dead_letter")]
+    KeyNotAuthorised {
+        /// The trust store's name for the key.
+        id: Arc<str>,
+    },
     /// The signature is not the key's over this letter in any accepted audience.
     #[error("the signature does not hold for this dead letter")]
     SignatureInvalid,

@@ -1,5 +1,7 @@
 //! From a record of the dead-letter topic back to what was buried.
 
+use std::sync::Arc;
+
 use super::body::{JsonBody, ReferenceBody, seconds};
 use super::error::DeadLetterFault;
 use super::form::Form;
@@ -10,6 +12,7 @@ use crate::record::RecordView;
 use crate::redrive::value_hash;
 use crate::rejection::Disposition;
 use crate::sign::{KeyId, Signature, VerifyingKey};
+use crate::trust::{Right, TrustStore, TrustedKey};
 
 /// Where a buried record came from, the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,14 +156,39 @@ impl DeadLetter {
         self.seal.map(|(key_id, _)| key_id)
     }
 
-    /// Whether `key` signed this letter in one of the accepted audiences.
+    /// The trusted key that signed this letter in one of the accepted audiences: one that may sign
+    /// `dead_letter`, is not revoked, and whose window covers the burial.
     ///
-    /// That the key may sign `dead_letter`, at [`last_failed_at_ms`](Self::last_failed_at_ms), is for
-    /// the caller to have looked up.
+    /// # Errors
+    /// [`DeadLetterFault`]: it is not signed, or not by such a key.
+    pub fn verify<'t>(
+        &self,
+        trust: &'t TrustStore,
+        audiences: &[impl AsRef<str>],
+    ) -> Result<&'t TrustedKey, DeadLetterFault> {
+        let (key_id, _) = self.seal.ok_or(DeadLetterFault::NotSigned)?;
+        let key = trust
+            .key_by_id(&key_id)
+            .ok_or(DeadLetterFault::UnknownKey)?;
+        let id = || Arc::clone(key.shared_id());
+        if key.is_revoked() {
+            return Err(DeadLetterFault::KeyRevoked { id: id() });
+        }
+        key.window()
+            .covers(self.last_failed_at_ms, None)
+            .map_err(|fault| DeadLetterFault::KeyExpired { id: id(), fault })?;
+        if !key.may(Right::DeadLetter) {
+            return Err(DeadLetterFault::KeyNotAuthorised { id: id() });
+        }
+        self.verify_with(key.verifying_key(), audiences)?;
+        Ok(key)
+    }
+
+    /// Whether `key`, whatever it may do, signed this letter in one of the accepted audiences.
     ///
     /// # Errors
     /// [`DeadLetterFault::NotSigned`] or [`DeadLetterFault::SignatureInvalid`].
-    pub fn verify(
+    pub fn verify_with(
         &self,
         key: &VerifyingKey,
         audiences: &[impl AsRef<str>],

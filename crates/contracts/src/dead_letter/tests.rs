@@ -6,8 +6,9 @@ use super::*;
 use crate::headers::{self, Header};
 use crate::record::RecordView;
 use crate::redrive::{GroupHash, Terms};
-use crate::rejection::Disposition;
+use crate::rejection::{Disposition, WindowFault};
 use crate::sign::{Ed25519Signer, Signer, VerifyingKey};
+use crate::trust::{Right, TrustStore, TrustedKey, Window};
 
 const LIMIT: usize = 1_000_000;
 
@@ -66,7 +67,7 @@ fn read(letter: &DeadLetterRecord) -> Result<DeadLetter, DeadLetterFault> {
 
 fn verified(letter: &DeadLetterRecord) -> Result<DeadLetter, DeadLetterFault> {
     let read = read(letter)?;
-    read.verify(&key(), &["prod"])?;
+    read.verify_with(&key(), &["prod"])?;
     Ok(read)
 }
 
@@ -354,8 +355,47 @@ fn a_signature_counts_in_its_audience_alone() {
     let failure = failure();
     let record = record(None, &[], Some(b"v"));
     let read = read(&written(&Burial::of_record(&record, &failure), Form::Json)).unwrap();
-    assert!(read.verify(&key(), &["staging"]).is_err());
-    assert!(read.verify(&key(), &["staging", "prod"]).is_ok());
+    assert!(read.verify_with(&key(), &["staging"]).is_err());
+    assert!(read.verify_with(&key(), &["staging", "prod"]).is_ok());
+}
+
+#[test]
+fn a_signature_counts_under_a_key_that_may_sign_dead_letters_at_that_time() {
+    let failure = failure();
+    let record = record(None, &[], Some(b"v"));
+    let letter = read(&written(&Burial::of_record(&record, &failure), Form::Json)).unwrap();
+    let burier = || TrustedKey::new("burier", signer().public_key(), [Right::DeadLetter]).unwrap();
+    let judged = |key| {
+        let trust = TrustStore::of([key]).unwrap();
+        let verified = letter.verify(&trust, &["prod"]);
+        verified.map(|key| key.id().to_owned())
+    };
+    assert_eq!(judged(burier()), Ok("burier".to_owned()));
+    let id: std::sync::Arc<str> = "burier".into();
+    assert_eq!(
+        judged(burier().revoked()),
+        Err(DeadLetterFault::KeyRevoked { id: id.clone() })
+    );
+    let until = |not_after_ms| Window {
+        not_before_ms: None,
+        not_after_ms: Some(not_after_ms),
+    };
+    assert!(judged(burier().with_window(until(failure.last_failed_at_ms))).is_ok());
+    assert_eq!(
+        judged(burier().with_window(until(failure.last_failed_at_ms - 1))),
+        Err(DeadLetterFault::KeyExpired {
+            id: id.clone(),
+            fault: WindowFault::Expired
+        })
+    );
+    let other_right = TrustedKey::new("burier", signer().public_key(), [Right::Redrive]).unwrap();
+    assert_eq!(
+        judged(other_right),
+        Err(DeadLetterFault::KeyNotAuthorised { id })
+    );
+    let other_key = Ed25519Signer::from_seed(&[9; 32]).public_key();
+    let other_key = TrustedKey::new("burier", other_key, [Right::DeadLetter]).unwrap();
+    assert_eq!(judged(other_key), Err(DeadLetterFault::UnknownKey));
 }
 
 #[test]
@@ -537,7 +577,7 @@ proptest! {
         headers.push(("cm-dead-letter", seal.as_deref()));
         let record = RecordView { key: key.as_deref(), headers: &headers, ..RecordView::new("ai.dlq", value.as_deref()) };
         if let Ok(letter) = DeadLetter::parse(&record) {
-            let _ = letter.verify(&key_of_nobody(), &["prod"]);
+            let _ = letter.verify_with(&key_of_nobody(), &["prod"]);
         }
     }
 }

@@ -26,6 +26,7 @@ use thiserror::Error;
 use super::budget::Budget;
 use super::snapshot::{self, Snapshot, take};
 use crate::sign::{KeyId, SignError, Signature, Signer, VerifyingKey};
+use crate::trust::{Right, TrustStore};
 
 const VERSION: u8 = 1;
 const DOMAIN: &[u8] = b"cybermesh.replay-state.v1\0";
@@ -68,6 +69,46 @@ impl Binding<'_> {
         sha.update(self.offset.to_be_bytes());
         let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(sha.finalize());
         [a, b, c, d, e, f, g, h]
+    }
+}
+
+/// The keys that a stored state may be signed by.
+///
+/// ```
+/// use cybermesh_contracts::replay::StateKeys;
+/// use cybermesh_contracts::trust::TrustStore;
+///
+/// let keys = StateKeys::named_in(&TrustStore::default(), 1_760_000_000_000);
+/// assert!(!keys.demands_signature());
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateKeys {
+    demanded: bool,
+    believed: Vec<VerifyingKey>,
+}
+
+impl StateKeys {
+    /// Those that the trust store lets sign `replay_state` and believes at `now_ms` (Unix
+    /// milliseconds; a state carries no time of its own).
+    ///
+    /// A signature is demanded as soon as the store names such a key, even one that is withdrawn or
+    /// outside its window: else whoever may write commits would only have to wait for that.
+    #[must_use]
+    pub fn named_in(trust: &TrustStore, now_ms: i64) -> Self {
+        let named = || trust.keys().filter(|key| key.may(Right::ReplayState));
+        Self {
+            demanded: named().next().is_some(),
+            believed: named()
+                .filter(|key| !key.is_revoked() && key.window().covers(now_ms, None).is_ok())
+                .map(|key| *key.verifying_key())
+                .collect(),
+        }
+    }
+
+    /// Whether a state without a signature is refused.
+    #[must_use]
+    pub const fn demands_signature(&self) -> bool {
+        self.demanded
     }
 }
 
@@ -128,16 +169,11 @@ impl Snapshot {
 
     /// Reads the state that stands in a commit of `binding.offset`.
     ///
-    /// `keys` are those that may sign `replay_state` and may be believed now; where there is one, a
-    /// signature by one of them is demanded.
+    /// Where `keys` demand a signature, it must be by one of them.
     ///
     /// # Errors
     /// [`StateRefused`]: the partition then starts as if there were none.
-    pub fn open(
-        text: &str,
-        binding: &Binding<'_>,
-        keys: &[VerifyingKey],
-    ) -> Result<Self, StateRefused> {
+    pub fn open(text: &str, binding: &Binding<'_>, keys: &StateKeys) -> Result<Self, StateRefused> {
         if text.is_empty() {
             return Err(StateRefused::Missing);
         }
@@ -148,8 +184,8 @@ impl Snapshot {
         if !stored.snapshot.suits(binding.offset) {
             return Err(StateRefused::Malformed);
         }
-        if !keys.is_empty() {
-            stored.demand_signature(keys)?;
+        if keys.demanded {
+            stored.demand_signature(&keys.believed)?;
         }
         Ok(stored.snapshot)
     }

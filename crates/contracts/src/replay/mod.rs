@@ -42,7 +42,7 @@ mod varint;
 pub use self::budget::Budget;
 pub use self::claim::{Claim, Claims, SignerId};
 pub use self::limits::{RingLimits, RingOutOfRange};
-pub use self::metadata::{Binding, StateRefused};
+pub use self::metadata::{Binding, StateKeys, StateRefused};
 pub use self::partition_replay::{Judgement, PartitionReplay};
 pub use self::read_back::{Origin, ReadBack};
 pub use self::snapshot::Snapshot;

@@ -379,8 +379,12 @@ fn replay_metadata() -> Vec<Value> {
             .seal(&binding, budget, signer)
             .expect("signs")
             .expect("fits");
-        let stored =
-            cybermesh_contracts::replay::Snapshot::open(&metadata, &binding, &[]).expect("opens");
+        let stored = cybermesh_contracts::replay::Snapshot::open(
+            &metadata,
+            &binding,
+            &cybermesh_contracts::replay::StateKeys::default(),
+        )
+        .expect("opens");
         json!({
             "name": name,
             "key": is_signed.then_some("state"),

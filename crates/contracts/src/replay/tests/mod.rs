@@ -69,7 +69,7 @@ fn restarted(
         .checkpoint(watermark)
         .seal(&binding(watermark), Budget::COMMIT, None);
     let text = text.unwrap().unwrap();
-    let snapshot = Snapshot::open(&text, &binding(watermark), &[]).unwrap();
+    let snapshot = Snapshot::open(&text, &binding(watermark), &StateKeys::default()).unwrap();
     let mut read_back = ReadBack::restored(small(), watermark, snapshot);
     for (offset, claims) in log {
         read_back.record(*offset, BYTES, 0, Some(claims));

@@ -258,7 +258,8 @@ impl World {
                 0
             }
             Some((watermark, text)) => {
-                let snapshot = Snapshot::open(text, &binding(*watermark), &[]).unwrap();
+                let snapshot =
+                    Snapshot::open(text, &binding(*watermark), &StateKeys::default()).unwrap();
                 let mut read_back = ReadBack::restored(self.limits, *watermark, snapshot);
                 for record in &self.log {
                     read_back.record(record.offset, record.bytes, 0, record.claims.as_ref());

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::replay::claim::Value;
 use crate::replay::table::{KeyEntry, Table};
-use crate::sign::{Ed25519Signer, Signer, VerifyingKey};
+use crate::sign::{Ed25519Signer, Signer};
+use crate::trust::{Right, TrustStore, TrustedKey, Window};
 
 fn sealed(snapshot: &Snapshot, budget: Budget, signer: Option<&dyn Signer>) -> Option<String> {
     snapshot
@@ -15,11 +16,7 @@ fn sealed(snapshot: &Snapshot, budget: Budget, signer: Option<&dyn Signer>) -> O
         .unwrap()
 }
 
-fn opened(
-    snapshot: &Snapshot,
-    text: &str,
-    keys: &[VerifyingKey],
-) -> Result<Snapshot, StateRefused> {
+fn opened(snapshot: &Snapshot, text: &str, keys: &StateKeys) -> Result<Snapshot, StateRefused> {
     Snapshot::open(text, &binding(snapshot.ring_first), keys)
 }
 
@@ -40,7 +37,10 @@ fn a_stored_state_belongs_to_its_group_cluster_topic_partition_and_offset() {
     let snapshot = a_snapshot();
     let text = sealed(&snapshot, Budget::COMMIT, None).unwrap();
     let own = binding(snapshot.ring_first);
-    assert_eq!(Snapshot::open(&text, &own, &[]), Ok(snapshot));
+    assert_eq!(
+        Snapshot::open(&text, &own, &StateKeys::default()),
+        Ok(snapshot)
+    );
     for other in [
         Binding {
             group: "backends",
@@ -70,30 +70,65 @@ fn a_stored_state_belongs_to_its_group_cluster_topic_partition_and_offset() {
         },
     ] {
         assert_eq!(
-            Snapshot::open(&text, &other, &[]),
+            Snapshot::open(&text, &other, &StateKeys::default()),
             Err(StateRefused::Foreign),
             "{other:?}"
         );
     }
 }
 
+fn trusted(signer: &Ed25519Signer) -> TrustedKey {
+    TrustedKey::new("state", signer.public_key(), [Right::ReplayState]).unwrap()
+}
+
+fn keys_of(key: TrustedKey) -> StateKeys {
+    StateKeys::named_in(&TrustStore::of([key]).unwrap(), 1_000)
+}
+
+#[test]
+fn a_key_that_is_no_longer_believed_still_makes_a_signature_demanded() {
+    let signer = Ed25519Signer::from_seed(&[1; 32]);
+    let snapshot = a_snapshot();
+    let signed = sealed(&snapshot, Budget::COMMIT, Some(&signer)).unwrap();
+    let unsigned = sealed(&snapshot, Budget::COMMIT, None).unwrap();
+    let over = Window {
+        not_before_ms: None,
+        not_after_ms: Some(999),
+    };
+    for key in [
+        trusted(&signer).revoked(),
+        trusted(&signer).with_window(over),
+    ] {
+        let keys = keys_of(key);
+        for text in [&signed, &unsigned] {
+            assert_eq!(opened(&snapshot, text, &keys), Err(StateRefused::NotSigned));
+        }
+    }
+    let without_the_right = TrustedKey::new("other", signer.public_key(), [Right::Redrive]);
+    let keys = keys_of(without_the_right.unwrap());
+    assert!(opened(&snapshot, &unsigned, &keys).is_ok());
+}
+
 #[test]
 fn a_signature_is_demanded_where_a_key_may_sign_replay_state() {
     let signer = Ed25519Signer::from_seed(&[1; 32]);
     let other = Ed25519Signer::from_seed(&[2; 32]);
-    let key = VerifyingKey::try_from(signer.public_key()).unwrap();
+    let keys = keys_of(trusted(&signer));
     let snapshot = a_snapshot();
     let signed = sealed(&snapshot, Budget::COMMIT, Some(&signer)).unwrap();
     let unsigned = sealed(&snapshot, Budget::COMMIT, None).unwrap();
     let foreign = sealed(&snapshot, Budget::COMMIT, Some(&other)).unwrap();
-    assert_eq!(opened(&snapshot, &signed, &[key]), Ok(snapshot.clone()));
-    assert_eq!(opened(&snapshot, &signed, &[]), Ok(snapshot.clone()));
+    assert_eq!(opened(&snapshot, &signed, &keys), Ok(snapshot.clone()));
     assert_eq!(
-        opened(&snapshot, &unsigned, &[key]),
+        opened(&snapshot, &signed, &StateKeys::default()),
+        Ok(snapshot.clone())
+    );
+    assert_eq!(
+        opened(&snapshot, &unsigned, &keys),
         Err(StateRefused::NotSigned)
     );
     assert_eq!(
-        opened(&snapshot, &foreign, &[key]),
+        opened(&snapshot, &foreign, &keys),
         Err(StateRefused::NotSigned)
     );
 }
@@ -101,7 +136,7 @@ fn a_signature_is_demanded_where_a_key_may_sign_replay_state() {
 #[test]
 fn any_flipped_bit_of_a_signed_state_is_refused() {
     let signer = Ed25519Signer::from_seed(&[1; 32]);
-    let key = VerifyingKey::try_from(signer.public_key()).unwrap();
+    let keys = keys_of(trusted(&signer));
     let snapshot = a_snapshot();
     let text = sealed(&snapshot, Budget::COMMIT, Some(&signer)).unwrap();
     let bytes = BASE64.decode(text).unwrap();
@@ -109,7 +144,7 @@ fn any_flipped_bit_of_a_signed_state_is_refused() {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         assert!(
-            opened(&snapshot, &BASE64.encode(flipped), &[key]).is_err(),
+            opened(&snapshot, &BASE64.encode(flipped), &keys).is_err(),
             "{bit}"
         );
     }
@@ -118,10 +153,13 @@ fn any_flipped_bit_of_a_signed_state_is_refused() {
 #[test]
 fn no_metadata_is_told_from_bad_metadata() {
     let snapshot = a_snapshot();
-    assert_eq!(opened(&snapshot, "", &[]), Err(StateRefused::Missing));
+    assert_eq!(
+        opened(&snapshot, "", &StateKeys::default()),
+        Err(StateRefused::Missing)
+    );
     for text in ["x", "NONE", "AQ==", "{\"offset\":1}"] {
         assert_eq!(
-            opened(&snapshot, text, &[]),
+            opened(&snapshot, text, &StateKeys::default()),
             Err(StateRefused::Malformed),
             "{text}"
         );
@@ -146,7 +184,7 @@ fn a_ring_that_cannot_lie_before_its_commit_is_refused() {
             .unwrap()
             .unwrap();
         assert_eq!(
-            Snapshot::open(&text, &binding(offset), &[]).is_ok(),
+            Snapshot::open(&text, &binding(offset), &StateKeys::default()).is_ok(),
             fine,
             "{ring_first} {offset}"
         );
@@ -170,7 +208,7 @@ fn what_does_not_fit_folds_into_a_floor_that_binds_unlisted_signers() {
     let binding = binding(5_001);
     let text = whole.seal(&binding, Budget::COMMIT, None).unwrap().unwrap();
     assert!(text.len() <= 3_800 && text.len() > 3_700, "{}", text.len());
-    let folded = Snapshot::open(&text, &binding, &[]).unwrap();
+    let folded = Snapshot::open(&text, &binding, &StateKeys::default()).unwrap();
     assert!((100..250).contains(&folded.listed()), "{}", folded.listed());
     let oldest_listed = u64::try_from(250 - folded.listed()).unwrap();
     assert_eq!(
@@ -209,7 +247,10 @@ fn what_does_not_fit_folds_into_a_floor_that_binds_unlisted_signers() {
 fn the_whole_state_is_kept_where_there_is_room() {
     let snapshot = a_snapshot();
     let text = sealed(&snapshot, Budget::WHOLE, None).unwrap();
-    assert_eq!(opened(&snapshot, &text, &[]), Ok(snapshot));
+    assert_eq!(
+        opened(&snapshot, &text, &StateKeys::default()),
+        Ok(snapshot)
+    );
 }
 
 #[test]
@@ -274,7 +315,7 @@ fn what_is_settled_is_as_of_the_watermark_and_not_as_of_the_judged_position() {
         .seal(&binding(20), Budget::COMMIT, None)
         .unwrap()
         .unwrap();
-    let snapshot = Snapshot::open(&text, &binding(20), &[]).unwrap();
+    let snapshot = Snapshot::open(&text, &binding(20), &StateKeys::default()).unwrap();
     let (mut replay, _) = ReadBack::restored(small(), 20, snapshot).finish(0, u64::MAX);
     // Offsets from 20 on were judged and not done: they pass again.
     assert_eq!(
@@ -422,7 +463,7 @@ proptest! {
         let signer = Ed25519Signer::from_seed(&[1; 32]);
         let signer: Option<&dyn Signer> = if is_signed { Some(&signer) } else { None };
         let text = sealed(&snapshot, Budget::WHOLE, signer).unwrap();
-        prop_assert_eq!(opened(&snapshot, &text, &[]), Ok(snapshot));
+        prop_assert_eq!(opened(&snapshot, &text, &StateKeys::default()), Ok(snapshot));
     }
 
     #[test]
@@ -438,7 +479,7 @@ proptest! {
         let whole = Snapshot { ring_first: 5, table };
         let text = sealed(&whole, budget, None).unwrap();
         prop_assert!(text.len() <= budget.characters());
-        let stored = opened(&whole, &text, &[]).unwrap();
+        let stored = opened(&whole, &text, &StateKeys::default()).unwrap();
         let listed = whole.table.keys.iter().flat_map(|(key, entry)| {
             let seconds = entry.second.map(|second| Claim::with_timestamp(*key, second.try_into().unwrap_or(i64::MAX), [0; 32]));
             let instances = entry.instances.iter().map(|(instance, value)| Claim {
@@ -463,11 +504,11 @@ proptest! {
     #[test]
     fn any_text_is_loaded_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), offset: i64) {
         let mut bytes = bytes;
-        let _ = Snapshot::open(&String::from_utf8_lossy(&bytes), &binding(offset), &[]);
+        let _ = Snapshot::open(&String::from_utf8_lossy(&bytes), &binding(offset), &StateKeys::default());
         if let Some(version) = bytes.first_mut() {
             *version = 1;
         }
-        let _ = Snapshot::open(&BASE64.encode(bytes), &binding(offset), &[]);
+        let _ = Snapshot::open(&BASE64.encode(bytes), &binding(offset), &StateKeys::default());
     }
 
     #[test]
@@ -476,7 +517,7 @@ proptest! {
         if let Some(table) = crate::replay::snapshot::decode(&mut rest) {
             let snapshot = Snapshot { ring_first: 0, table };
             let text = sealed(&snapshot, Budget::WHOLE, None).unwrap();
-            prop_assert_eq!(opened(&snapshot, &text, &[]), Ok(snapshot));
+            prop_assert_eq!(opened(&snapshot, &text, &StateKeys::default()), Ok(snapshot));
         }
     }
 }
