@@ -181,6 +181,15 @@ proptest! {
 }
 
 #[test]
+fn what_only_a_strict_reader_accepts_is_accepted() {
+    let deep = ["[".repeat(127), "]".repeat(127)].concat();
+    for beyond in [deep.as_str(), "\"\\ud800\"", "1e999"] {
+        let payload = format!("{{\"severity\":1,\"confidence\":0,\"x\":{beyond}}}");
+        entries::json(payload.as_bytes());
+    }
+}
+
+#[test]
 fn nesting_as_deep_as_bytes_allow_is_refused_without_a_stack_overflow() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let deep = [open.repeat(100_000), "1".into(), close.repeat(100_000)].concat();
