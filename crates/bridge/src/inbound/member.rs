@@ -25,16 +25,21 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where each assigned partition begins, between its assignment and the command to begin.
 type Starts = Mutex<HashMap<TopicPartition, Position>>;
 
-/// Runs until it left, the group ended, or nobody listens any more.
+/// Runs until it left, or nobody commands any more.
 pub(super) async fn run(
     consumer: Consumer,
     mut commands: mpsc::UnboundedReceiver<GroupCommand>,
     events: mpsc::Sender<GroupEvent>,
 ) {
     let starts = Starts::default();
+    let telling = async {
+        tell(&consumer, &events, &starts).await;
+        // Leaving ends the events before it is answered; only who commands says that all is over.
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = obey(&consumer, &mut commands, &starts) => {}
-        () = tell(&consumer, &events, &starts) => {}
+        () = telling => {}
     }
 }
 

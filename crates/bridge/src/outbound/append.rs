@@ -147,9 +147,16 @@ impl Inner {
     }
 
     /// The partition of `key`, by Java's murmur2.
-    async fn partition(&self, topic: &str, key: &[u8], patience: Patience) -> Result<i32, SendError> {
+    async fn partition(
+        &self,
+        topic: &str,
+        key: &[u8],
+        patience: Patience,
+    ) -> Result<i32, SendError> {
         let asked = self.parts.client.partition_count(topic);
-        let counted = self.unless_late(patience, "the topic's partitions", asked).await?;
+        let counted = self
+            .unless_late(patience, "the topic's partitions", asked)
+            .await?;
         let partitions = counted.map_err(|error| {
             if error.is_unreachable() {
                 self.parts.gate.unreachable(Instant::now());

@@ -1,0 +1,497 @@
+//! The way in over a broker: signed records in, handlers called, dead letters and commits out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cybermesh_bridge::clock::{SystemClock, WallClock};
+use cybermesh_bridge::dlq::{DeadLetterConfig, DeadLetterSigning, DeadLetters};
+use cybermesh_bridge::handler::{Context, HandlerError, Handlers, Verdict};
+use cybermesh_bridge::inbound::{Subscriber, SubscriberError, SubscriberParts};
+use cybermesh_bridge::settings::Settings;
+use cybermesh_bridge::telemetry::{Condition, Exposition, Health};
+use cybermesh_contracts::dead_letter::{DeadLetter, Form};
+use cybermesh_contracts::envelope::{Envelope, Scope};
+use cybermesh_contracts::headers;
+use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::message::{Commit, CommitDraft, Draft, Stamp};
+use cybermesh_contracts::record::RecordView;
+use cybermesh_contracts::sign::{Ed25519Signer, Signer};
+use cybermesh_contracts::trust::{Right, TrustStore, TrustedKey};
+use cybermesh_contracts::verify::Verified;
+use cybermesh_devbroker::{Api, DevBroker, ErrorCode, Fault};
+use cybermesh_transport::{
+    Address, Admin, Client, ClientConfig, Header, Producer, ProducerConfig, Record, Security,
+    admin::NewTopic,
+};
+use tokio::sync::{mpsc, watch};
+
+const TOPIC: &str = "control.commits.v1";
+const DEAD: &str = "ai.dlq";
+const GROUP: &str = "node-group";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A broker, a backend that signs commits, and a node's trust in it.
+struct Bench {
+    broker: DevBroker,
+    client: Client,
+    producer: Producer,
+    backend: Ed25519Signer,
+    node: Arc<Ed25519Signer>,
+    trust: watch::Sender<Arc<TrustStore>>,
+    health: Health,
+}
+
+impl Bench {
+    async fn start(topics: &[(&str, usize)]) -> Self {
+        let mut builder = DevBroker::builder();
+        for (topic, partitions) in topics {
+            builder = builder.topic(topic, *partitions);
+        }
+        let broker = builder.start().await.unwrap();
+        let client = connect(&broker).await;
+        let producer = Producer::new(client.clone(), ProducerConfig::default());
+        let backend = Ed25519Signer::from_seed(&[1; 32]);
+        let node = Arc::new(Ed25519Signer::from_seed(&[2; 32]));
+        let key = |id, signer: &Ed25519Signer, rights: Vec<Right>| {
+            TrustedKey::new(id, signer.public_key(), rights).unwrap()
+        };
+        let store = TrustStore::of([
+            key("backend-1", &backend, vec![Right::Kind(Kind::Commit)]),
+            key("node-1", &node, vec![Right::DeadLetter]),
+        ])
+        .unwrap();
+        Self {
+            broker,
+            client,
+            producer,
+            backend,
+            node,
+            trust: watch::Sender::new(Arc::new(store)),
+            health: Health::new(),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings_with("CYBERMESH_HANDLER_TIMEOUT", "1s")
+    }
+
+    fn settings_with(&self, name: &str, value: &str) -> Settings {
+        Settings::loader()
+            .set("KAFKA_BROKERS", self.broker.bootstrap())
+            .set("KAFKA_TLS_ENABLED", "false")
+            .set("KAFKA_CONSUMER_GROUP", GROUP)
+            .set("KAFKA_SESSION_TIMEOUT_MS", "6000")
+            .set("KAFKA_HEARTBEAT_INTERVAL_MS", "200")
+            .set("CYBERMESH_HANDLER_ATTEMPTS", "2")
+            .set("CYBERMESH_REPLAY_RING", "16")
+            .set(name, value)
+            .load()
+            .unwrap()
+    }
+
+    fn parts(&self, client: Client, handlers: Handlers) -> SubscriberParts {
+        let config = DeadLetterConfig {
+            topic: DEAD.into(),
+            form: Form::Json,
+            group: Some(GROUP.to_owned()),
+            node: Some("node-1".to_owned()),
+            audience: String::new(),
+        };
+        let (node, trust) = (Arc::clone(&self.node), self.trust.subscribe());
+        let public_key = node.public_key();
+        let signing = DeadLetterSigning {
+            signer: node,
+            may_sign: Box::new(move || {
+                trust
+                    .borrow()
+                    .key(&public_key)
+                    .is_some_and(|key| key.may(Right::DeadLetter))
+            }),
+        };
+        let dead_letters =
+            DeadLetters::new(client.clone(), self.producer.clone(), config, Some(signing));
+        SubscriberParts {
+            client,
+            dead_letters,
+            trust: self.trust.subscribe(),
+            clock: Arc::new(SystemClock),
+            metrics: Exposition::new().unwrap().metrics(),
+            health: self.health.clone(),
+            handlers: handlers
+                .ignore(Kind::Reputation)
+                .ignore(Kind::PolicyUpdate)
+                .ignore(Kind::EvidenceRequest),
+        }
+    }
+
+    async fn subscribe(&self, handlers: Handlers) -> Subscriber {
+        let client = connect(&self.broker).await;
+        Subscriber::start(&self.settings(), self.parts(client, handlers))
+            .await
+            .unwrap()
+    }
+
+    /// A signed commit of this height, with its envelope for a partition.
+    fn signed(&self, height: i64, partition: i32) -> Record {
+        self.signed_at(height, partition, SystemClock.unix_ms())
+    }
+
+    fn signed_at(&self, height: i64, partition: i32, now_ms: u64) -> Record {
+        let draft = Draft::Commit(
+            CommitDraft::builder(height, [7; 32], [8; 32])
+                .build()
+                .unwrap(),
+        );
+        let stamp = Stamp {
+            now_ms,
+            nonce: None,
+        };
+        let value = draft.sign(&self.backend, stamp).unwrap().value;
+        let key = draft.default_key();
+        let scope = Scope {
+            audience: "",
+            topic: TOPIC,
+            partition,
+            key: Some(&key),
+            value: &value,
+        };
+        let envelope = Envelope::sign(&self.backend, &scope).unwrap().encode();
+        Record {
+            key: Some(key.into()),
+            value: Some(value.into()),
+            headers: vec![Header::new(headers::ENVELOPE, envelope.to_vec())],
+            timestamp_ms: i64::try_from(now_ms).unwrap(),
+        }
+    }
+
+    async fn append(&self, partition: i32, record: Record) -> i64 {
+        let reservation = self
+            .producer
+            .reserve(TOPIC, partition, record.size_bound())
+            .await
+            .unwrap();
+        reservation.append(record).await.unwrap().offset.unwrap()
+    }
+
+    async fn committed(&self, partition: i32, offset: i64) {
+        let wait = self.broker.wait_until(|broker| {
+            broker
+                .committed(GROUP, TOPIC, partition)
+                .is_some_and(|committed| {
+                    assert!(committed.offset <= offset, "committed beyond what was sent");
+                    committed.offset == offset
+                })
+        });
+        tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    }
+
+    /// Disposition of each dead letter by the offset of its origin.
+    fn dispositions(&self) -> BTreeMap<i64, String> {
+        let log = self.broker.log(DEAD);
+        log.records()
+            .iter()
+            .map(|record| {
+                let headers: Vec<(&str, Option<&[u8]>)> = record
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_deref()))
+                    .collect();
+                let view = RecordView {
+                    key: record.key.as_deref(),
+                    headers: &headers,
+                    ..RecordView::new(DEAD, record.value.as_deref())
+                };
+                let letter = DeadLetter::parse(&view).unwrap();
+                let trust = self.trust.borrow().clone();
+                let signer = trust.key_by_id(&letter.key_id().expect("signed")).unwrap();
+                assert!(signer.may(Right::DeadLetter));
+                letter
+                    .verify(signer.verifying_key(), &[""])
+                    .expect("signed by the node");
+                let offset = letter.origin().offset.unwrap();
+                (offset, letter.disposition().to_string())
+            })
+            .collect()
+    }
+}
+
+async fn connect(broker: &DevBroker) -> Client {
+    let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
+    Client::connect(ClientConfig::new(bootstrap, Security::Plaintext))
+        .await
+        .unwrap()
+}
+
+/// Heights in the order they were handled to the end.
+type Handled = Arc<Mutex<Vec<i64>>>;
+
+fn recording(handled: &Handled) -> Handlers {
+    let handled = Arc::clone(handled);
+    Handlers::new().register(move |message: Verified<Commit>, _: Context| {
+        let handled = Arc::clone(&handled);
+        async move {
+            handled.lock().unwrap().push(message.message().height());
+            Ok(Verdict::Done)
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_message_ends_where_the_promise_says() {
+    let bench = Bench::start(&[(TOPIC, 1), (DEAD, 2)]).await;
+    let calls: Arc<Mutex<Vec<(i64, u32)>>> = Arc::default();
+    let seen = Arc::clone(&calls);
+    let handlers = Handlers::new().register(move |message: Verified<Commit>, context: Context| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let height = message.message().height();
+            seen.lock().unwrap().push((height, context.attempt()));
+            match height {
+                1 => Ok(Verdict::skip("nothing to do")),
+                2 if context.attempt() == 1 => Err(HandlerError::retriable("not yet")),
+                3 => Err(HandlerError::permanent("cannot be")),
+                4 => Ok(Verdict::reject("will not be")),
+                5 => panic!("as the message says"),
+                6 => std::future::pending().await,
+                7 => Err(HandlerError::retriable("never")),
+                _ => Ok(Verdict::Done),
+            }
+        }
+    });
+    for height in 0..8 {
+        bench.append(0, bench.signed(height, 0)).await;
+    }
+    let original = bench.signed(100, 0);
+    bench.append(0, original.clone()).await;
+    bench.append(0, original).await;
+    let mut forged = bench.signed(101, 0);
+    let mut value = forged.value.unwrap().to_vec();
+    let middle = value.len() / 2;
+    value[middle] ^= 1;
+    forged.value = Some(value.into());
+    bench.append(0, forged).await;
+    let mut garbage = bench.signed(102, 0);
+    garbage.value = Some(bytes::Bytes::from_static(b"\xff\xff\xff"));
+    bench.append(0, garbage).await;
+    let mut misplaced = bench.signed(103, 1);
+    misplaced.key = Some(bytes::Bytes::from_static(b"other"));
+    bench.append(0, misplaced).await;
+    let week_ago = SystemClock.unix_ms() - 8 * 24 * 3_600_000;
+    bench.append(0, bench.signed_at(104, 0, week_ago)).await;
+    let end = bench.append(0, bench.signed(105, 0)).await + 1;
+
+    let subscriber = bench.subscribe(handlers).await;
+    bench.committed(0, end).await;
+
+    let dispositions = bench.dispositions();
+    let expected: BTreeMap<i64, String> = [
+        (3, "handler-rejected"),
+        (4, "handler-rejected"),
+        (5, "handler-panic"),
+        (6, "attempts-exhausted"),
+        (7, "attempts-exhausted"),
+        (11, "decode"),
+        (12, "envelope-invalid"),
+    ]
+    .map(|(offset, name)| (offset, name.to_owned()))
+    .into();
+    let forged_as = dispositions.get(&10).expect("the forged one is buried");
+    assert!(
+        ["signature-invalid", "decode", "contract", "unknown-key"].contains(&forged_as.as_str()),
+        "{forged_as}"
+    );
+    let mut others = dispositions.clone();
+    others.remove(&10);
+    assert_eq!(others, expected);
+
+    let calls = calls.lock().unwrap().clone();
+    for (height, attempts) in [
+        (0, 1),
+        (1, 1),
+        (2, 2),
+        (3, 1),
+        (5, 2),
+        (6, 2),
+        (100, 1),
+        (105, 1),
+    ] {
+        let seen = calls.iter().filter(|(of, _)| *of == height).count();
+        assert_eq!(seen, attempts, "calls for height {height}");
+    }
+    assert!(
+        calls
+            .iter()
+            .all(|(height, _)| ![101, 102, 103, 104].contains(height))
+    );
+    let counts = subscriber.metrics();
+    assert_eq!(counts.messages_received, u64::try_from(end).unwrap());
+    assert_eq!(counts.messages_failed, 8);
+    assert!(subscriber.stop(Duration::from_secs(10)).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_oversized_message_is_buried_by_reference() {
+    let bench = Bench::start(&[(TOPIC, 1), (DEAD, 1)]).await;
+    let mut large = bench.signed(1, 0);
+    // Incompressible is not needed: the batch is small on the wire, its record is not.
+    large.value = Some(vec![7; 1_500_000].into());
+    bench.append(0, large).await;
+    let handled = Handled::default();
+    let subscriber = bench.subscribe(recording(&handled)).await;
+    bench.committed(0, 1).await;
+    assert_eq!(bench.dispositions()[&0], "oversize");
+    let form = bench.broker.log(DEAD).records()[0]
+        .headers
+        .iter()
+        .find(|(name, _)| name == "dlq.format")
+        .and_then(|(_, value)| value.clone());
+    assert_eq!(form.as_deref(), Some(&b"reference"[..]));
+    subscriber.stop(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_dead_letter_topic_the_partition_pauses_until_there_is_one() {
+    let bench = Bench::start(&[(TOPIC, 2)]).await;
+    let mut garbage = bench.signed(0, 0);
+    garbage.value = Some(bytes::Bytes::from_static(b"\xff"));
+    bench.append(0, garbage).await;
+    bench.append(1, bench.signed(1, 1)).await;
+    let handled = Handled::default();
+    let subscriber = bench.subscribe(recording(&handled)).await;
+    bench.committed(1, 1).await;
+    let unready = async {
+        while !bench
+            .health
+            .conditions()
+            .iter()
+            .any(|(condition, _)| *condition == Condition::DeadLetters)
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, unready).await.unwrap();
+    assert!(bench.broker.committed(GROUP, TOPIC, 0).is_none());
+    Admin::new(bench.client.clone())
+        .create_topic(NewTopic::new(DEAD))
+        .await
+        .unwrap();
+    bench.committed(0, 1).await;
+    assert_eq!(bench.dispositions()[&0], "decode");
+    subscriber.stop(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_joins_and_one_that_crashes_lose_nothing() {
+    const MESSAGES: i64 = 120;
+    let bench = Bench::start(&[(TOPIC, 4), (DEAD, 1)]).await;
+    let mut sent = [0_i64; 4];
+    let (first_handled, second_handled) = (Handled::default(), Handled::default());
+    let first = bench.subscribe(recording(&first_handled)).await;
+    let mut second = None;
+    for height in 0..MESSAGES {
+        let partition = usize::try_from(height % 4).unwrap();
+        let number = i32::try_from(partition).unwrap();
+        sent[partition] = bench.append(number, bench.signed(height, number)).await + 1;
+        if height == 40 {
+            second = Some(bench.subscribe(recording(&second_handled)).await);
+        }
+        if height == 80 {
+            let joined = bench.broker.wait_until(|broker| {
+                broker
+                    .group(GROUP)
+                    .is_some_and(|group| group.members.len() == 2)
+            });
+            tokio::time::timeout(PATIENCE, joined).await.unwrap();
+        }
+    }
+    // A crash: nothing is committed, nothing is left in order.
+    drop(first);
+    for (partition, end) in sent.into_iter().enumerate() {
+        bench
+            .committed(i32::try_from(partition).unwrap(), end)
+            .await;
+    }
+    let mut heights = first_handled.lock().unwrap().clone();
+    heights.extend(second_handled.lock().unwrap().iter());
+    for height in 0..MESSAGES {
+        assert!(heights.contains(&height), "height {height} was lost");
+    }
+    assert!(
+        bench.broker.log(DEAD).is_empty(),
+        "{:?}",
+        bench.dispositions()
+    );
+    let report = second.unwrap().stop(Duration::from_secs(10)).await;
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_lost_session_what_was_not_committed_is_handled_again_and_not_taken_for_a_replay() {
+    let bench = Bench::start(&[(TOPIC, 1), (DEAD, 1)]).await;
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let handlers = Handlers::new().register(move |message: Verified<Commit>, _: Context| {
+        let (started, gate) = (started.clone(), Arc::clone(&opened));
+        async move {
+            let height = message.message().height();
+            started.send(height).unwrap();
+            if height == 0 {
+                gate.acquire().await.unwrap().forget();
+            }
+            Ok(Verdict::Done)
+        }
+    });
+    bench.append(0, bench.signed(0, 0)).await;
+    bench.append(0, bench.signed(1, 0)).await;
+    let settings = bench.settings_with("CYBERMESH_HANDLER_TIMEOUT", "10m");
+    let parts = bench.parts(connect(&bench.broker).await, handlers);
+    let subscriber = Subscriber::start(&settings, parts).await.unwrap();
+    let lost = Fault::error(Api::Heartbeat, ErrorCode::UNKNOWN_MEMBER_ID).once();
+    for fault in [None, Some(lost)] {
+        if let Some(fault) = fault {
+            bench.broker.fault(fault);
+        }
+        let both = async { [starts.recv().await.unwrap(), starts.recv().await.unwrap()] };
+        let mut both = tokio::time::timeout(PATIENCE, both).await.unwrap();
+        both.sort_unstable();
+        assert_eq!(both, [0, 1]);
+    }
+    gate.add_permits(1);
+    bench.committed(0, 2).await;
+    assert!(
+        bench.broker.log(DEAD).is_empty(),
+        "{:?}",
+        bench.dispositions()
+    );
+    subscriber.stop(Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_work_is_refused_at_start_with_its_reason() {
+    let bench = Bench::start(&[(DEAD, 1)]).await;
+    let handled = Handled::default();
+    let start = |handlers| {
+        let (settings, parts) = (
+            bench.settings(),
+            bench.parts(bench.client.clone(), handlers),
+        );
+        async move { Subscriber::start(&settings, parts).await }
+    };
+    assert!(matches!(
+        start(Handlers::new()).await,
+        Err(SubscriberError::Handlers(_))
+    ));
+    match start(recording(&handled)).await {
+        Err(SubscriberError::Transport(error)) => {
+            assert!(error.to_string().contains(TOPIC), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    bench.trust.send_replace(Arc::new(TrustStore::default()));
+    assert!(matches!(
+        start(recording(&handled)).await,
+        Err(SubscriberError::NoKeys(kinds)) if kinds == [Kind::Commit]
+    ));
+}
