@@ -80,7 +80,7 @@ pub use cluster::{Client, Leader, PartitionMetadata, TopicMetadata};
 pub use config::{Address, ClientConfig, Security};
 pub use consumer::{
     AssignedPartition, Committed, Consumer, ConsumerConfig, Event, FetchConfig, OffsetToCommit,
-    Position, RecordBatch, Reader, StartPolicy,
+    Position, Reader, RecordBatch, StartPolicy,
 };
 pub use error::{Class, ErrorCode, ErrorKind, TransportError};
 pub use producer::{

@@ -51,12 +51,6 @@ pub(crate) enum EncodeError {
     Compressor,
 }
 
-/// An upper bound of the length of a batch of records that take up `records_len` bytes.
-pub(crate) fn encoded_len_bound(records_len: usize) -> usize {
-    // Incompressible data grows: snappy by a sixth at worst, the others by less.
-    HEADER_LEN + records_len + records_len / 6 + 1024
-}
-
 /// Builds one batch out of `records`, in their order.
 pub(crate) fn encode(
     records: &[Record],

@@ -1,0 +1,273 @@
+//! Members of a group: joining, sharing, giving up, committing, being thrown out.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod support;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use cybermesh_devbroker::{Api, DevBroker, ErrorCode as Answer, Fault};
+use cybermesh_transport::{
+    AssignedPartition, Class, Consumer, ConsumerConfig, ErrorCode, Event, OffsetToCommit, Position,
+    Producer, ProducerConfig, TopicPartition,
+};
+use support::*;
+use tokio::time::Instant;
+
+fn config() -> ConsumerConfig {
+    ConsumerConfig {
+        heartbeat_interval: Duration::from_millis(50),
+        ..ConsumerConfig::new("g", ["t"])
+    }
+}
+
+async fn member(broker: &DevBroker) -> Consumer {
+    within(Consumer::join(client(broker).await, config()))
+        .await
+        .unwrap()
+}
+
+/// Releases what is revoked, until something is assigned; begins none of it.
+async fn assigned(consumer: &Consumer) -> Vec<AssignedPartition> {
+    loop {
+        match within(consumer.next())
+            .await
+            .expect("the consumer has ended")
+        {
+            Event::Assigned { partitions, .. } => return partitions,
+            Event::Revoked { partitions } => consumer.release(partitions),
+            _ => {}
+        }
+    }
+}
+
+fn numbers(assigned: &[AssignedPartition]) -> BTreeSet<i32> {
+    assigned.iter().map(|one| one.partition.partition).collect()
+}
+
+fn to_commit(partition: TopicPartition, offset: i64) -> Vec<OffsetToCommit> {
+    vec![OffsetToCommit {
+        partition,
+        offset,
+        leader_epoch: Some(0),
+        metadata: format!("done {offset}"),
+    }]
+}
+
+async fn leave(consumer: &Consumer) {
+    within(consumer.leave(Instant::now() + PATIENCE))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn one_member_gets_everything_and_what_it_commits_comes_back() {
+    let broker = broker("t", 2).await;
+    let consumer = member(&broker).await;
+    let got = assigned(&consumer).await;
+    assert_eq!(numbers(&got), [0, 1].into());
+    assert!(
+        got.iter()
+            .all(|one| one.committed.is_none() && one.start == Some(Position::Earliest))
+    );
+    within(consumer.commit(to_commit(partition("t", 1), 7)))
+        .await
+        .unwrap();
+    leave(&consumer).await;
+    assert!(within(consumer.next()).await.is_none());
+
+    let again = assigned(&member(&broker).await).await;
+    let committed = again[1].committed.as_ref().unwrap();
+    assert_eq!(
+        (
+            committed.offset,
+            committed.metadata.as_str(),
+            committed.leader_epoch
+        ),
+        (7, "done 7", Some(0))
+    );
+    assert_eq!(
+        (again[1].start, again[0].start),
+        (Some(Position::Offset(7)), Some(Position::Earliest))
+    );
+}
+
+#[tokio::test]
+async fn a_second_member_takes_half_once_the_first_has_released_and_gives_it_back_when_it_leaves() {
+    let broker = broker("t", 4).await;
+    let first = member(&broker).await;
+    assert_eq!(numbers(&assigned(&first).await), [0, 1, 2, 3].into());
+    let second = member(&broker).await;
+    let revoked = loop {
+        if let Some(Event::Revoked { partitions }) = within(first.next()).await {
+            break partitions;
+        }
+    };
+    assert_eq!(revoked.len(), 4);
+    // Draining: the group waits for us, and commits are still taken.
+    within(first.commit(to_commit(partition("t", 3), 5)))
+        .await
+        .unwrap();
+    first.release(revoked);
+    let (mine, theirs) = tokio::join!(assigned(&first), assigned(&second));
+    let both: BTreeSet<i32> = numbers(&mine).union(&numbers(&theirs)).copied().collect();
+    assert_eq!((mine.len(), theirs.len(), both.len()), (2, 2, 4));
+    let handed_over = mine
+        .iter()
+        .chain(&theirs)
+        .find(|one| one.partition.partition == 3)
+        .unwrap();
+    assert_eq!(handed_over.start, Some(Position::Offset(5)));
+    leave(&second).await;
+    assert_eq!(numbers(&assigned(&first).await), [0, 1, 2, 3].into());
+}
+
+#[tokio::test]
+async fn nothing_of_a_revoked_partition_is_delivered_any_more() {
+    let broker = broker("t", 1).await;
+    let producer = Producer::new(client(&broker).await, ProducerConfig::default());
+    for number in 0..100 {
+        drop(send(&producer, "t", 0, &number.to_string()).await);
+    }
+    within(producer.flush()).await;
+    let consumer = member(&broker).await;
+    assigned(&consumer).await;
+    consumer.begin(&partition("t", 0), Position::Earliest);
+    within(broker.wait_until(|broker| broker.requests(Api::Fetch) > 1)).await;
+    broker.fault(Fault::error(Api::Heartbeat, Answer::REBALANCE_IN_PROGRESS).once());
+    let mut revoked = false;
+    let mut after = 0;
+    loop {
+        match within(consumer.next()).await.unwrap() {
+            Event::Records(batch) if revoked => after += batch.records.len(),
+            Event::Revoked { partitions } => {
+                revoked = true;
+                consumer.begin(&partition("t", 0), Position::Earliest);
+                consumer.release(partitions);
+            }
+            Event::Assigned { .. } if revoked => break,
+            _ => {}
+        }
+    }
+    assert_eq!(after, 0);
+}
+
+#[tokio::test]
+async fn a_member_thrown_out_loses_everything_and_comes_back_under_a_new_id() {
+    for code in [Answer::UNKNOWN_MEMBER_ID, Answer::ILLEGAL_GENERATION] {
+        // The coordinator still counts the member it disowns; the group waits for that one's session to end.
+        let session_timeout = Duration::from_millis(500);
+        let broker = DevBroker::builder()
+            .topic("t", 1)
+            .min_session_timeout(session_timeout)
+            .start()
+            .await
+            .unwrap();
+        let config = ConsumerConfig {
+            session_timeout,
+            ..config()
+        };
+        let consumer = within(Consumer::join(client(&broker).await, config))
+            .await
+            .unwrap();
+        assigned(&consumer).await;
+        broker.fault(Fault::error(Api::Heartbeat, code).once());
+        match within(consumer.next()).await {
+            Some(Event::Lost { partitions, reason }) => {
+                assert_eq!(partitions, [partition("t", 0)]);
+                assert_eq!(reason.class(), Class::Fenced);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(numbers(&assigned(&consumer).await), [0].into());
+    }
+}
+
+#[tokio::test]
+async fn a_fenced_commit_is_told_to_the_committer_and_as_a_loss() {
+    let broker = broker("t", 1).await;
+    let quiet = ConsumerConfig {
+        heartbeat_interval: Duration::from_secs(3600),
+        ..config()
+    };
+    let consumer = within(Consumer::join(client(&broker).await, quiet))
+        .await
+        .unwrap();
+    assigned(&consumer).await;
+    broker.fault(Fault::error(Api::OffsetCommit, Answer::ILLEGAL_GENERATION).once());
+    let error = within(consumer.commit(to_commit(partition("t", 0), 1)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.class(), error.error_code()),
+        (Class::Fenced, Some(ErrorCode::IllegalGeneration))
+    );
+    assert_eq!(error.target().group_id(), Some("g"));
+    assert!(matches!(
+        within(consumer.next()).await,
+        Some(Event::Lost { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_coordinator_that_moves_or_hangs_up_is_found_again_without_losing_anything() {
+    let broker = broker("t", 1).await;
+    let consumer = member(&broker).await;
+    assigned(&consumer).await;
+    let moved = broker.fault(Fault::error(Api::Heartbeat, Answer::NOT_COORDINATOR).once());
+    let lost = broker.fault(Fault::drop_before_apply(Api::Heartbeat).skip(1).once());
+    within(moved.wait_for_hits(1)).await;
+    within(lost.wait_for_hits(1)).await;
+    let beats = broker.requests(Api::Heartbeat);
+    within(broker.wait_until(|broker| broker.requests(Api::Heartbeat) > beats + 1)).await;
+    within(consumer.commit(to_commit(partition("t", 0), 1)))
+        .await
+        .unwrap();
+    assert_eq!(broker.requests(Api::JoinGroup), 2, "an id and one join");
+}
+
+#[tokio::test]
+async fn errors_while_joining_are_told_and_tried_again() {
+    let broker = broker("t", 1).await;
+    broker.fault(Fault::error(Api::JoinGroup, Answer::COORDINATOR_LOAD_IN_PROGRESS).once());
+    broker.fault(Fault::error(Api::SyncGroup, Answer::REBALANCE_IN_PROGRESS).once());
+    broker.fault(Fault::error(Api::OffsetFetch, Answer::COORDINATOR_LOAD_IN_PROGRESS).once());
+    let consumer = member(&broker).await;
+    match within(consumer.next()).await {
+        Some(Event::Failed(error)) => assert_eq!(error.class(), Class::Retriable),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(numbers(&assigned(&consumer).await), [0].into());
+}
+
+#[tokio::test]
+async fn a_group_that_may_not_be_used_ends_the_consumer_with_the_reason() {
+    let broker = broker("t", 1).await;
+    broker.fault(Fault::error(
+        Api::JoinGroup,
+        Answer::GROUP_AUTHORIZATION_FAILED,
+    ));
+    let consumer = member(&broker).await;
+    match within(consumer.next()).await {
+        Some(Event::Failed(error)) => {
+            assert_eq!(error.class(), Class::Fatal);
+            assert_eq!(error.target().group_id(), Some("g"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(within(consumer.next()).await.is_none());
+    assert!(
+        within(consumer.commit(to_commit(partition("t", 0), 1)))
+            .await
+            .is_err()
+    );
+    leave(&consumer).await;
+}
+
+#[tokio::test]
+async fn an_unknown_topic_is_told_before_joining() {
+    let broker = broker("other", 1).await;
+    let error = within(Consumer::join(client(&broker).await, config()))
+        .await
+        .unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::UnknownTopicOrPartition));
+}

@@ -1,0 +1,383 @@
+//! Producing to a broker that loses requests, loses answers, refuses and goes away.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cybermesh_devbroker::{Api, ErrorCode as Answer, Fault};
+use cybermesh_transport::{
+    Appended, Class, Delivery, DeliveryError, ErrorCode, ErrorKind, Gate, Producer, ProducerConfig,
+    Written,
+    producer::{Admission, AttemptOutcome, GiveUp},
+};
+use support::*;
+use tokio::time::Instant;
+
+async fn all(deliveries: Vec<Delivery>) -> Vec<Result<Appended, DeliveryError>> {
+    let mut outcomes = Vec::new();
+    for delivery in deliveries {
+        outcomes.push(within(delivery).await);
+    }
+    outcomes
+}
+
+/// A producer whose first record is acknowledged, and five more that wait for their answers behind `fault`.
+async fn five_behind(
+    broker: &cybermesh_devbroker::DevBroker,
+    resends: u32,
+    fault: Fault,
+) -> Vec<Result<Appended, DeliveryError>> {
+    let producer = Producer::new(client(broker).await, eager(resends));
+    within(send(&producer, "t", 0, "0").await).await.unwrap();
+    // Held until all five are on their way, so that each is in flight when the fault strikes.
+    let held = broker.fault(Fault::hold(Api::Produce).once());
+    broker.fault(fault);
+    let mut deliveries = Vec::new();
+    for number in 1..6 {
+        deliveries.push(send(&producer, "t", 0, &number.to_string()).await);
+    }
+    held.wait_for_hits(1).await;
+    held.release();
+    all(deliveries).await
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_was_lost_is_in_the_log_once() {
+    let broker = broker("t", 1)
+        .await
+        .with_fault(Fault::drop_after_apply(Api::Produce).once());
+    let producer = Producer::new(client(&broker).await, eager(5));
+    let appended = within(send(&producer, "t", 0, "a").await).await.unwrap();
+    assert_eq!(
+        appended,
+        Appended {
+            partition: 0,
+            offset: Some(0),
+            log_append_time_ms: None
+        }
+    );
+    assert_eq!(logged(&broker, "t", 0), ["a"]);
+}
+
+#[tokio::test]
+async fn five_batches_on_a_connection_that_dies_arrive_once_and_in_order() {
+    for fault in [
+        Fault::drop_after_apply(Api::Produce),
+        Fault::drop_before_apply(Api::Produce),
+    ] {
+        let broker = broker("t", 1).await;
+        let outcomes = five_behind(&broker, 5, fault.skip(1).once()).await;
+        assert_eq!(logged(&broker, "t", 0), ["0", "1", "2", "3", "4", "5"]);
+        for (number, outcome) in (1..).zip(outcomes) {
+            assert_eq!(outcome.unwrap().offset, Some(number));
+        }
+    }
+}
+
+#[tokio::test]
+async fn when_the_first_of_five_is_given_up_but_written_the_others_are_not_taken_for_it() {
+    let broker = broker("t", 1).await;
+    let outcomes = five_behind(&broker, 2, Fault::drop_after_apply(Api::Produce).times(3)).await;
+    assert_eq!(
+        outcomes[0].as_ref().unwrap_err().written(),
+        Written::Unknown
+    );
+    assert_eq!(
+        outcomes[0].as_ref().unwrap_err().class(),
+        Class::UnknownOutcome
+    );
+    assert_eq!(logged(&broker, "t", 0), ["0", "1", "2", "3", "4", "5"]);
+    for (number, outcome) in (2..).zip(&outcomes[1..]) {
+        assert_eq!(outcome.as_ref().unwrap().offset, Some(number));
+    }
+}
+
+#[tokio::test]
+async fn when_the_first_of_five_is_given_up_unwritten_the_others_are_not_lost() {
+    let broker = broker("t", 1).await;
+    let outcomes = five_behind(&broker, 2, Fault::drop_before_apply(Api::Produce).times(3)).await;
+    assert_eq!(
+        outcomes[0].as_ref().unwrap_err().written(),
+        Written::Unknown
+    );
+    assert_eq!(logged(&broker, "t", 0), ["0", "2", "3", "4", "5"]);
+    for (number, outcome) in (1..).zip(&outcomes[1..]) {
+        assert_eq!(outcome.as_ref().unwrap().offset, Some(number));
+    }
+    let stamps: Vec<_> = broker
+        .log("t")
+        .records()
+        .iter()
+        .map(|record| record.producer.unwrap().epoch)
+        .collect();
+    assert_eq!(stamps, [0, 1, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_retriable_error_is_tried_again_and_costs_only_its_partition_time() {
+    let broker = broker("t", 2).await;
+    let fault = Fault::error(Api::Produce, Answer::NOT_LEADER_OR_FOLLOWER)
+        .partition(0)
+        .times(3);
+    let faults = broker.fault(fault);
+    let producer = Producer::new(client(&broker).await, eager(5));
+    let hindered = send(&producer, "t", 0, "a").await;
+    within(send(&producer, "t", 1, "b").await).await.unwrap();
+    assert_eq!(within(hindered).await.unwrap().offset, Some(0));
+    assert_eq!(faults.hits(), 3);
+}
+
+#[tokio::test]
+async fn a_retriable_error_without_end_is_given_up_as_not_written() {
+    let broker = broker("t", 1)
+        .await
+        .with_fault(Fault::error(Api::Produce, Answer::NOT_ENOUGH_REPLICAS));
+    let producer = Producer::new(client(&broker).await, eager(2));
+    let error = within(send(&producer, "t", 0, "a").await)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.written(), error.reason(), error.resends()),
+        (Written::No, GiveUp::ResendsExhausted, 2)
+    );
+    assert_eq!(error.class(), Class::Retriable);
+    assert_eq!(
+        error.error().error_code(),
+        Some(ErrorCode::NotEnoughReplicas)
+    );
+    assert_eq!(broker.requests(Api::Produce), 3);
+    assert!(error.to_string().contains("t partition 0"), "{error}");
+}
+
+#[tokio::test]
+async fn a_refused_record_leaves_those_behind_it_unharmed() {
+    let broker = broker("t", 1).await;
+    broker.fault(
+        Fault::error(Api::Produce, Answer::MESSAGE_TOO_LARGE)
+            .skip(2)
+            .once(),
+    );
+    let producer = Producer::new(client(&broker).await, eager(2));
+    within(send(&producer, "t", 0, "0").await).await.unwrap();
+    let mut deliveries = Vec::new();
+    for number in 1..6 {
+        deliveries.push(send(&producer, "t", 0, &number.to_string()).await);
+    }
+    let outcomes = all(deliveries).await;
+    let refused: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().err())
+        .collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(
+        (refused[0].written(), refused[0].class()),
+        (Written::No, Class::Fatal)
+    );
+    assert_eq!(logged(&broker, "t", 0).len(), 5);
+    assert!(logged(&broker, "t", 0).is_sorted());
+}
+
+#[tokio::test]
+async fn without_a_producer_id_nothing_is_sent_and_with_one_all_is() {
+    let broker = broker("t", 1).await;
+    broker.fault(Fault::error(Api::InitProducerId, Answer::COORDINATOR_LOAD_IN_PROGRESS).times(2));
+    let producer = Producer::new(client(&broker).await, eager(2));
+    within(send(&producer, "t", 0, "a").await).await.unwrap();
+    assert_eq!(broker.requests(Api::InitProducerId), 3);
+}
+
+#[tokio::test]
+async fn an_unknown_topic_and_an_unknown_partition_are_told_at_once() {
+    let broker = broker("t", 2).await;
+    let producer = Producer::new(client(&broker).await, eager(2));
+    let error = within(producer.reserve("nowhere", 0, 100))
+        .await
+        .unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::UnknownTopicOrPartition));
+    let error = within(producer.reserve("t", 2, 100)).await.unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NoSuchPartition { partitions: 2 });
+}
+
+#[tokio::test]
+async fn a_full_buffer_makes_callers_wait_until_there_is_room() {
+    let broker = broker("t", 1).await;
+    let config = ProducerConfig {
+        buffer_bytes: 200,
+        ..eager(2)
+    };
+    let producer = Producer::new(client(&broker).await, config);
+    let error = within(producer.reserve("t", 0, 201)).await.unwrap_err();
+    assert_eq!(error.class(), Class::Fatal);
+    let held = broker.fault(Fault::hold(Api::Produce).once());
+    let record = record("a");
+    let first = within(producer.reserve("t", 0, 150))
+        .await
+        .unwrap()
+        .append(record);
+    held.wait_for_hits(1).await;
+    {
+        // Given up before there was room: the next one gets it nevertheless.
+        let waiting = producer.reserve("t", 0, 150);
+        tokio::pin!(waiting);
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+    }
+    let waiting = producer.reserve("t", 0, 150);
+    tokio::pin!(waiting);
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    held.release();
+    let reservation = within(waiting).await.unwrap();
+    drop(reservation);
+    within(first).await.unwrap();
+    drop(within(producer.reserve("t", 0, 200)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_record_beyond_its_reservation_is_not_sent() {
+    let broker = broker("t", 1).await;
+    let producer = Producer::new(client(&broker).await, eager(2));
+    let error = within(
+        within(producer.reserve("t", 0, 10))
+            .await
+            .unwrap()
+            .append(record("a")),
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(
+        (error.written(), error.reason()),
+        (Written::No, GiveUp::Unfit)
+    );
+    assert_eq!(broker.requests(Api::Produce), 0);
+}
+
+#[tokio::test]
+async fn dropped_deliveries_are_delivered_and_flush_waits_for_them() {
+    let broker = broker("t", 3).await;
+    let config = ProducerConfig {
+        linger: Duration::from_secs(3600),
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(client(&broker).await, config);
+    for number in 0..30 {
+        drop(send(&producer, "t", number % 3, &number.to_string()).await);
+    }
+    within(producer.flush()).await;
+    assert_eq!(broker.log("t").len(), 30);
+    assert_eq!(
+        broker
+            .log("t")
+            .records()
+            .iter()
+            .filter(|record| record.batch_offset == record.offset)
+            .count(),
+        3
+    );
+}
+
+#[tokio::test]
+async fn a_producer_that_was_dropped_still_delivers_what_it_took_in() {
+    let broker = broker("t", 1).await;
+    let config = ProducerConfig {
+        linger: Duration::from_secs(3600),
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(client(&broker).await, config);
+    let delivery = send(&producer, "t", 0, "a").await;
+    drop(producer);
+    assert_eq!(within(delivery).await.unwrap().offset, Some(0));
+}
+
+#[tokio::test]
+async fn closing_gives_up_at_the_deadline_and_says_what_may_have_been_written() {
+    let broker = broker("t", 1).await;
+    let producer = Producer::new(client(&broker).await, eager(2));
+    let held = broker.fault(Fault::hold(Api::Produce).once());
+    let on_its_way = send(&producer, "t", 0, "a").await;
+    held.wait_for_hits(1).await;
+    let behind = send(&producer, "t", 0, "b").await;
+    let closed = within(producer.close(Instant::now() + Duration::from_millis(50))).await;
+    assert_eq!(closed.abandoned, 2);
+    assert_eq!(
+        within(on_its_way).await.unwrap_err().written(),
+        Written::Unknown
+    );
+    assert_eq!(within(behind).await.unwrap_err().written(), Written::No);
+    assert_eq!(
+        within(producer.reserve("t", 0, 100))
+            .await
+            .unwrap_err()
+            .kind(),
+        &ErrorKind::Closed
+    );
+}
+
+#[tokio::test]
+async fn a_broker_that_is_away_for_a_while_gets_everything_when_it_is_back() {
+    let broker = broker("t", 1).await;
+    let producer = Producer::new(client(&broker).await, eager(1000));
+    within(send(&producer, "t", 0, "a").await).await.unwrap();
+    broker.go_down().await;
+    let delivery = send(&producer, "t", 0, "b").await;
+    broker.come_up().await.unwrap();
+    assert_eq!(within(delivery).await.unwrap().offset, Some(1));
+    assert_eq!(logged(&broker, "t", 0), ["a", "b"]);
+}
+
+/// Lets nothing through until it is opened, and remembers what it heard.
+#[derive(Debug, Default)]
+struct Door {
+    open: Mutex<bool>,
+    heard: Mutex<Vec<AttemptOutcome>>,
+    asked: tokio::sync::Notify,
+}
+
+impl Gate for Door {
+    fn admit(&self, _now: Instant) -> Admission {
+        self.asked.notify_one();
+        if *self.open.lock().unwrap() {
+            Admission::Admitted
+        } else {
+            Admission::Wait(Duration::from_millis(10))
+        }
+    }
+
+    fn record(&self, _now: Instant, outcome: AttemptOutcome) {
+        self.heard.lock().unwrap().push(outcome);
+    }
+}
+
+#[tokio::test]
+async fn a_closed_gate_holds_everything_back_and_hears_of_every_attempt_it_let_through() {
+    let broker = broker("t", 1).await;
+    let door = Arc::new(Door::default());
+    let producer = Producer::new(
+        client(&broker).await,
+        ProducerConfig {
+            gate: door.clone(),
+            ..eager(5)
+        },
+    );
+    let delivery = send(&producer, "t", 0, "a").await;
+    within(door.asked.notified()).await;
+    within(door.asked.notified()).await;
+    assert_eq!(
+        broker.requests(Api::InitProducerId) + broker.requests(Api::Produce),
+        0
+    );
+    broker.fault(Fault::drop_before_apply(Api::Produce).once());
+    *door.open.lock().unwrap() = true;
+    within(delivery).await.unwrap();
+    let heard = door.heard.lock().unwrap().clone();
+    assert_eq!(
+        heard
+            .iter()
+            .filter(|outcome| **outcome == AttemptOutcome::Unreachable)
+            .count(),
+        1
+    );
+    assert_eq!(heard.last(), Some(&AttemptOutcome::Answered));
+}

@@ -1,0 +1,216 @@
+//! Reading without a group: positions, long polls, pauses, faults.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod support;
+
+use cybermesh_devbroker::{Api, ErrorCode as Answer, Fault};
+use cybermesh_transport::{
+    Class, Compression, ErrorCode, Event, FetchConfig, Header, Position, Producer, ProducerConfig,
+    Reader, Record, StartPolicy,
+};
+use support::*;
+
+async fn filled(partitions: usize, count: usize) -> cybermesh_devbroker::DevBroker {
+    let broker = broker("t", partitions).await;
+    let producer = Producer::new(client(&broker).await, ProducerConfig::default());
+    for number in 0..count {
+        for partition in 0..partitions {
+            drop(
+                send(
+                    &producer,
+                    "t",
+                    i32::try_from(partition).unwrap(),
+                    &format!("{number}"),
+                )
+                .await,
+            );
+        }
+    }
+    within(producer.flush()).await;
+    broker
+}
+
+async fn reader(broker: &cybermesh_devbroker::DevBroker, start: StartPolicy) -> Reader {
+    Reader::new(client(broker).await, FetchConfig::default(), start)
+}
+
+#[tokio::test]
+async fn a_record_comes_back_as_it_was_written_through_every_codec() {
+    let broker = broker("t", 1).await;
+    let client = client(&broker).await;
+    let sent = Record {
+        key: Some("key".into()),
+        value: None,
+        headers: vec![
+            Header::new("a", "1"),
+            Header {
+                name: "a".into(),
+                value: None,
+            },
+            Header::new("", ""),
+        ],
+        timestamp_ms: 1_700_000_000_123,
+    };
+    for compression in [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+    ] {
+        let producer = Producer::new(
+            client.clone(),
+            ProducerConfig {
+                compression,
+                ..ProducerConfig::default()
+            },
+        );
+        let room = within(producer.reserve("t", 0, sent.size_bound()))
+            .await
+            .unwrap();
+        within(room.append(sent.clone())).await.unwrap();
+    }
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    reader.begin(&partition("t", 0), Position::Earliest);
+    let mut seen = 0;
+    while seen < 4 {
+        let Some(Event::Records(batch)) = within(reader.next()).await else {
+            continue;
+        };
+        for record in batch.records {
+            assert_eq!(
+                (record.offset, record.timestamp_ms),
+                (seen, sent.timestamp_ms)
+            );
+            assert_eq!(
+                (record.key, record.value, record.headers),
+                (sent.key.clone(), sent.value.clone(), sent.headers.clone())
+            );
+            seen += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reader_at_the_end_gets_what_comes_after() {
+    let broker = filled(1, 3).await;
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    reader.begin(&partition("t", 0), Position::Latest);
+    let producer = Producer::new(client(&broker).await, ProducerConfig::default());
+    // The position is known once the first fetch waits at the broker.
+    within(broker.wait_until(|broker| broker.requests(Api::Fetch) > 0)).await;
+    assert_eq!(reader.position(&partition("t", 0)), Some(3));
+    within(send(&producer, "t", 0, "new").await).await.unwrap();
+    assert_eq!(values(async || reader.next().await, 1).await, ["new"]);
+}
+
+#[tokio::test]
+async fn all_partitions_are_read_in_their_order() {
+    let broker = filled(3, 50).await;
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    for number in 0..3 {
+        reader.begin(&partition("t", number), Position::Offset(10));
+    }
+    let mut next = [10_i64; 3];
+    while next.iter().sum::<i64>() < 150 {
+        let Some(Event::Records(batch)) = within(reader.next()).await else {
+            continue;
+        };
+        let next = &mut next[usize::try_from(batch.partition.partition).unwrap()];
+        for record in &batch.records {
+            assert_eq!(record.offset, *next);
+            *next += 1;
+        }
+        assert_eq!(
+            (
+                batch.next_offset,
+                batch.high_watermark,
+                batch.log_start_offset
+            ),
+            (*next, 50, 0)
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_offset_out_of_range_follows_the_start_policy() {
+    let broker = filled(1, 5).await;
+    broker.delete_records_before("t", 0, 2);
+    let from_start = reader(&broker, StartPolicy::Earliest).await;
+    from_start.begin(&partition("t", 0), Position::Offset(0));
+    assert!(matches!(
+        within(from_start.next()).await,
+        Some(Event::Reset { from: 0, to: 2, .. })
+    ));
+    assert_eq!(
+        values(async || from_start.next().await, 3).await,
+        ["2", "3", "4"]
+    );
+    let nowhere = reader(&broker, StartPolicy::None).await;
+    nowhere.begin(&partition("t", 0), Position::Offset(99));
+    match within(nowhere.next()).await {
+        Some(Event::Failed(error)) => {
+            assert_eq!(error.error_code(), Some(ErrorCode::OffsetOutOfRange))
+        }
+        other => panic!("{other:?}"),
+    }
+    nowhere.begin(&partition("t", 0), Position::Offset(4));
+    assert_eq!(values(async || nowhere.next().await, 1).await, ["4"]);
+}
+
+#[tokio::test]
+async fn lost_connections_and_moved_leaders_lose_nothing_and_repeat_nothing() {
+    let broker = filled(1, 30).await;
+    broker.fault(Fault::drop_before_apply(Api::Fetch).once());
+    broker.fault(
+        Fault::error(Api::Fetch, Answer::NOT_LEADER_OR_FOLLOWER)
+            .skip(1)
+            .times(2),
+    );
+    broker.fault(Fault::drop_after_apply(Api::Fetch).skip(4).once());
+    let reader = Reader::new(
+        client(&broker).await,
+        FetchConfig {
+            partition_max_bytes: 100,
+            max_records: 7,
+            ..FetchConfig::default()
+        },
+        StartPolicy::Earliest,
+    );
+    reader.begin(&partition("t", 0), Position::Earliest);
+    let expected: Vec<_> = (0..30).map(|number| number.to_string()).collect();
+    assert_eq!(values(async || reader.next().await, 30).await, expected);
+}
+
+#[tokio::test]
+async fn a_topic_that_may_not_be_read_is_told_and_stands() {
+    let broker = filled(1, 1).await;
+    broker.fault(Fault::error(Api::Fetch, Answer::TOPIC_AUTHORIZATION_FAILED).once());
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    reader.begin(&partition("t", 0), Position::Earliest);
+    match within(reader.next()).await {
+        Some(Event::Failed(error)) => {
+            assert_eq!(error.class(), Class::Fatal);
+            assert_eq!(error.target().topic_name(), Some("t"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(broker.requests(Api::Fetch), 1);
+}
+
+#[tokio::test]
+async fn nothing_comes_of_a_paused_partition_while_others_go_on() {
+    let broker = filled(2, 2).await;
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    reader.begin(&partition("t", 0), Position::Earliest);
+    reader.pause(&partition("t", 0));
+    reader.begin(&partition("t", 1), Position::Earliest);
+    let Some(Event::Records(batch)) = within(reader.next()).await else {
+        panic!("no records")
+    };
+    assert_eq!((batch.partition.partition, batch.records.len()), (1, 2));
+    reader.resume(&partition("t", 0));
+    let Some(Event::Records(batch)) = within(reader.next()).await else {
+        panic!("no records")
+    };
+    assert_eq!((batch.partition.partition, batch.records.len()), (0, 2));
+}
