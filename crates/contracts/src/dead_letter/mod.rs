@@ -60,15 +60,18 @@
 mod body;
 mod burial;
 mod error;
+mod flood;
 mod form;
 mod labels;
+mod letter;
 mod read;
 mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use self::burial::{Burial, DeadLetterRecord, Failure, Flood, Signing};
+pub use self::burial::{Burial, DeadLetterRecord, Failure, Signing};
 pub use self::error::{DeadLetterError, DeadLetterFault};
+pub use self::flood::Flood;
 pub use self::form::Form;
 pub use self::labels::SIGNED_HEADERS;
-pub use self::read::{Content, Copy, DeadLetter, Origin, Reference};
+pub use self::letter::{Content, Copy, DeadLetter, Origin, Reference};
