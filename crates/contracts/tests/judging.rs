@@ -410,6 +410,11 @@ fn a_message_judged_earlier_is_looked_up_again() {
     assert_eq!(verified.still_trusted(&first), Ok(()));
     assert_eq!(recheck(Some(key())), Ok(()));
     assert_eq!(recheck(None), Err(Disposition::UnknownKey));
+    let unannounced = verified.still_trusted(&TrustStore::default());
+    assert_eq!(
+        unannounced.unwrap_err().disposition(),
+        Disposition::UnknownKey
+    );
     assert_eq!(recheck(Some(key().revoked())), Err(Disposition::KeyRevoked));
     let past = Window {
         not_before_ms: None,

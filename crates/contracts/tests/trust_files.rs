@@ -194,7 +194,7 @@ fn a_successor_tells_what_changed() {
     ))
     .unwrap();
     let (after, changes) = before.succeeded_by(after);
-    assert_eq!(after.generation(), before.generation() + 1);
+    assert!(after.generation() > before.generation());
     let names =
         |ids: &[std::sync::Arc<str>]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(names(&changes.vanished), ["vanishes"]);

@@ -12,6 +12,7 @@ mod toml_file;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::changes::TrustChanges;
 pub use self::error::{KeyFault, Place, TrustError};
@@ -20,13 +21,28 @@ pub use self::key::{EnvelopeRule, Right, TrustedKey, Window};
 use crate::kind::Kind;
 use crate::sign::{KeyId, PublicKey};
 
+/// The generation of the next store that this process makes.
+static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
+
 /// The keys that are believed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct TrustStore {
     keys: Vec<TrustedKey>,
     by_key: HashMap<PublicKey, usize>,
     by_key_id: HashMap<KeyId, usize>,
     generation: u64,
+}
+
+impl Default for TrustStore {
+    /// A store that believes nobody.
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            by_key: HashMap::new(),
+            by_key_id: HashMap::new(),
+            generation: draw_generation(),
+        }
+    }
 }
 
 impl TrustStore {
@@ -108,17 +124,18 @@ impl TrustStore {
         missing.copied().collect()
     }
 
-    /// Counts the stores that a process has had: what was judged under an earlier one is looked up
-    /// again.
+    /// A number that no other store of this process has, clones of this one aside; later stores have
+    /// higher ones. What was judged under another store is looked up again.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Puts `next` in this store's place: it gets the next generation, and what changed is told.
+    /// Puts `next` in this store's place: it gets a generation above all before it, and what changed
+    /// is told.
     #[must_use]
     pub fn succeeded_by(&self, mut next: Self) -> (Self, TrustChanges) {
-        next.generation = self.generation.saturating_add(1);
+        next.generation = draw_generation();
         let changes = TrustChanges::between(self, &next);
         (next, changes)
     }
@@ -147,4 +164,8 @@ impl TrustStore {
         self.keys.push(key);
         Ok(())
     }
+}
+
+fn draw_generation() -> u64 {
+    NEXT_GENERATION.fetch_add(1, Ordering::Relaxed)
 }

@@ -1,5 +1,6 @@
 //! Messages of every kind, the keys that sign them, and the record they stand in.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use cybermesh_contracts::envelope::{Envelope, Scope};
 use cybermesh_contracts::headers;
