@@ -191,6 +191,7 @@ impl Admin {
             .into_iter()
             .filter(|topic| !topic.is_internal)
             .filter_map(|topic| topic.name)
+            .filter(|name| is_topic_name(name))
             .collect();
         names.sort();
         Ok(names)
@@ -221,6 +222,12 @@ impl Admin {
             self.client.refresh(generation).await?;
         }
     }
+}
+
+/// What Kafka accepts as a topic's name; a broker that tells others is not to be repeated.
+fn is_topic_name(name: &str) -> bool {
+    let is_topic_character = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    (1..=249).contains(&name.len()) && name.chars().all(is_topic_character)
 }
 
 fn only<T>(operation: Operation, target: Target, answers: Vec<T>) -> Result<T, TransportError> {

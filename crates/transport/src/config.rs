@@ -41,6 +41,13 @@ impl Address {
         Ok(addresses)
     }
 
+    /// An address a broker has told; `None` if it is none. It ends up in logs, so what is no host name must
+    /// not get this far.
+    pub(crate) fn advertised(host: &str, port: i32) -> Option<Self> {
+        let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
+        is_host(host).then(|| Self::new(host, port))
+    }
+
     /// The host name or IP address, without brackets.
     pub fn host(&self) -> &str {
         &self.host
@@ -101,8 +108,7 @@ impl FromStr for Address {
                 (host, port)
             }
         };
-        let is_host_character = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
-        if host.is_empty() || host.len() > 255 || !host.chars().all(is_host_character) {
+        if !is_host(host) {
             return Err(not_an_address(text, "the host name is not valid"));
         }
         match port.parse() {
@@ -110,6 +116,11 @@ impl FromStr for Address {
             _ => Err(not_an_address(text, "the port must be 1 to 65535")),
         }
     }
+}
+
+fn is_host(host: &str) -> bool {
+    let is_host_character = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
+    (1..=255).contains(&host.len()) && host.chars().all(is_host_character)
 }
 
 fn not_an_address(text: &str, reason: &str) -> TransportError {

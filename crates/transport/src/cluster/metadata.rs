@@ -137,15 +137,13 @@ impl View {
         let brokers = response
             .brokers
             .into_iter()
-            .filter_map(|broker| {
-                let port = u16::try_from(broker.port).ok().filter(|port| *port > 0)?;
-                Some((broker.id, Address::new(broker.host, port)))
-            })
+            .filter_map(|broker| Some((broker.id, Address::advertised(&broker.host, broker.port)?)))
             .collect();
         Self {
             generation: Generation(self.generation.0 + 1),
             cluster_id: response
                 .cluster_id
+                .filter(|id| is_plain_text(id))
                 .map(Arc::from)
                 .or_else(|| self.cluster_id.clone()),
             controller_id: Some(response.controller_id).filter(|id| *id >= 0),
@@ -174,6 +172,11 @@ impl View {
         }
         Arc::new(merged)
     }
+}
+
+/// Whether text from a broker may be shown to people as it is.
+fn is_plain_text(text: &str) -> bool {
+    text.len() <= 255 && !text.chars().any(char::is_control)
 }
 
 fn topic_metadata(name: Arc<str>, topic: MetadataTopic) -> Result<TopicMetadata, TopicError> {
@@ -317,10 +320,18 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_with_a_port_that_is_none_is_left_out() {
-        let mut response = answer(1, vec![partition(0, 1, 0)]);
-        response.brokers[0].port = 70_000;
-        assert!(View::default().after_answer(response).brokers.is_empty());
+    fn a_broker_whose_address_is_none_is_left_out() {
+        for (host, port) in [
+            ("kafka-1", 70_000),
+            ("kafka-1", 0),
+            ("", 9092),
+            ("kafka-1\nforged line of a log", 9092),
+        ] {
+            let mut response = answer(1, vec![partition(0, 1, 0)]);
+            response.brokers[0].host = host.into();
+            response.brokers[0].port = port;
+            assert!(View::default().after_answer(response).brokers.is_empty());
+        }
     }
 
     #[test]
