@@ -343,3 +343,30 @@ async fn of_several_addresses_that_fail_the_reason_a_person_can_mend_is_told() {
     let failure = tls_failure(&bootstrap, trusting(&other).build().unwrap()).await;
     assert_eq!(failure, TlsFailure::UnknownAuthority);
 }
+
+#[cfg(feature = "portable-crypto")]
+#[tokio::test]
+async fn the_portable_provider_connects_and_finds_a_certificate_that_does_not_fit_its_key() {
+    use cybermesh_transport::tls::ProviderChoice;
+
+    let authority = Authority::new("test CA").unwrap();
+    let one = authority.client("one").issue().unwrap();
+    let two = authority.client("two").issue().unwrap();
+    let broker = broker_with(&local_server(&authority), TLS13, Some(&authority)).await;
+    let builder = trusting(&authority).provider(ProviderChoice::Portable);
+    let tls = showing(builder.clone(), &one).build().unwrap();
+    assert_eq!(tls.provider_name(), "portable");
+    connect(&broker.bootstrap(), Security::Tls(tls))
+        .await
+        .unwrap();
+
+    let mixed = builder.client_certificate(
+        pem("node.pem", one.chain_pem()),
+        pem("node-key.pem", two.key_pem()),
+    );
+    let error = mixed.build().unwrap_err().to_string();
+    assert!(
+        error.contains("does not belong to the private key"),
+        "{error}"
+    );
+}

@@ -241,9 +241,9 @@ fn certified_key(
     let certified = CertifiedKey::new(certificates, signing_key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-            // The provider cannot tell its public key: rustls checks nothing then, the broker will.
-            tracing::debug!(certificate = chain.source(), "cannot check that the certificate fits its key");
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown))
+            if signs_for_certificate(&certified, crypto) =>
+        {
             Ok(certified)
         }
         Err(rustls::Error::InconsistentKeys(_)) => Err(chain.wrong(format!(
@@ -252,6 +252,37 @@ fn certified_key(
         ))),
         Err(error) => Err(chain.wrong(format!("the certificate cannot be used: {error}"))),
     }
+}
+
+/// Whether what the key signs is verified by the certificate: for providers that cannot tell the public key of
+/// a private one, where rustls would check nothing.
+fn signs_for_certificate(certified: &CertifiedKey, crypto: &CryptoProvider) -> bool {
+    const MESSAGE: &[u8] = b"does this key belong to this certificate?";
+    let Some((_, certificate)) = certified
+        .cert
+        .first()
+        .and_then(|own| x509_parser::parse_x509_certificate(own).ok())
+    else {
+        return false;
+    };
+    let public_key = &certificate.public_key().subject_public_key.data;
+    let verifiers = crypto.signature_verification_algorithms.mapping;
+    let schemes: Vec<_> = verifiers.iter().map(|(scheme, _)| *scheme).collect();
+    let Some(signer) = certified.key.choose_scheme(&schemes) else {
+        return false;
+    };
+    let Ok(signature) = signer.sign(MESSAGE) else {
+        return false;
+    };
+    verifiers
+        .iter()
+        .filter(|(scheme, _)| *scheme == signer.scheme())
+        .flat_map(|(_, algorithms)| algorithms.iter())
+        .any(|algorithm| {
+            algorithm
+                .verify_signature(public_key, MESSAGE, &signature)
+                .is_ok()
+        })
 }
 
 fn parse_server_name(name: &str) -> Result<ServerName<'static>, TransportError> {

@@ -5,6 +5,7 @@ use crate::error::Operation;
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i16)]
+#[expect(clippy::enum_variant_names, reason = "the names are the protocol's")]
 pub(crate) enum Api {
     Produce = 0,
     Fetch = 1,

@@ -1,4 +1,4 @@
-//! ListOffsets: the first, the last, or the offset of a time.
+//! ListOffsets: the first and the last offset of a partition.
 
 use super::{Api, IsolationLevel, Malformed, Reader, Request, Unencodable, VersionRange, Writer};
 
@@ -9,8 +9,6 @@ pub(crate) enum OffsetSpec {
     Earliest,
     /// The one the next record gets; with read-committed the last stable offset.
     Latest,
-    /// The first one whose timestamp, in milliseconds since 1970, is this or later.
-    AtTimestampMs(i64),
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +57,6 @@ impl Request for ListOffsetsRequest {
                 writer.i64(match partition.spec {
                     OffsetSpec::Latest => -1,
                     OffsetSpec::Earliest => -2,
-                    OffsetSpec::AtTimestampMs(timestamp_ms) => timestamp_ms,
                 });
                 writer.tags();
                 Ok(())

@@ -35,21 +35,17 @@ pub(crate) use configs::{ConfigResource, DescribeConfigsRequest};
 pub(crate) use coordinator::FindCoordinatorRequest;
 pub(crate) use engine::{Engine, EngineError};
 pub use fetch::IsolationLevel;
-pub(crate) use fetch::{
-    AbortedTransaction, FetchPartition, FetchRequest, FetchTopic, FetchedPartition,
-};
+pub(crate) use fetch::{FetchPartition, FetchRequest, FetchTopic, FetchedPartition};
 pub(crate) use frame_guard::{FrameGuard, FrameViolation};
 pub(crate) use group::{
-    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, JoinedMember, LeaveGroupRequest,
-    LeavingMember, SyncGroupRequest,
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeavingMember,
+    SyncGroupRequest,
 };
 pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, OffsetSpec};
 #[cfg(test)]
 pub(crate) use metadata::{MetadataBroker, MetadataPartition};
 pub(crate) use metadata::{MetadataRequest, MetadataResponse, MetadataTopic};
-pub(crate) use offsets::{
-    OffsetCommitPartition, OffsetCommitRequest, OffsetFetchRequest, TopicPartitions,
-};
+pub(crate) use offsets::{OffsetCommitPartition, OffsetCommitRequest, OffsetFetchRequest};
 pub(crate) use produce::{ProducePartition, ProduceRequest, ProducedPartition};
 pub(crate) use producer_id::InitProducerIdRequest;
 pub(crate) use reader::{Malformed, Reader};

@@ -84,7 +84,7 @@ impl Request for OffsetCommitRequest {
 }
 
 /// A topic and some of its partitions.
-pub(crate) type TopicPartitions = (String, Vec<i32>);
+type TopicPartitions = (String, Vec<i32>);
 
 /// Reads positions of a group.
 #[derive(Debug, Clone)]

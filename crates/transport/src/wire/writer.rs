@@ -17,6 +17,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    #[cfg(test)]
     pub(crate) fn new(flexible: bool) -> Self {
         Self::onto(Vec::new(), flexible)
     }
