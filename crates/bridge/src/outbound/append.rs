@@ -37,6 +37,13 @@ const OWN_HEADERS_BYTES: usize = 512;
 /// A message that is in its partition's queue, and goes on whether anybody waits or not.
 #[derive(Debug)]
 pub(super) struct Pending {
+    pub(super) to: Addressed,
+    pub(super) delivery: Delivery,
+}
+
+/// What is known of a message once it has its place.
+#[derive(Debug, Clone)]
+pub(super) struct Addressed {
     pub(super) kind: Kind,
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
@@ -44,7 +51,6 @@ pub(super) struct Pending {
     pub(super) value_bytes: usize,
     pub(super) begun: Instant,
     pub(super) begun_unix_ms: u64,
-    pub(super) delivery: Delivery,
 }
 
 /// Until when, and how to say that it passed.
@@ -288,7 +294,7 @@ impl Inner {
                 .collect(),
             timestamp_ms: i64::try_from(now_ms).unwrap_or(i64::MAX),
         };
-        Ok(Step::Appended(Pending {
+        let to = Addressed {
             kind: place.kind,
             topic: Arc::clone(place.topic),
             partition: place.partition,
@@ -296,8 +302,8 @@ impl Inner {
             value_bytes,
             begun: place.begun,
             begun_unix_ms: now_ms,
-            delivery: reservation.append(record),
-        }))
+        };
+        Ok(Step::Appended(Pending { to, delivery: reservation.append(record) }))
     }
 }
 

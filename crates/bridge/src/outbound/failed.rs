@@ -1,32 +1,35 @@
-//! What becomes of a draft that its topic, not the cluster, refuses.
+//! What becomes of a draft that its topic, not the cluster, refuses: a `produce-failed` dead letter.
 
-use std::fmt::Debug;
-
-use cybermesh_contracts::{headers::Header, message::Draft};
+use cybermesh_contracts::message::Draft;
 use cybermesh_transport::{DeliveryError, ErrorCode, Written};
-use futures_util::future::BoxFuture;
 
-/// Writes `produce-failed` dead letters.
-pub(crate) trait BuryDraft: Debug + Send + Sync {
-    /// Writes one, and waits until it is acknowledged or given up; which of the two is for its own
-    /// metrics to say, the sender's caller has the draft and is told that it was not sent.
-    fn bury<'a>(&'a self, failed: FailedDraft<'a>) -> BoxFuture<'a, ()>;
-}
+use super::{append::Addressed, options::SendOptions, publisher::Inner};
+use crate::dlq::DraftBurial;
 
-/// A draft that was certainly not written, and why.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FailedDraft<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) partition: i32,
-    pub(crate) key: &'a [u8],
-    /// The caller's.
-    pub(crate) headers: &'a [Header],
-    /// Never the signed message: somebody could inject it.
-    pub(crate) draft: &'a Draft,
-    pub(crate) attempts: u32,
-    /// Unix milliseconds.
-    pub(crate) first_failed_at_ms: u64,
-    pub(crate) reason: &'a str,
+impl Inner {
+    /// Buries the draft, never the signed message, which somebody could inject, and waits until it
+    /// is acknowledged or given up. The caller has the draft, and is told in any case.
+    pub(super) async fn bury(&self, to: &Addressed, draft: &Draft, options: &SendOptions, error: &DeliveryError) {
+        let Some(dead_letters) = &self.parts.dead_letters else { return };
+        let reason = error.to_string();
+        let unix_ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let burial = DraftBurial {
+            topic: &to.topic,
+            partition: Some(to.partition),
+            key: Some(&to.key),
+            headers: &options.headers,
+            draft: &draft.to_proto(),
+            reason: &reason,
+            attempts: error.resends() + 1,
+            first_failed_at_ms: unix_ms(to.begun_unix_ms),
+            last_failed_at_ms: unix_ms(self.parts.clock.unix_ms()),
+        };
+        self.parts.metrics.dead_letter_requested();
+        if let Err(error) = dead_letters.bury_draft(&burial).await {
+            self.parts.metrics.dead_letter_failed();
+            tracing::error!(topic = %to.topic, partition = to.partition, %error, "a draft that was refused could not be buried");
+        }
+    }
 }
 
 /// Whether the topic is at fault, for all that is known: a broker answered, and refused for good.

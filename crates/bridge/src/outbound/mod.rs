@@ -16,4 +16,6 @@ pub mod publisher;
 pub mod receipt;
 pub mod retry;
 
-pub(crate) use failed::{BuryDraft, FailedDraft};
+pub use options::SendOptions;
+pub use publisher::{Publisher, PublisherReport};
+pub use receipt::{Receipt, SendError};

@@ -3,14 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use cybermesh_contracts::{kind::Kind, message::Draft};
-use cybermesh_transport::{
-    Appended, Delivery, DeliveryError, ErrorCode, Written, producer::GiveUp,
-};
+use cybermesh_transport::{Appended, Delivery, DeliveryError, ErrorCode, Written, producer::GiveUp};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    append::Pending,
-    failed::{FailedDraft, is_topics_fault},
+    append::{Addressed, Pending},
+    failed::is_topics_fault,
     options::SendOptions,
     publisher::Inner,
     receipt::{Invalid, NotSent, Receipt, SendError, TooLarge, Unknown},
@@ -24,99 +22,43 @@ impl Inner {
         draft: &Draft,
         options: &SendOptions,
     ) -> Result<Receipt, SendError> {
-        let Pending {
-            kind,
-            topic,
-            partition,
-            key,
-            value_bytes,
-            begun,
-            begun_unix_ms,
-            delivery,
-        } = pending;
-        let counted = Counted {
-            kind,
-            topic: Arc::clone(&topic),
-            value_bytes,
-            begun,
-        };
-        let mut waiting = Waiting {
-            publisher: self,
-            counted,
-            delivery: Some(delivery),
-        };
-        let error = match waiting
-            .until(
-                options
-                    .deadline
-                    .map(|deadline| (begun + deadline, deadline)),
-            )
-            .await
-        {
-            Ok(Appended {
-                partition, offset, ..
-            }) => {
-                return Ok(Receipt::Logged {
-                    topic,
-                    partition,
-                    offset,
-                });
+        let Pending { to, delivery } = pending;
+        let deadline = options.deadline.map(|whole| (to.begun + whole, whole));
+        let mut waiting = Waiting { publisher: self, to: &to, delivery: Some(delivery) };
+        let error = match waiting.until(deadline).await {
+            Ok(Appended { partition, offset, .. }) => {
+                return Ok(Receipt::Logged { topic: Arc::clone(&to.topic), partition, offset });
             }
-            Err(Unsettled::Late(deadline)) => {
-                return Err(SendError::Unknown(Unknown::DeadlinePassed(deadline)));
-            }
+            Err(Unsettled::Late(deadline)) => return Err(SendError::Unknown(Unknown::DeadlinePassed(deadline))),
             Err(Unsettled::GivenUp(error)) => error,
         };
-        // With an outbox, what was given up would go there instead, for the cluster to be well again.
-        if let (Some(failed), true) = (&self.parts.failed, is_topics_fault(&error)) {
-            let reason = error.to_string();
-            let draft = FailedDraft {
-                topic: &topic,
-                partition,
-                key: &key,
-                headers: &options.headers,
-                draft,
-                attempts: error.resends() + 1,
-                first_failed_at_ms: begun_unix_ms,
-                reason: &reason,
-            };
-            failed.bury(draft).await;
+        // With an outbox, what was given up would go there, until the cluster is well again.
+        if is_topics_fault(&error) {
+            let burying = self.bury(&to, draft, options, &error);
+            match deadline {
+                None => burying.await,
+                // What the deadline cuts off is the waiting: the dead letter is on its way by itself.
+                Some((until, _)) => drop(timeout_at(until, burying).await),
+            }
         }
-        Err(verdict(error, value_bytes))
+        Err(verdict(error, to.value_bytes))
     }
 
     /// Counts a message that never reached the transport.
     pub(super) fn count_failure(&self, kind: Kind, error: &SendError, begun: Instant) {
-        self.parts
-            .metrics
-            .send_failed(&self.topics[&kind], kind, error.as_str(), begun.elapsed());
+        self.parts.metrics.send_failed(&self.topics[&kind], kind, error.as_str(), begun.elapsed());
     }
 
-    fn count(&self, counted: &Counted, outcome: &Result<Appended, DeliveryError>) {
-        let took = counted.begun.elapsed();
+    fn count(&self, to: &Addressed, outcome: &Result<Appended, DeliveryError>) {
+        let took = to.begun.elapsed();
         match outcome {
-            Ok(_) => {
-                self.parts
-                    .metrics
-                    .sent(&counted.topic, counted.kind, counted.value_bytes, took)
-            }
+            Ok(_) => self.parts.metrics.sent(&to.topic, to.kind, to.value_bytes, took),
             Err(error) => {
-                let name = verdict(error.clone(), counted.value_bytes).as_str();
-                self.parts
-                    .metrics
-                    .send_failed(&counted.topic, counted.kind, name, took);
+                let name = verdict(error.clone(), to.value_bytes).as_str();
+                self.parts.metrics.send_failed(&to.topic, to.kind, name, took);
             }
         }
     }
-}
-
-/// What is known of a message for counting it.
-#[derive(Debug, Clone)]
-struct Counted {
-    kind: Kind,
-    topic: Arc<str>,
-    value_bytes: usize,
-    begun: Instant,
 }
 
 enum Unsettled {
@@ -127,43 +69,32 @@ enum Unsettled {
 /// Somebody waits for a delivery. Where they stop waiting, a task goes on for the sake of the count.
 struct Waiting<'a> {
     publisher: &'a Arc<Inner>,
-    counted: Counted,
+    to: &'a Addressed,
     delivery: Option<Delivery>,
 }
 
 impl Waiting<'_> {
-    async fn until(
-        &mut self,
-        deadline: Option<(Instant, Duration)>,
-    ) -> Result<Appended, Unsettled> {
-        let Some(delivery) = &mut self.delivery else {
-            return Err(Unsettled::Late(Duration::ZERO));
-        };
+    async fn until(&mut self, deadline: Option<(Instant, Duration)>) -> Result<Appended, Unsettled> {
+        let Some(delivery) = &mut self.delivery else { return Err(Unsettled::Late(Duration::ZERO)) };
         let outcome = match deadline {
             None => delivery.await,
-            Some((until, whole)) => timeout_at(until, delivery)
-                .await
-                .map_err(|_| Unsettled::Late(whole))?,
+            Some((until, whole)) => timeout_at(until, delivery).await.map_err(|_| Unsettled::Late(whole))?,
         };
         self.delivery = None;
-        self.publisher.count(&self.counted, &outcome);
+        self.publisher.count(self.to, &outcome);
         outcome.map_err(Unsettled::GivenUp)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let (Some(delivery), Ok(runtime)) =
-            (self.delivery.take(), tokio::runtime::Handle::try_current())
-        else {
-            return;
-        };
-        let (publisher, counted) = (Arc::clone(self.publisher), self.counted.clone());
-        let tracker = publisher.under_way.clone();
-        tracker.spawn_on(
+        let (Some(delivery), Ok(runtime)) = (self.delivery.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (publisher, to) = (Arc::clone(self.publisher), self.to.clone());
+        let under_way = publisher.under_way.clone();
+        under_way.spawn_on(
             async move {
                 let outcome = delivery.await;
-                publisher.count(&counted, &outcome);
+                publisher.count(&to, &outcome);
             },
             &runtime,
         );
@@ -175,14 +106,9 @@ fn verdict(error: DeliveryError, value_bytes: usize) -> SendError {
     match (error.written(), error.reason(), error.error().error_code()) {
         (Written::Unknown, ..) => SendError::Unknown(Unknown::GivenUp(error)),
         (Written::No, _, Some(ErrorCode::MessageTooLarge)) => {
-            SendError::TooLarge(TooLarge::Broker {
-                bytes: value_bytes,
-                error,
-            })
+            SendError::TooLarge(TooLarge::Broker { bytes: value_bytes, error })
         }
-        (Written::No, GiveUp::Refused, Some(ErrorCode::InvalidRecord)) => {
-            SendError::Invalid(Invalid::Refused(error))
-        }
+        (Written::No, GiveUp::Refused, Some(ErrorCode::InvalidRecord)) => SendError::Invalid(Invalid::Refused(error)),
         (Written::No, ..) => SendError::NotSent(NotSent::GivenUp(error)),
     }
 }

@@ -20,7 +20,6 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    failed::BuryDraft,
     gate::ClusterGate,
     limit::TokenBucket,
     nonces::Nonces,
@@ -29,6 +28,7 @@ use super::{
 };
 use crate::{
     clock::WallClock,
+    dlq::DeadLetters,
     settings::Settings,
     telemetry::{Health, Metrics, SendCounts},
 };
@@ -51,7 +51,7 @@ pub(crate) struct Parts {
     /// The kinds that may be sent.
     pub(crate) kinds: Vec<Kind>,
     /// Where drafts go that their topic refuses.
-    pub(crate) failed: Option<Arc<dyn BuryDraft>>,
+    pub(crate) dead_letters: Option<DeadLetters>,
 }
 
 #[derive(Debug)]

@@ -62,7 +62,7 @@ pub struct SettingsError {
 
 impl SettingsError {
     /// `Ok` where nothing is wrong.
-    pub(crate) fn check(problems: Vec<Problem>) -> Result<(), Self> {
+    pub(super) fn check(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() {
             Ok(())
         } else {
@@ -70,7 +70,7 @@ impl SettingsError {
         }
     }
 
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(problems: Vec<Problem>) -> Self {
         Self { problems }
     }
 

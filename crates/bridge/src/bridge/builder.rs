@@ -1,0 +1,321 @@
+//! Puts a bridge together and starts it.
+
+use std::sync::Arc;
+
+use cybermesh_contracts::{dead_letter::Form, kind::Kind, sign::Signer, trust::{Right, TrustStore}};
+use cybermesh_transport::{Client, Producer, ResendSchedule, Security};
+use tokio_util::sync::CancellationToken;
+
+use super::{Bridge, StartError};
+use crate::{
+    clock::{SystemClock, WallClock},
+    dlq::{DeadLetterConfig, DeadLetterSigning, DeadLetters},
+    outbound::{
+        Publisher,
+        breaker::BreakerConfig,
+        gate::ClusterGate,
+        nonces::{NonceFault, Nonces},
+        publisher::Parts,
+        retry::RetrySchedule,
+    },
+    settings::{DeadLetterFormat, Problem, Settings, SettingsError, table},
+    state::StateDir,
+    telemetry::{Condition, Exposition, Health, Metrics, OpsServer},
+    trust::Trust,
+};
+
+/// What dead letters may take of memory, in bytes: a handful of the largest.
+const DEAD_LETTER_BUFFER_BYTES: usize = 8 << 20;
+
+/// Collects what a bridge is made of. What is not given follows from the settings.
+#[derive(Debug)]
+pub struct Builder {
+    settings: Settings,
+    security: Option<Security>,
+    signer: Option<Arc<dyn Signer>>,
+    trust: Option<TrustStore>,
+    nonces: Option<Nonces>,
+    breaker: BreakerConfig,
+    clock: Arc<dyn WallClock>,
+    metrics: Option<Metrics>,
+    seed: Option<u64>,
+    sends: Vec<Kind>,
+    receives: Vec<Kind>,
+}
+
+/// What was read from files, or brought by the caller.
+struct Material {
+    security: Security,
+    signer: Option<Arc<dyn Signer>>,
+    trust: Option<Trust>,
+}
+
+impl Builder {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            sends: settings.role.sends().to_vec(),
+            receives: settings.role.receives().to_vec(),
+            settings,
+            security: None,
+            signer: None,
+            trust: None,
+            nonces: None,
+            breaker: BreakerConfig::default(),
+            clock: Arc::new(SystemClock),
+            metrics: None,
+            seed: None,
+        }
+    }
+
+    /// Transport security of the caller's, instead of the files that the settings name.
+    #[must_use]
+    pub fn security(mut self, security: Security) -> Self {
+        self.security = Some(security);
+        self
+    }
+
+    /// Who signs: a token or an enclave, instead of the key file.
+    #[must_use]
+    pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
+        self.signer = Some(signer);
+        self
+    }
+
+    /// A trust store of the caller's, instead of the file. It does not change.
+    #[must_use]
+    pub fn trust(mut self, trust: TrustStore) -> Self {
+        self.trust = Some(trust);
+        self
+    }
+
+    /// Nonces of the caller's, instead of those of the state folder, or of a random instance.
+    #[must_use]
+    pub fn nonces(mut self, nonces: Nonces) -> Self {
+        self.nonces = Some(nonces);
+        self
+    }
+
+    /// What trips the breaker.
+    #[must_use]
+    pub fn breaker(mut self, config: BreakerConfig) -> Self {
+        self.breaker = config;
+        self
+    }
+
+    /// Who tells the time of day.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn WallClock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Metrics in a provider of the caller's, instead of our own with its Prometheus text.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// The seed of all jitter, for runs that can be repeated.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The kinds this process sends, instead of its role's; none needs no signing key.
+    #[must_use]
+    pub fn sends(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        self.sends = kinds.into_iter().collect();
+        self
+    }
+
+    /// The kinds this process receives, instead of its role's; none needs no trust store.
+    #[must_use]
+    pub fn receives(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        self.receives = kinds.into_iter().collect();
+        self
+    }
+
+    /// Reads files, connects, and starts everything.
+    ///
+    /// # Errors
+    /// [`StartError`]; of settings and files everything that is wrong at once, before anything is connected.
+    pub async fn start(mut self) -> Result<Bridge, StartError> {
+        for note in self.settings.notes() {
+            tracing::warn!("{note}");
+        }
+        let Material { security, signer, trust } = self.material()?;
+        let (metrics, exposition) = match self.metrics.take() {
+            Some(metrics) => (metrics, None),
+            None => {
+                let exposition = Exposition::new()?;
+                (exposition.metrics(), Some(exposition))
+            }
+        };
+        let health = Health::new();
+        health.raise(Condition::Starting, "not connected yet");
+        let ops = match self.settings.ops.listen {
+            Some(address) => Some(OpsServer::start(address, exposition.clone(), health.clone()).await?),
+            None => None,
+        };
+        let (state, nonces) = self.nonces_and_state().await?;
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => getrandom::u64().map_err(NonceFault::Randomness)?,
+        };
+
+        let client = Client::connect(self.settings.client_config(security)).await?;
+        let gate = ClusterGate::new(self.breaker, seed, metrics.clone(), health.clone());
+        let schedule: Arc<dyn ResendSchedule> =
+            Arc::new(CountedResends { schedule: self.settings.retry_schedule(seed), metrics: metrics.clone() });
+        let config = self.settings.producer_config(schedule, &gate);
+        let mut letters_config = config.clone();
+        letters_config.buffer_bytes = letters_config.buffer_bytes.min(DEAD_LETTER_BUFFER_BYTES);
+        let letters_producer = Producer::new(client.clone(), letters_config);
+        let letters = self.dead_letters(&client, &letters_producer, signer.as_ref(), trust.as_ref());
+        let publisher = Publisher::new(
+            &self.settings,
+            Parts {
+                client: client.clone(),
+                producer: Producer::new(client.clone(), config),
+                gate,
+                signer,
+                nonces,
+                clock: Arc::clone(&self.clock),
+                metrics: metrics.clone(),
+                health: health.clone(),
+                kinds: self.sends.clone(),
+                dead_letters: Some(letters),
+            },
+        );
+        let cancel = CancellationToken::new();
+        let watching = {
+            let (trust, metrics, health, cancel) = (trust.clone(), metrics.clone(), health.clone(), cancel.clone());
+            tokio::spawn(async move {
+                if let Some(trust) = trust {
+                    trust.watch(metrics, health, cancel).await;
+                }
+            })
+        };
+        health.clear(&Condition::Starting);
+        Ok(Bridge {
+            client,
+            publisher,
+            dead_letters: letters_producer,
+            trust,
+            metrics,
+            exposition,
+            health,
+            ops,
+            watching,
+            _cancel_on_drop: cancel.clone().drop_guard(),
+            cancel,
+            _state: state,
+        })
+    }
+
+    /// Reads every file before anything is said about the first that is wrong.
+    fn material(&mut self) -> Result<Material, SettingsError> {
+        let settings = &self.settings;
+        let mut problems: Vec<Problem> = Vec::new();
+        let security = self.security.take().or_else(|| settings.security(&mut problems));
+        let signer = self.signer.take().or_else(|| settings.signer(&mut problems));
+        let trust = self.trust.take().map(Trust::fixed).or_else(|| settings.trust(&mut problems));
+        if signer.is_none() && settings.keys.signing.is_none() && !self.sends.is_empty() {
+            problems.push(settings.missing(table::SIGNING_KEY, "to send"));
+        }
+        match &trust {
+            None if settings.keys.trust.is_none() && !self.receives.is_empty() => {
+                problems.push(settings.missing(table::TRUST, "to receive"));
+            }
+            Some(trust) => self.judge_trust(trust, &mut problems),
+            None => {}
+        }
+        match security {
+            Some(security) if problems.is_empty() => Ok(Material { security, signer, trust }),
+            _ => Err(SettingsError::new(problems)),
+        }
+    }
+
+    /// A process does not start with a store that is empty, or names no key for a kind it receives.
+    fn judge_trust(&self, trust: &Trust, problems: &mut Vec<Problem>) {
+        let store = trust.current();
+        let reason = match store.kinds_without_keys(&self.receives).as_slice() {
+            _ if self.receives.is_empty() => return,
+            _ if store.is_empty() => "it names no key".to_owned(),
+            [] => return,
+            kinds => {
+                let names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+                format!("it names no key that may sign {}", names.join(", "))
+            }
+        };
+        let path = self.settings.keys.trust.clone().unwrap_or_else(|| "given by the program".into());
+        problems.push(self.settings.file_problem(table::TRUST.env, &path, &reason));
+    }
+
+    async fn nonces_and_state(&mut self) -> Result<(Option<Arc<StateDir>>, Nonces), StartError> {
+        let state = match self.settings.node.state_dir.clone() {
+            None => None,
+            Some(path) => {
+                let opened = tokio::task::spawn_blocking(move || StateDir::open(path)).await;
+                Some(Arc::new(opened.map_err(|_| NonceFault::Cancelled)??))
+            }
+        };
+        let nonces = match (self.nonces.take(), &state) {
+            (Some(nonces), _) => nonces,
+            (None, Some(state)) => Nonces::kept_in(Arc::clone(state))?,
+            (None, None) => Nonces::ephemeral()?,
+        };
+        Ok((state, nonces))
+    }
+
+    fn dead_letters(
+        &self,
+        client: &Client,
+        producer: &Producer,
+        signer: Option<&Arc<dyn Signer>>,
+        trust: Option<&Trust>,
+    ) -> DeadLetters {
+        let config = DeadLetterConfig {
+            topic: Arc::from(self.settings.topics.dlq.as_str()),
+            form: match self.settings.dead_letter_format {
+                DeadLetterFormat::Json => Form::Json,
+                DeadLetterFormat::Raw => Form::Raw,
+                DeadLetterFormat::Reference => Form::Reference,
+            },
+            group: Some(self.settings.kafka.group.clone()),
+            node: self.settings.node.id.clone(),
+            audience: self.settings.node.audience.clone(),
+        };
+        // A process may sign something when its own key stands in its own trust store with that right.
+        let signing = signer.zip(trust).map(|(signer, trust)| {
+            let (key, trust) = (signer.public_key(), trust.clone());
+            DeadLetterSigning {
+                signer: Arc::clone(signer),
+                may_sign: Box::new(move || {
+                    let store = trust.current();
+                    store.key(&key).is_some_and(|key| !key.is_revoked() && key.may(Right::DeadLetter))
+                }),
+            }
+        });
+        DeadLetters::new(client.clone(), producer.clone(), config, signing)
+    }
+}
+
+/// The schedule, counting what it grants.
+#[derive(Debug)]
+struct CountedResends {
+    schedule: RetrySchedule,
+    metrics: Metrics,
+}
+
+impl ResendSchedule for CountedResends {
+    fn next(&self, resend: u32) -> Option<std::time::Duration> {
+        let wait = self.schedule.wait(resend);
+        if wait.is_some() {
+            self.metrics.retried();
+        }
+        wait
+    }
+}

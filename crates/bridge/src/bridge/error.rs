@@ -1,0 +1,46 @@
+//! Why a bridge did not start.
+
+use cybermesh_transport::TransportError;
+
+use crate::{
+    handler::HandlersError,
+    outbound::nonces::NonceFault,
+    settings::SettingsError,
+    state::StateError,
+    telemetry::{ExpositionError, ServeError},
+};
+
+/// Why a bridge did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Settings, or the files they name, are wrong; all of it, one problem a line.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The handlers do not fit the kinds received.
+    #[error(transparent)]
+    Handlers(#[from] HandlersError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Nonces cannot be had.
+    #[error(transparent)]
+    Nonces(#[from] NonceFault),
+    /// Metrics cannot be made.
+    #[error(transparent)]
+    Metrics(#[from] ExpositionError),
+    /// The address for operators cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ServeError),
+    /// The cluster could not be reached, or refused us.
+    #[error(transparent)]
+    Connect(#[from] TransportError),
+}
+
+impl StartError {
+    /// Whether it was the cluster, and not what this process was given.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
+}

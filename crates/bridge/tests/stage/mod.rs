@@ -1,0 +1,150 @@
+//! A broker with mutual TLS, and the files a process needs to come in.
+#![allow(dead_code, reason = "each test file uses its part of the stage")]
+
+use std::{fs, path::Path, time::Duration};
+
+use cybermesh_bridge::{
+    Bridge, Settings,
+    bridge::Builder,
+    clock::{SystemClock, WallClock},
+};
+use cybermesh_contracts::{
+    kind::Kind,
+    message::{AnomalyDraft, CommitDraft},
+    nonce::Nonce,
+    record::RecordView,
+    sign::{Ed25519Signer, Signer},
+    trust::{Right, TrustStore, TrustedKey},
+    verify::{Verified, Verifier},
+};
+use cybermesh_devbroker::{DevBroker, LogRecord, ServerTls, pki::Authority};
+use tempfile::TempDir;
+
+pub const AUDIENCE: &str = "stage";
+const SEED: [u8; 32] = [42; 32];
+
+pub struct Stage {
+    pub broker: DevBroker,
+    pub files: TempDir,
+}
+
+impl Stage {
+    pub async fn set() -> Self {
+        let authority = Authority::new("stage CA").unwrap();
+        let server = authority.server().dns("localhost").ip([127, 0, 0, 1]).issue().unwrap();
+        let client = authority.client("node-1").issue().unwrap();
+        let files = tempfile::tempdir().unwrap();
+        private(&files.path().join("ca.pem"), authority.ca_pem());
+        private(&files.path().join("cert.pem"), client.chain_pem());
+        private(&files.path().join("key.pem"), client.key_pem());
+        private(&files.path().join("signing.pem"), &signer().to_pkcs8_pem().unwrap());
+        let tls = ServerTls::mutual(&server, authority.ca_pem()).unwrap();
+        let mut broker = DevBroker::builder().tls(tls).topic("ai.dlq", 1);
+        for kind in Kind::ALL {
+            broker = broker.topic(kind.default_topic(), 3);
+        }
+        Self { broker: broker.start().await.unwrap(), files }
+    }
+
+    /// The settings a node would have, and these beside them.
+    pub fn settings(&self, more: &[(&str, &str)]) -> Settings {
+        let path = |name: &str| self.files.path().join(name).to_str().unwrap().to_owned();
+        let mut loader = Settings::loader()
+            .set("KAFKA_BROKERS", self.broker.bootstrap())
+            .set("KAFKA_CA_CERT", path("ca.pem"))
+            .set("KAFKA_CLIENT_CERT", path("cert.pem"))
+            .set("KAFKA_CLIENT_KEY", path("key.pem"))
+            .set("CYBERMESH_SIGNING_KEY", path("signing.pem"))
+            .set("CYBERMESH_AUDIENCE", AUDIENCE)
+            .set("KAFKA_RETRY_BACKOFF_MS", "20")
+            .set("KAFKA_REQUEST_TIMEOUT_MS", "1000");
+        for (name, value) in more {
+            loader = loader.set(*name, *value);
+        }
+        loader.load().unwrap()
+    }
+
+    /// A bridge that sends every kind and receives none.
+    pub fn sender(&self, more: &[(&str, &str)]) -> Builder {
+        Bridge::builder(self.settings(more)).sends(Kind::ALL).receives([]).seed(1)
+    }
+}
+
+pub fn signer() -> Ed25519Signer {
+    Ed25519Signer::from_seed(&SEED)
+}
+
+pub fn trust() -> TrustStore {
+    let rights = Kind::ALL.map(Right::Kind);
+    TrustStore::of([TrustedKey::new("sender", signer().public_key(), rights).unwrap()]).unwrap()
+}
+
+pub fn anomaly() -> AnomalyDraft {
+    anomaly_with(r#"{"note":"seen"}"#)
+}
+
+pub fn anomaly_with(payload: &str) -> AnomalyDraft {
+    AnomalyDraft::builder(uuid::Uuid::new_v4().to_string())
+        .anomaly_type("port-scan")
+        .source("10.0.0.7")
+        .severity(7)
+        .confidence(0.9)
+        .model_version("m-1")
+        .payload(payload)
+        .build()
+        .unwrap()
+}
+
+pub fn commit(height: i64) -> CommitDraft {
+    CommitDraft::builder(height, [1; 32], [2; 32]).build().unwrap()
+}
+
+/// What a receiver with our trust store makes of a record in the log; envelopes required.
+pub fn verified(kind: Kind, record: &LogRecord) -> Verified<cybermesh_contracts::message::Message> {
+    let headers: Vec<(&str, Option<&[u8]>)> =
+        record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+    let view = RecordView {
+        topic: kind.default_topic(),
+        partition: Some(record.partition),
+        offset: record.offset,
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+        headers: &headers,
+        timestamp_ms: record.timestamp_ms,
+        append_time_ms: None,
+    };
+    Verifier::new(AUDIENCE).verify(&trust(), kind, &view, None).unwrap()
+}
+
+pub fn nonce(record: &LogRecord) -> Nonce {
+    verified(Kind::Anomaly, record).message().seal().nonce().unwrap()
+}
+
+/// A clock that says what it is told.
+#[derive(Debug)]
+pub struct SetClock(pub std::sync::atomic::AtomicU64);
+
+impl WallClock for SetClock {
+    fn unix_ms(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+pub fn now_ms() -> u64 {
+    SystemClock.unix_ms()
+}
+
+pub fn private(path: &Path, content: &str) {
+    fs::write(path, content).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+/// No test waits longer: what has not happened by then never will.
+pub async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), event).await.expect("it did not happen in time")
+}
+
