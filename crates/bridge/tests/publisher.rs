@@ -16,7 +16,10 @@ use cybermesh_bridge::{
 };
 use cybermesh_contracts::{
     kind::Kind,
-    message::{EvidenceDraft, PolicyDraft},
+    message::{
+        Action, CustodyEntry, EvidenceDraft, EvidenceRequestDraft, PolicyDraft, PolicyUpdateDraft, ReputationDraft, RequestType,
+        RuleType,
+    },
     partition::partition_for_key,
 };
 use cybermesh_devbroker::{Api, ErrorCode, Fault};
@@ -57,16 +60,23 @@ async fn every_kind_can_be_sent_and_is_believed() {
     let bridge = stage.sender(&[]).start().await.unwrap();
     let publisher = bridge.publisher();
     let id = || uuid::Uuid::new_v4().to_string();
-    let policy = PolicyDraft::builder(id()).action("block").rule("r1").params("{}").trace_id([1; 16]).event_time_ms(now_ms());
+    let custody = CustodyEntry { ref_hash: [1; 32], actor_id: [2; 32], ts_s: 1, signature: [3; 64] };
+    let evidence = EvidenceDraft::builder(id()).evidence_type("pcap").proof("bytes").custody(custody).build().unwrap();
+    let policy = PolicyDraft::builder(id()).action("block").rule("r1").trace_id([1; 16]).event_time_ms(now_ms()).build().unwrap();
+    let update = PolicyUpdateDraft::builder(id(), Action::Add, RuleType::Blacklist, "{}").build().unwrap();
+    let request = EvidenceRequestDraft::builder(id(), RequestType::RequestAdditional).build().unwrap();
     soon(publisher.send_anomaly(anomaly())).await.unwrap();
-    soon(publisher.send_policy(policy.build().unwrap())).await.unwrap();
+    soon(publisher.send_evidence(evidence)).await.unwrap();
+    soon(publisher.send_policy(policy)).await.unwrap();
     soon(publisher.send(commit(7))).await.unwrap();
-    for kind in [Kind::Anomaly, Kind::Policy, Kind::Commit] {
+    soon(publisher.send(ReputationDraft::builder(id(), Kind::Anomaly, [9; 32]).score(-5).build().unwrap())).await.unwrap();
+    soon(publisher.send(update)).await.unwrap();
+    soon(publisher.send(request)).await.unwrap();
+    for kind in Kind::ALL {
         let log = stage.broker.log(kind.default_topic());
         assert_eq!(log.len(), 1, "{kind}");
         verified(kind, &log.records()[0]);
     }
-    let _: fn(EvidenceDraft) -> _ = |draft| publisher.send_evidence(draft);
     bridge.stop(STOP).await;
 }
 
@@ -161,9 +171,9 @@ async fn exactly_the_largest_record_goes_and_one_byte_more_does_not() {
     let publisher = bridge.publisher();
     let padded = |bytes: usize| SendOptions::new().header("pad", vec![b'x'; bytes]);
     let draft = anomaly();
-    let too_much = soon(publisher.send_with(draft.clone(), padded(999_300))).await.unwrap_err();
+    let too_much = soon(publisher.send_with(draft.clone(), padded(999_900))).await.unwrap_err();
     let SendError::TooLarge(TooLarge::Contract { bytes, limit }) = too_much else { panic!("{too_much}") };
-    let largest = 999_300 - (bytes - limit);
+    let largest = 999_900 - (bytes - limit);
     let refused = soon(publisher.send_with(draft.clone(), padded(largest + 1))).await.unwrap_err();
     assert_eq!(refused, SendError::TooLarge(TooLarge::Contract { bytes: limit + 1, limit }));
     soon(publisher.send_with(draft, padded(largest))).await.unwrap();
@@ -197,7 +207,7 @@ async fn a_deadline_that_passes_on_the_way_leaves_the_outcome_unknown_and_it_is_
     assert!(late.may_be_written());
     assert_eq!(held.hits(), 1);
     assert_eq!(bridge.metrics().send, SendCounts::default());
-    stage.broker.clear_faults();
+    held.release();
     let report = bridge.stop(STOP).await;
     assert_eq!((report.publisher.logged, report.publisher.failed), (1, 0), "{report:?}");
 }

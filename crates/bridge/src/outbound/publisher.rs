@@ -33,6 +33,9 @@ use crate::{
     telemetry::{Health, Metrics, SendCounts},
 };
 
+/// Time that sends are given to take note of how they ended, however late it is.
+const COUNTING: Duration = Duration::from_millis(200);
+
 /// Sends drafts of any kind. Cheap to clone; all clones are one publisher.
 #[derive(Debug, Clone)]
 pub struct Publisher(Arc<Inner>);
@@ -171,9 +174,9 @@ impl Publisher {
         self.0.closing.cancel();
         self.0.under_way.close();
         let closed = self.0.parts.producer.close(deadline).await;
-        // All deliveries are settled now; what is left of each send is counting, and a dead letter
-        // at most, which the deadline bounds as well.
-        let _ = tokio::time::timeout_at(deadline, self.0.under_way.wait()).await;
+        // All deliveries are settled now. What is left of each send is to count it, and a dead
+        // letter at most, which need not be waited for.
+        let _ = tokio::time::timeout_at(deadline.max(Instant::now() + COUNTING), self.0.under_way.wait()).await;
         let after = self.metrics();
         PublisherReport {
             logged: after.messages_sent - before.messages_sent,
