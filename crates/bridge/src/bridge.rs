@@ -15,6 +15,7 @@ pub use error::StartError;
 pub use report::{Counts, StopReport};
 
 use crate::{
+    inbound::{Subscriber, SubscriberEnded},
     outbound::Publisher,
     settings::Settings,
     state::StateDir,
@@ -28,6 +29,7 @@ use crate::{
 pub struct Bridge {
     client: Client,
     publisher: Publisher,
+    subscriber: Option<Subscriber>,
     /// Dead letters have a producer of their own: they must not wait behind a full buffer.
     dead_letters: Producer,
     trust: Option<Trust>,
@@ -55,6 +57,21 @@ impl Bridge {
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// The way in, where this process receives.
+    #[must_use]
+    pub fn subscriber(&self) -> Option<&Subscriber> {
+        self.subscriber.as_ref()
+    }
+
+    /// Waits until the way in ends by itself, which it does only where the group is no longer to be
+    /// had; for ever in a process that does not receive.
+    pub async fn ended(&mut self) -> SubscriberEnded {
+        match &mut self.subscriber {
+            Some(subscriber) => subscriber.ended().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The connection to the cluster, for administration and read-backs.
@@ -104,6 +121,13 @@ impl Bridge {
         let begun = Instant::now();
         let until = begun + deadline;
         self.health.raise(Condition::Stopping, "an orderly stop is under way");
+        let subscriber = match self.subscriber {
+            Some(subscriber) => {
+                let (part, whole) = RECEIVING_SHARE;
+                Some(subscriber.stop(deadline * part / whole).await)
+            }
+            None => None,
+        };
         let publisher = self.publisher.close(until).await;
         let dead_letters = self.dead_letters.close(until).await;
         self.cancel.cancel();
@@ -112,6 +136,6 @@ impl Bridge {
         if let Some(ops) = self.ops {
             ops.stop().await;
         }
-        StopReport { publisher, dead_letters_abandoned: dead_letters.abandoned, took: begun.elapsed() }
+        StopReport { subscriber, publisher, dead_letters_abandoned: dead_letters.abandoned, took: begun.elapsed() }
     }
 }

@@ -171,9 +171,9 @@ async fn exactly_the_largest_record_goes_and_one_byte_more_does_not() {
     let publisher = bridge.publisher();
     let padded = |bytes: usize| SendOptions::new().header("pad", vec![b'x'; bytes]);
     let draft = anomaly();
-    let too_much = soon(publisher.send_with(draft.clone(), padded(999_900))).await.unwrap_err();
+    let too_much = soon(publisher.send_with(draft.clone(), padded(999_600))).await.unwrap_err();
     let SendError::TooLarge(TooLarge::Contract { bytes, limit }) = too_much else { panic!("{too_much}") };
-    let largest = 999_900 - (bytes - limit);
+    let largest = 999_600 - (bytes - limit);
     let refused = soon(publisher.send_with(draft.clone(), padded(largest + 1))).await.unwrap_err();
     assert_eq!(refused, SendError::TooLarge(TooLarge::Contract { bytes: limit + 1, limit }));
     soon(publisher.send_with(draft, padded(largest))).await.unwrap();

@@ -10,6 +10,8 @@ use super::{Bridge, StartError};
 use crate::{
     clock::{SystemClock, WallClock},
     dlq::{DeadLetterConfig, DeadLetterSigning, DeadLetters},
+    handler::{Handled, Handler, Handlers},
+    inbound::{Subscriber, SubscriberParts},
     outbound::{
         Publisher,
         breaker::BreakerConfig,
@@ -41,6 +43,7 @@ pub struct Builder {
     seed: Option<u64>,
     sends: Vec<Kind>,
     receives: Vec<Kind>,
+    handlers: Handlers,
 }
 
 /// What was read from files, or brought by the caller.
@@ -64,6 +67,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             metrics: None,
             seed: None,
+            handlers: Handlers::new(),
         }
     }
 
@@ -137,6 +141,27 @@ impl Builder {
         self
     }
 
+    /// Handles the messages of one kind. Every kind received needs a handler, or [`ignore`](Self::ignore).
+    #[must_use]
+    pub fn handle<M: Handled>(mut self, handler: impl Handler<M>) -> Self {
+        self.handlers = self.handlers.register(handler);
+        self
+    }
+
+    /// Declares that messages of a kind are not for this process: its topic is not read.
+    #[must_use]
+    pub fn ignore(mut self, kind: Kind) -> Self {
+        self.handlers = self.handlers.ignore(kind);
+        self
+    }
+
+    /// All handlers at once, instead of those named so far.
+    #[must_use]
+    pub fn handlers(mut self, handlers: Handlers) -> Self {
+        self.handlers = handlers;
+        self
+    }
+
     /// Reads files, connects, and starts everything.
     ///
     /// # Errors
@@ -145,6 +170,7 @@ impl Builder {
         for note in self.settings.notes() {
             tracing::warn!("{note}");
         }
+        self.handlers.handled(&self.receives)?;
         let Material { security, signer, trust } = self.material()?;
         let (metrics, exposition) = match self.metrics.take() {
             Some(metrics) => (metrics, None),
@@ -186,9 +212,25 @@ impl Builder {
                 metrics: metrics.clone(),
                 health: health.clone(),
                 kinds: self.sends.clone(),
-                dead_letters: Some(letters),
+                dead_letters: Some(letters.clone()),
             },
         );
+        let subscriber = match &trust {
+            Some(trust) if !self.receives.is_empty() => {
+                let parts = SubscriberParts {
+                    client: client.clone(),
+                    dead_letters: letters,
+                    trust: trust.subscribe(),
+                    clock: Arc::clone(&self.clock),
+                    metrics: metrics.clone(),
+                    health: health.clone(),
+                    receives: self.receives,
+                    handlers: self.handlers,
+                };
+                Some(Subscriber::start(&self.settings, parts).await?)
+            }
+            _ => None,
+        };
         let cancel = CancellationToken::new();
         let watching = {
             let (trust, metrics, health, cancel) = (trust.clone(), metrics.clone(), health.clone(), cancel.clone());
@@ -202,6 +244,7 @@ impl Builder {
         Ok(Bridge {
             client,
             publisher,
+            subscriber,
             dead_letters: letters_producer,
             trust,
             metrics,

@@ -4,6 +4,7 @@ use cybermesh_transport::TransportError;
 
 use crate::{
     handler::HandlersError,
+    inbound::SubscriberError,
     outbound::nonces::NonceFault,
     settings::SettingsError,
     state::StateError,
@@ -35,12 +36,15 @@ pub enum StartError {
     /// The cluster could not be reached, or refused us.
     #[error(transparent)]
     Connect(#[from] TransportError),
+    /// The way in could not be started.
+    #[error(transparent)]
+    Subscribe(#[from] SubscriberError),
 }
 
 impl StartError {
     /// Whether it was the cluster, and not what this process was given.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
-        matches!(self, Self::Connect(_))
+        matches!(self, Self::Connect(_) | Self::Subscribe(SubscriberError::Transport(_)))
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    inbound::SubscriberReport,
     outbound::PublisherReport,
     telemetry::{ReceiveCounts, SendCounts},
 };
@@ -20,6 +21,8 @@ pub struct Counts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StopReport {
+    /// What the way in left, where there was one.
+    pub subscriber: Option<SubscriberReport>,
     /// What the way out left.
     pub publisher: PublisherReport,
     /// Dead letters that were on their way at the deadline.
@@ -32,6 +35,8 @@ impl StopReport {
     /// Whether nothing was left.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.publisher.abandoned == 0 && self.dead_letters_abandoned == 0
+        self.subscriber.as_ref().is_none_or(SubscriberReport::is_clean)
+            && self.publisher.abandoned == 0
+            && self.dead_letters_abandoned == 0
     }
 }

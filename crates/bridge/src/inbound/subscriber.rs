@@ -54,7 +54,9 @@ pub struct SubscriberParts {
     pub metrics: Metrics,
     /// Where conditions go.
     pub health: Health,
-    /// One for each kind that the role receives.
+    /// The kinds to be received: those of the role, or a set of the program's own.
+    pub receives: Vec<Kind>,
+    /// One for each of them.
     pub handlers: Handlers,
 }
 
@@ -128,7 +130,7 @@ impl Subscriber {
         settings: &Settings,
         parts: SubscriberParts,
     ) -> Result<Self, SubscriberError> {
-        let kinds = parts.handlers.handled(settings.role.receives())?;
+        let kinds = parts.handlers.handled(&parts.receives)?;
         let topics = topics(settings, &kinds)?;
         let missing = parts.trust.borrow().kinds_without_keys(&kinds);
         if !missing.is_empty() {

@@ -20,16 +20,16 @@ use cybermesh_contracts::{
 use cybermesh_devbroker::{DevBroker, LogRecord, ServerTls, pki::Authority};
 use tempfile::TempDir;
 
-pub const AUDIENCE: &str = "stage";
+pub(crate) const AUDIENCE: &str = "stage";
 const SEED: [u8; 32] = [42; 32];
 
-pub struct Stage {
-    pub broker: DevBroker,
-    pub files: TempDir,
+pub(crate) struct Stage {
+    pub(crate) broker: DevBroker,
+    pub(crate) files: TempDir,
 }
 
 impl Stage {
-    pub async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         let authority = Authority::new("stage CA").unwrap();
         let server = authority.server().dns("localhost").ip([127, 0, 0, 1]).issue().unwrap();
         let client = authority.client("node-1").issue().unwrap();
@@ -47,7 +47,7 @@ impl Stage {
     }
 
     /// The settings a node would have, and these beside them.
-    pub fn settings(&self, more: &[(&str, &str)]) -> Settings {
+    pub(crate) fn settings(&self, more: &[(&str, &str)]) -> Settings {
         let path = |name: &str| self.files.path().join(name).to_str().unwrap().to_owned();
         let mut loader = Settings::loader()
             .set("KAFKA_BROKERS", self.broker.bootstrap())
@@ -65,25 +65,25 @@ impl Stage {
     }
 
     /// A bridge that sends every kind and receives none.
-    pub fn sender(&self, more: &[(&str, &str)]) -> Builder {
+    pub(crate) fn sender(&self, more: &[(&str, &str)]) -> Builder {
         Bridge::builder(self.settings(more)).sends(Kind::ALL).receives([]).seed(1)
     }
 }
 
-pub fn signer() -> Ed25519Signer {
+pub(crate) fn signer() -> Ed25519Signer {
     Ed25519Signer::from_seed(&SEED)
 }
 
-pub fn trust() -> TrustStore {
+pub(crate) fn trust() -> TrustStore {
     let rights = Kind::ALL.map(Right::Kind);
     TrustStore::of([TrustedKey::new("sender", signer().public_key(), rights).unwrap()]).unwrap()
 }
 
-pub fn anomaly() -> AnomalyDraft {
+pub(crate) fn anomaly() -> AnomalyDraft {
     anomaly_with(r#"{"note":"seen"}"#)
 }
 
-pub fn anomaly_with(payload: &str) -> AnomalyDraft {
+pub(crate) fn anomaly_with(payload: &str) -> AnomalyDraft {
     AnomalyDraft::builder(uuid::Uuid::new_v4().to_string())
         .anomaly_type("port-scan")
         .source("10.0.0.7")
@@ -95,12 +95,12 @@ pub fn anomaly_with(payload: &str) -> AnomalyDraft {
         .unwrap()
 }
 
-pub fn commit(height: i64) -> CommitDraft {
+pub(crate) fn commit(height: i64) -> CommitDraft {
     CommitDraft::builder(height, [1; 32], [2; 32]).build().unwrap()
 }
 
 /// What a receiver with our trust store makes of a record in the log; envelopes required.
-pub fn verified(kind: Kind, record: &LogRecord) -> Verified<cybermesh_contracts::message::Message> {
+pub(crate) fn verified(kind: Kind, record: &LogRecord) -> Verified<cybermesh_contracts::message::Message> {
     let headers: Vec<(&str, Option<&[u8]>)> =
         record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
     let view = RecordView {
@@ -116,13 +116,13 @@ pub fn verified(kind: Kind, record: &LogRecord) -> Verified<cybermesh_contracts:
     Verifier::new(AUDIENCE).verify(&trust(), kind, &view, None).unwrap()
 }
 
-pub fn nonce(record: &LogRecord) -> Nonce {
+pub(crate) fn nonce(record: &LogRecord) -> Nonce {
     verified(Kind::Anomaly, record).message().seal().nonce().unwrap()
 }
 
 /// A clock that says what it is told.
 #[derive(Debug)]
-pub struct SetClock(pub std::sync::atomic::AtomicU64);
+pub(crate) struct SetClock(pub(crate) std::sync::atomic::AtomicU64);
 
 impl WallClock for SetClock {
     fn unix_ms(&self) -> u64 {
@@ -130,11 +130,11 @@ impl WallClock for SetClock {
     }
 }
 
-pub fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     SystemClock.unix_ms()
 }
 
-pub fn private(path: &Path, content: &str) {
+pub(crate) fn private(path: &Path, content: &str) {
     fs::write(path, content).unwrap();
     #[cfg(unix)]
     {
@@ -144,7 +144,7 @@ pub fn private(path: &Path, content: &str) {
 }
 
 /// No test waits longer: what has not happened by then never will.
-pub async fn soon<T>(event: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), event).await.expect("it did not happen in time")
 }
 
