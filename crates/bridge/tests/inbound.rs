@@ -118,6 +118,7 @@ impl Bench {
             clock: Arc::new(SystemClock),
             metrics: Exposition::new().unwrap().metrics(),
             health: self.health.clone(),
+            receives: Kind::CONTROL.to_vec(),
             handlers: handlers
                 .ignore(Kind::Reputation)
                 .ignore(Kind::PolicyUpdate)
