@@ -13,7 +13,7 @@ use rustls::server::WebPkiClientVerifier;
 use tokio::net::TcpListener;
 
 const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_secs(1);
 
 fn pem(name: &str, text: &str) -> Pem {
     Pem::new(name, text)

@@ -130,7 +130,7 @@ enum InTheAir {
 /// Polls a flight for the first time, which puts its request in line behind the ones before.
 ///
 /// Unconstrained, because a task that has used up its share of the scheduler's turn is answered "pending"
-/// before it has got in line, and the request behind it could then overtake it.
+/// before it has got in line: its place would then depend on who is polled next.
 async fn take_off(flight: Flight) -> InTheAir {
     let mut flight: Flight = Box::pin(unconstrained(flight));
     let landed = poll_fn(|context| match flight.as_mut().poll(context) {

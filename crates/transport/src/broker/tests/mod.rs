@@ -17,7 +17,7 @@ use crate::error::{Class, DialPhase};
 use crate::wire::HeartbeatRequest;
 
 const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_secs(1);
 
 fn heartbeat(generation_id: i32) -> HeartbeatRequest {
     HeartbeatRequest {
