@@ -127,8 +127,7 @@ impl NodeSeal {
         }
     }
 
-    /// The bytes that the signature covers: 103 for anomaly and policy's sister kinds, with policy's
-    /// own 0x00 after the domain.
+    /// The bytes that the signature covers: 103, or 104 for evidence.
     pub(crate) fn signing_input(&self, kind: Kind) -> Vec<u8> {
         node_signing_input(
             kind,

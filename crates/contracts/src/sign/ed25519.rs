@@ -6,7 +6,7 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
 use ed25519_dalek::{Signer as _, SigningKey};
 use thiserror::Error;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{PublicKey, SignError, Signature, Signer};
 
@@ -22,9 +22,11 @@ impl Ed25519Signer {
     /// # Errors
     /// [`PrivateKeyError`] for anything else; it says nothing of the content.
     pub fn from_pkcs8_pem(pem: &str) -> Result<Self, PrivateKeyError> {
-        let pair =
+        let mut pair =
             KeypairBytes::from_pkcs8_pem(pem.trim()).map_err(|_| PrivateKeyError::NotPkcs8Pem)?;
         let key = SigningKey::from_bytes(&pair.secret_key);
+        // `KeypairBytes` wipes itself only under a feature that `ed25519-dalek` leaves off.
+        pair.secret_key.zeroize();
         match pair.public_key {
             Some(stated) if stated.0 != key.verifying_key().to_bytes() => {
                 Err(PrivateKeyError::PublicKeyDiffers)
@@ -47,12 +49,13 @@ impl Ed25519Signer {
     /// # Errors
     /// [`PrivateKeyError::NotEncoded`] when DER encoding fails, which no key is known to do.
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, PrivateKeyError> {
-        let pair = KeypairBytes {
+        let mut pair = KeypairBytes {
             secret_key: self.key.to_bytes(),
             public_key: None,
         };
-        pair.to_pkcs8_pem(LineEnding::LF)
-            .map_err(|_| PrivateKeyError::NotEncoded)
+        let pem = pair.to_pkcs8_pem(LineEnding::LF);
+        pair.secret_key.zeroize();
+        pem.map_err(|_| PrivateKeyError::NotEncoded)
     }
 }
 
