@@ -1,5 +1,7 @@
 //! The way in over a broker: signed records in, handlers called, dead letters and commits out.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -326,6 +328,38 @@ async fn every_message_ends_where_the_promise_says() {
     assert_eq!(counts.messages_received, u64::try_from(end).unwrap());
     assert_eq!(counts.messages_failed, 8);
     assert!(subscriber.stop(Duration::from_secs(10)).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_copy_is_skipped_and_an_old_one_is_buried_as_a_replay() {
+    let bench = Bench::start(&[(TOPIC, 1), (DEAD, 1)]).await;
+    let handled = Handled::default();
+    let subscriber = bench.subscribe(recording(&handled)).await;
+    let hour_ago = SystemClock.unix_ms() - 3_600_000;
+    let old = bench.signed_at(0, 0, hour_ago);
+    bench.append(0, old.clone()).await;
+    bench.append(0, old.clone()).await;
+    for height in 1..=40 {
+        bench.append(0, bench.signed(height, 0)).await;
+    }
+    bench.committed(0, 42).await;
+    // The ring has let go of the first message once this one is judged after that commit.
+    bench.append(0, bench.signed(41, 0)).await;
+    bench.committed(0, 43).await;
+    let copy = bench.append(0, old).await;
+    bench.committed(0, copy + 1).await;
+    let expected = BTreeMap::from([(copy, "replay".to_owned())]);
+    assert_eq!(bench.dispositions(), expected);
+    assert_eq!(
+        handled
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|height| **height == 0)
+            .count(),
+        1
+    );
+    subscriber.stop(Duration::from_secs(10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,7 +61,7 @@ impl AppendLetter for DeadLetterTopic {
                     .headers
                     .into_iter()
                     .map(|header| Header {
-                        name: header.name.into(),
+                        name: header.name,
                         value: header.value.map(Into::into),
                     })
                     .collect(),

@@ -175,6 +175,7 @@ impl<T: Clone> Lanes<T> {
     }
 
     /// How many handlers are running.
+    #[cfg(test)]
     pub(crate) fn running(&self) -> usize {
         self.entries
             .values()

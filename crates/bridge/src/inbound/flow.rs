@@ -45,6 +45,8 @@ pub enum Pause {
     NoKeys,
     /// The wall clock cannot be believed.
     Clock,
+    /// The broker does not let it be read.
+    Refused,
     /// A handler of the partition's former assignment has not ended yet.
     FormerHandler,
 }
@@ -58,6 +60,7 @@ impl Pause {
             Self::Exhausted => "attempts-exhausted",
             Self::NoKeys => "no-keys",
             Self::Clock => "clock",
+            Self::Refused => "refused",
             Self::FormerHandler => "former-handler",
         }
     }

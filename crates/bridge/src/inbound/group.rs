@@ -21,6 +21,8 @@ pub(crate) enum GroupEvent {
     Lost(Vec<TopicPartition>),
     /// Records of one partition.
     Fetched(Fetched),
+    /// The broker refuses to let this partition be read, for this reason; it stands still.
+    Refused(TopicPartition, String),
     /// The group is at its end and cannot go on.
     Ended(String),
 }

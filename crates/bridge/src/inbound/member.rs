@@ -130,11 +130,19 @@ async fn tell(consumer: &Consumer, events: &mpsc::Sender<GroupEvent>, starts: &S
                 }))
             }
             Event::Failed(error) => {
-                tracing::warn!(%error, "the consumer group is in trouble");
-                if error.class() == Class::Fatal {
-                    last_fatal = Some(error);
+                tracing::warn!(%error, "the consumer is in trouble");
+                let target = error.target();
+                match (error.class(), target.topic_name(), target.partition_index()) {
+                    (Class::Fatal, Some(topic), Some(partition)) => Some(GroupEvent::Refused(
+                        TopicPartition::new(topic, partition),
+                        error.to_string(),
+                    )),
+                    (Class::Fatal, _, _) => {
+                        last_fatal = Some(error);
+                        None
+                    }
+                    _ => None,
                 }
-                None
             }
             other => {
                 tracing::debug!(event = ?other, "an event of no concern");

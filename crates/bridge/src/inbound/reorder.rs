@@ -56,6 +56,7 @@ impl<T> Reorder<T> {
     }
 
     /// How many offsets were handed out and not released yet.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }

@@ -250,6 +250,12 @@ impl<J: Judge> Pipeline<J> {
             GroupEvent::Revoked(partitions) => self.on_revoked(partitions),
             GroupEvent::Lost(partitions) => self.on_lost(&partitions),
             GroupEvent::Fetched(fetched) => self.on_fetched(fetched),
+            GroupEvent::Refused(partition, reason) => {
+                tracing::error!(%partition, reason, "the partition cannot be read; it stands still");
+                if let Some(held) = self.held.get_mut(&partition) {
+                    held.flow.pause(Pause::Refused);
+                }
+            }
             GroupEvent::Ended(reason) => tracing::error!(reason, "the consumer group ended"),
         }
     }
@@ -407,7 +413,7 @@ impl<J: Judge> Pipeline<J> {
                         holds.insert(Condition::KindWithoutKeys(held.kind), detail.clone())
                     }
                     Pause::DeadLetters => holds.insert(Condition::DeadLetters, detail.clone()),
-                    Pause::Exhausted | Pause::FormerHandler => None,
+                    Pause::Exhausted | Pause::Refused | Pause::FormerHandler => None,
                 };
                 let paused = Condition::PartitionPaused {
                     topic: partition.topic.to_string(),

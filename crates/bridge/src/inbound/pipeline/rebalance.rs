@@ -32,6 +32,7 @@ impl<J: Judge> Pipeline<J> {
                 tracing::error!(%partition, "assigned a partition of a topic that was not asked for");
                 continue;
             };
+            self.forget(&partition);
             self.serial += 1;
             let start = assignment
                 .committed
@@ -53,10 +54,11 @@ impl<J: Judge> Pipeline<J> {
                 gauges: self.works.partition_gauges(&partition),
             };
             tracing::info!(%partition, start, "assigned");
-            self.forget(&partition);
             self.budget.join(partition.clone());
             self.held.insert(partition.clone(), held);
-            self.group.tell(GroupCommand::Begin(partition));
+            self.group.tell(GroupCommand::Begin(partition.clone()));
+            // A pause of its former assignment may still be in force.
+            self.group.tell(GroupCommand::Resume(partition));
         }
     }
 

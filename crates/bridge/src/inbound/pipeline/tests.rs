@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -1009,6 +1009,16 @@ async fn a_stretch_that_cannot_be_read_is_buried_and_passed() {
     let (burial, _) = rig.burial().await;
     assert_eq!(burial.disposition, Disposition::Decode);
     rig.committed_up_to(0, 9).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_may_not_be_read_makes_the_process_unready() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    let refused = GroupEvent::Refused(tp(0), "not authorised".into());
+    rig.events.send(refused).await.unwrap();
+    rig.settle().await;
+    assert!(!rig.health.is_ready());
 }
 
 #[tokio::test(start_paused = true)]
