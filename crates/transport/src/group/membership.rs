@@ -222,8 +222,8 @@ impl Membership {
         }
         match answer {
             Ok(Joined::MemberIdRequired(member_id)) => {
-                // A coordinator that hands out ids for ever must not keep us busy.
-                let again = !self.member_id.is_empty();
+                // A coordinator that hands out ids for ever, or none, must not keep us busy.
+                let again = !self.member_id.is_empty() || member_id.is_empty();
                 self.member_id = member_id;
                 self.phase = Phase::Out {
                     join_at: if again { now + self.back_off() } else { now },

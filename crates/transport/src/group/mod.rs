@@ -2,14 +2,19 @@
 //!
 //! The classic protocol (every broker speaks it): `membership` decides when to join, sync, give a sign of life, give
 //! partitions up; `assignor` divides them among the members when this one leads; `protocol` is the form in which
-//! members tell each other what they want and get; `offsets` stores and reads positions; `task` carries out what the
+//! members tell each other what they want and get; `offsets` stores and reads positions; `coordinator` is who is asked and
+//! `exchange` understands what it says; `task` carries out what the
 //! membership decides.
 
 mod assignor;
 mod coordinator;
+mod exchange;
 mod membership;
 mod offsets;
 mod protocol;
 mod task;
 
 pub(crate) use task::{GroupCommand, GroupTask};
+
+/// The one assignor there is so far.
+const ASSIGNOR: &str = "range";

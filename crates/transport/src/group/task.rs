@@ -1,11 +1,6 @@
 //! The task of a group's member: carries out what the membership decides, and commits on the caller's behalf.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -14,8 +9,10 @@ use tokio::{
 };
 
 use super::{
-    assignor::{self, Member},
+    ASSIGNOR,
+    assignor::Member,
     coordinator::Coordinator,
+    exchange::{Counts, count, divide, understand_assignment, understand_join},
     membership::{Action, Joined, Membership, News, Times},
     offsets::{self, Committer},
     protocol,
@@ -23,17 +20,14 @@ use super::{
 use crate::{
     cluster::Client,
     consumer::{AssignedPartition, ConsumerConfig, Event, OffsetToCommit},
-    error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
+    error::{ErrorCode, ErrorKind, Operation, Target, TransportError},
     fetch,
     record::TopicPartition,
     wire::{
-        HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeavingMember,
-        SyncGroupRequest,
+        HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, LeavingMember, SyncGroupRequest,
     },
 };
 
-/// The one assignor there is so far.
-const ASSIGNOR: &str = "range";
 const PROTOCOL_TYPE: &str = "consumer";
 /// JoinGroup and SyncGroup wait for the slowest member, and a little longer.
 const BEYOND_REBALANCE: Duration = Duration::from_secs(5);
@@ -80,8 +74,6 @@ enum Outcome {
     },
 }
 
-/// Partitions by topic, as the leader last divided them.
-type Counts = BTreeMap<String, i32>;
 type Doing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// One member of a group.
@@ -583,119 +575,4 @@ async fn within<T>(
 
 fn millis(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
-}
-
-fn understand_join(answer: JoinGroupResponse) -> Result<Joined, TransportError> {
-    let error = |kind| TransportError::new(Operation::JoinGroup, Target::default(), kind);
-    match ErrorCode::from_code(answer.error_code) {
-        Some(ErrorCode::MemberIdRequired) => return Ok(Joined::MemberIdRequired(answer.member_id)),
-        Some(code) => {
-            return Err(error(ErrorKind::Code {
-                code,
-                message: None,
-            }));
-        }
-        None => {}
-    }
-    if answer.protocol_name.as_deref() != Some(ASSIGNOR) {
-        let reason = "the group uses an assignor that was not offered";
-        return Err(error(ErrorKind::Malformed {
-            reason: reason.into(),
-        }));
-    }
-    let leads = answer.leader == answer.member_id && !answer.skip_assignment;
-    let members: Result<Vec<Member>, _> = answer
-        .members
-        .into_iter()
-        .map(|member| {
-            let topics = protocol::decode_subscription(member.metadata)?;
-            Ok(Member {
-                id: member.member_id,
-                instance_id: member.group_instance_id,
-                topics,
-            })
-        })
-        .collect();
-    let led = match members {
-        Ok(members) => leads.then_some(members),
-        Err(malformed) if leads => {
-            let malformed: protocol::MalformedMember = malformed;
-            return Err(error(ErrorKind::Malformed {
-                reason: malformed.to_string().into(),
-            }));
-        }
-        Err(_) => None,
-    };
-    Ok(Joined::In {
-        member_id: answer.member_id,
-        generation: answer.generation_id,
-        led,
-    })
-}
-
-fn understand_assignment(assignment: bytes::Bytes) -> Result<Vec<TopicPartition>, TransportError> {
-    let topics = protocol::decode_assignment(assignment).map_err(|malformed| {
-        let kind = ErrorKind::Malformed {
-            reason: malformed.to_string().into(),
-        };
-        TransportError::new(Operation::SyncGroup, Target::default(), kind)
-    })?;
-    // A leader that names a partition twice must not have it delivered twice.
-    let unique: BTreeSet<TopicPartition> = topics
-        .into_iter()
-        .flat_map(|(topic, partitions)| {
-            let topic: Arc<str> = topic.into();
-            partitions
-                .into_iter()
-                .map(move |partition| TopicPartition::new(Arc::clone(&topic), partition))
-        })
-        .collect();
-    Ok(unique.into_iter().collect())
-}
-
-/// How many partitions the topics have; those that do not exist are left out.
-async fn count(
-    client: &Client,
-    topics: impl IntoIterator<Item = &String>,
-) -> Result<Counts, TransportError> {
-    let topics: BTreeSet<&String> = topics.into_iter().collect();
-    let mut counts = Counts::new();
-    for topic in topics {
-        match client.partition_count(topic).await {
-            Ok(partitions) => {
-                counts.insert(topic.clone(), partitions);
-            }
-            Err(error)
-                if error.error_code().is_some() && error.class() != Class::UnknownOutcome =>
-            {
-                tracing::warn!(topic = %topic, %error, "a topic the group subscribes to is left out");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(counts)
-}
-
-fn divide(
-    members: &[Member],
-    counts: &Counts,
-) -> Result<Vec<(String, bytes::Bytes)>, TransportError> {
-    assignor::range(members, counts)
-        .into_iter()
-        .map(
-            |(member, partitions)| match protocol::encode_assignment(&partitions) {
-                Some(bytes) => Ok((member, bytes.into())),
-                None => {
-                    let kind = ErrorKind::Unencodable {
-                        reason: "a topic's name is too long".into(),
-                    };
-                    Err(TransportError::new(
-                        Operation::SyncGroup,
-                        Target::default(),
-                        kind,
-                    ))
-                }
-            },
-        )
-        .collect()
 }

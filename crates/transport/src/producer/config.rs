@@ -72,7 +72,7 @@ impl ResendSchedule for FixedSchedule {
 ///
 /// Every [`Admission::Admitted`] is followed by exactly one [`Gate::record`].
 pub trait Gate: fmt::Debug + Send + Sync {
-    /// Asked before each produce request.
+    /// Asked before each produce request, and before the look-ups that one needs.
     fn admit(&self, now: Instant) -> Admission;
     /// What came of an admitted attempt.
     fn record(&self, now: Instant, outcome: AttemptOutcome);

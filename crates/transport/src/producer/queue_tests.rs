@@ -6,7 +6,10 @@ use bytes::{Buf, Bytes};
 use proptest::prelude::*;
 
 use super::*;
-use crate::producer::FixedSchedule;
+use crate::{
+    error::{Class, Operation, Target},
+    producer::{FixedSchedule, Written},
+};
 
 const LINGER: Duration = Duration::from_millis(5);
 
@@ -68,11 +71,15 @@ enum Reply {
     Code(ErrorCode),
 }
 
+/// First and last sequence, and the offset of the first record.
+type CachedBatch = (i32, i32, i64);
+
 /// What a partition leader does with producer state.
 #[derive(Debug, Default)]
 struct Leader {
     log: Vec<u32>,
-    producers: BTreeMap<i64, (i16, VecDeque<(i32, i32, i64)>)>,
+    /// By producer id: the epoch and the batches remembered of it.
+    producers: BTreeMap<i64, (i16, VecDeque<CachedBatch>)>,
     poisoned: Option<u32>,
 }
 

@@ -164,7 +164,11 @@ impl Sender {
             let (client, partition) = (self.client.clone(), partition.clone());
             self.events.push(Box::pin(async move {
                 let found = find_leader(&client, &partition, misled_by).await;
-                admitted.record(found.as_ref().err());
+                match &found {
+                    // What was known already took no broker to answer, and says nothing about one.
+                    Ok(_) => drop(admitted),
+                    Err(error) => admitted.record(Some(error)),
+                }
                 Happened::Routed { partition, found }
             }));
         }

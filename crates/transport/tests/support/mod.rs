@@ -10,9 +10,9 @@ use cybermesh_transport::{
 };
 
 /// Long enough for anything that is to happen; nothing waits for it to pass.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub async fn broker(topic: &str, partitions: usize) -> DevBroker {
+pub(crate) async fn broker(topic: &str, partitions: usize) -> DevBroker {
     DevBroker::builder()
         .topic(topic, partitions)
         .start()
@@ -20,7 +20,7 @@ pub async fn broker(topic: &str, partitions: usize) -> DevBroker {
         .unwrap()
 }
 
-pub async fn client(broker: &DevBroker) -> Client {
+pub(crate) async fn client(broker: &DevBroker) -> Client {
     let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
     Client::connect(ClientConfig::new(bootstrap, Security::Plaintext))
         .await
@@ -28,7 +28,7 @@ pub async fn client(broker: &DevBroker) -> Client {
 }
 
 /// Sends each record in a batch of its own, at once, and resends quickly.
-pub fn eager(resends: u32) -> ProducerConfig {
+pub(crate) fn eager(resends: u32) -> ProducerConfig {
     ProducerConfig {
         linger: Duration::ZERO,
         batch_bytes: 1,
@@ -40,7 +40,7 @@ pub fn eager(resends: u32) -> ProducerConfig {
     }
 }
 
-pub fn record(value: &str) -> Record {
+pub(crate) fn record(value: &str) -> Record {
     Record {
         value: Some(value.to_owned().into()),
         timestamp_ms: 1_700_000_000_000,
@@ -48,7 +48,12 @@ pub fn record(value: &str) -> Record {
     }
 }
 
-pub async fn send(producer: &Producer, topic: &str, partition: i32, value: &str) -> Delivery {
+pub(crate) async fn send(
+    producer: &Producer,
+    topic: &str,
+    partition: i32,
+    value: &str,
+) -> Delivery {
     let record = record(value);
     producer
         .reserve(topic, partition, record.size_bound())
@@ -57,18 +62,18 @@ pub async fn send(producer: &Producer, topic: &str, partition: i32, value: &str)
         .append(record)
 }
 
-pub fn partition(topic: &str, number: i32) -> TopicPartition {
+pub(crate) fn partition(topic: &str, number: i32) -> TopicPartition {
     TopicPartition::new(topic, number)
 }
 
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("nothing happened for 30 s")
 }
 
 /// Values in the log of a partition, in order.
-pub fn logged(broker: &DevBroker, topic: &str, partition: i32) -> Vec<String> {
+pub(crate) fn logged(broker: &DevBroker, topic: &str, partition: i32) -> Vec<String> {
     let values = broker.partition_log(topic, partition).values();
     values
         .iter()
@@ -77,7 +82,7 @@ pub fn logged(broker: &DevBroker, topic: &str, partition: i32) -> Vec<String> {
 }
 
 /// Values of the next `count` records, whatever comes between.
-pub async fn values(next: impl AsyncFn() -> Option<Event>, count: usize) -> Vec<String> {
+pub(crate) async fn values(next: impl AsyncFn() -> Option<Event>, count: usize) -> Vec<String> {
     let mut values = Vec::new();
     while values.len() < count {
         if let Some(Event::Records(batch)) = within(next()).await {

@@ -1,0 +1,139 @@
+//! What members hear from the coordinator and, leading, divide among themselves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    ASSIGNOR,
+    assignor::{self, Member},
+    membership::Joined,
+    protocol,
+};
+use crate::{
+    cluster::Client,
+    error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
+    record::TopicPartition,
+    wire::JoinGroupResponse,
+};
+
+/// Partitions by topic, as the leader divides them.
+pub(super) type Counts = BTreeMap<String, i32>;
+
+pub(super) fn understand_join(answer: JoinGroupResponse) -> Result<Joined, TransportError> {
+    let error = |kind| TransportError::new(Operation::JoinGroup, Target::default(), kind);
+    match ErrorCode::from_code(answer.error_code) {
+        Some(ErrorCode::MemberIdRequired) => return Ok(Joined::MemberIdRequired(answer.member_id)),
+        Some(code) => {
+            return Err(error(ErrorKind::Code {
+                code,
+                message: None,
+            }));
+        }
+        None => {}
+    }
+    if answer.protocol_name.as_deref() != Some(ASSIGNOR) {
+        let reason = "the group uses an assignor that was not offered";
+        return Err(error(ErrorKind::Malformed {
+            reason: reason.into(),
+        }));
+    }
+    let leads = answer.leader == answer.member_id && !answer.skip_assignment;
+    let members: Result<Vec<Member>, _> = answer
+        .members
+        .into_iter()
+        .map(|member| {
+            let topics = protocol::decode_subscription(member.metadata)?;
+            Ok(Member {
+                id: member.member_id,
+                instance_id: member.group_instance_id,
+                topics,
+            })
+        })
+        .collect();
+    let led = match members {
+        Ok(members) => leads.then_some(members),
+        Err(malformed) if leads => {
+            let malformed: protocol::MalformedMember = malformed;
+            return Err(error(ErrorKind::Malformed {
+                reason: malformed.to_string().into(),
+            }));
+        }
+        Err(_) => None,
+    };
+    Ok(Joined::In {
+        member_id: answer.member_id,
+        generation: answer.generation_id,
+        led,
+    })
+}
+
+pub(super) fn understand_assignment(
+    assignment: bytes::Bytes,
+) -> Result<Vec<TopicPartition>, TransportError> {
+    let topics = protocol::decode_assignment(assignment).map_err(|malformed| {
+        let kind = ErrorKind::Malformed {
+            reason: malformed.to_string().into(),
+        };
+        TransportError::new(Operation::SyncGroup, Target::default(), kind)
+    })?;
+    // A leader that names a partition twice must not have it delivered twice.
+    let unique: BTreeSet<TopicPartition> = topics
+        .into_iter()
+        .flat_map(|(topic, partitions)| {
+            let topic: Arc<str> = topic.into();
+            partitions
+                .into_iter()
+                .map(move |partition| TopicPartition::new(Arc::clone(&topic), partition))
+        })
+        .collect();
+    Ok(unique.into_iter().collect())
+}
+
+/// How many partitions the topics have; those that do not exist are left out.
+pub(super) async fn count(
+    client: &Client,
+    topics: impl IntoIterator<Item = &String>,
+) -> Result<Counts, TransportError> {
+    let topics: BTreeSet<&String> = topics.into_iter().collect();
+    let mut counts = Counts::new();
+    for topic in topics {
+        match client.partition_count(topic).await {
+            Ok(partitions) => {
+                counts.insert(topic.clone(), partitions);
+            }
+            Err(error)
+                if error.error_code().is_some() && error.class() != Class::UnknownOutcome =>
+            {
+                tracing::warn!(topic = %topic, %error, "a topic the group subscribes to is left out");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(counts)
+}
+
+pub(super) fn divide(
+    members: &[Member],
+    counts: &Counts,
+) -> Result<Vec<(String, bytes::Bytes)>, TransportError> {
+    assignor::range(members, counts)
+        .into_iter()
+        .map(
+            |(member, partitions)| match protocol::encode_assignment(&partitions) {
+                Some(bytes) => Ok((member, bytes.into())),
+                None => {
+                    let kind = ErrorKind::Unencodable {
+                        reason: "a topic's name is too long".into(),
+                    };
+                    Err(TransportError::new(
+                        Operation::SyncGroup,
+                        Target::default(),
+                        kind,
+                    ))
+                }
+            },
+        )
+        .collect()
+}

@@ -1,0 +1,333 @@
+//! What each answer, each failure and each passed deadline means for the batches of a partition.
+
+use tokio::time::Instant;
+
+use super::{FENCES_ENDURED, Identity, MAY_BE_FORGOTTEN_AFTER, PartitionQueue};
+use crate::{
+    error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
+    producer::{
+        Appended, DeliveryError, GiveUp, Written,
+        batch::{Batch, Entry, Sent, Status},
+    },
+};
+
+impl<T> PartitionQueue<T> {
+    pub(super) fn written(
+        &mut self,
+        now: Instant,
+        index: usize,
+        base_offset: Option<i64>,
+        log_append_time_ms: Option<i64>,
+    ) {
+        self.confirmed = Some(now);
+        self.fences = 0;
+        let Some(sent) = self.sent.remove(index) else {
+            return;
+        };
+        let newer = self.sent.split_off(index);
+        // Sequences have no gaps: what is in doubt before this one is in the log too. Where it can still be asked
+        // again the answer will also tell its offset.
+        for mut older in std::mem::take(&mut self.sent) {
+            older.batch.in_log |=
+                older.batch.ambiguous || matches!(older.status, Status::Outstanding(_));
+            if older.status == Status::Refused && older.batch.in_log {
+                self.acknowledge(older.batch.entries, None, None);
+            } else {
+                self.sent.push_back(older);
+            }
+        }
+        self.sent.extend(newer);
+        self.acknowledge(sent.batch.entries, base_offset, log_append_time_ms);
+    }
+
+    fn acknowledge(
+        &mut self,
+        entries: Vec<Entry<T>>,
+        base_offset: Option<i64>,
+        log_append_time_ms: Option<i64>,
+    ) {
+        for (delta, entry) in (0_i64..).zip(entries) {
+            let offset = base_offset.and_then(|base| base.checked_add(delta));
+            let appended = Appended {
+                partition: self.partition.partition,
+                offset,
+                log_append_time_ms,
+            };
+            self.settled.push((entry.token, Ok(appended)));
+        }
+    }
+
+    pub(super) fn refused(
+        &mut self,
+        now: Instant,
+        index: usize,
+        code: ErrorCode,
+        records: Vec<usize>,
+        error: TransportError,
+    ) {
+        match code {
+            ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => {
+                self.out_of_order(now, index, error);
+            }
+            ErrorCode::InvalidProducerEpoch | ErrorCode::ProducerFenced => {
+                self.fenced(index, error)
+            }
+            _ if code.class() == Class::Fatal => self.refused_for_good(index, code, records, error),
+            _ => self.failed(now, index, error, code.class() == Class::UnknownOutcome),
+        }
+    }
+
+    /// 45: a gap before the batch, or a broker that has forgotten.
+    fn out_of_order(&mut self, now: Instant, index: usize, error: TransportError) {
+        let is_head = self.head() == Some(index);
+        let gap_at = self.gap_at;
+        let Some(sent) = self.sent.get_mut(index) else {
+            return;
+        };
+        let explained = gap_at.is_some_and(|at| at < sent.base_sequence);
+        sent.batch.last_error = Some(error);
+        if sent.batch.in_log {
+            self.give_up_sent(index, GiveUp::Refused);
+        } else if !is_head {
+            sent.status = Status::Behind;
+        } else if explained {
+            sent.status = Status::Refused;
+        } else if sent.batch.ambiguous {
+            self.give_up_sent(index, GiveUp::Refused);
+        } else {
+            sent.status = Status::Refused;
+            // Nothing explains it, so it costs an attempt: a broker that always says so must not be asked for ever.
+            sent.batch.failures += 1;
+            match self.settings.schedule.next(sent.batch.failures) {
+                Some(delay) => {
+                    sent.batch.not_before = Some(now + delay);
+                    self.draining = true;
+                }
+                None => self.give_up_sent(index, GiveUp::ResendsExhausted),
+            }
+        }
+    }
+
+    /// 47: someone has written under a later epoch of our id.
+    fn fenced(&mut self, index: usize, error: TransportError) {
+        self.draining = true;
+        self.fences += u32::from(!self.needs_new_id);
+        self.needs_new_id = true;
+        let endured = self.fences < FENCES_ENDURED;
+        let Some(sent) = self.sent.get_mut(index) else {
+            return;
+        };
+        sent.batch.last_error = Some(error);
+        if sent.batch.ambiguous || sent.batch.in_log || !endured {
+            self.give_up_sent(index, GiveUp::Refused);
+        } else {
+            sent.status = Status::Refused;
+        }
+    }
+
+    fn refused_for_good(
+        &mut self,
+        index: usize,
+        code: ErrorCode,
+        records: Vec<usize>,
+        error: TransportError,
+    ) {
+        let Some(mut sent) = self.sent.remove(index) else {
+            return;
+        };
+        self.note_gap(sent.base_sequence);
+        sent.batch.last_error = Some(error);
+        let of_records = matches!(
+            code,
+            ErrorCode::MessageTooLarge
+                | ErrorCode::RecordListTooLarge
+                | ErrorCode::InvalidRecord
+                | ErrorCode::InvalidTimestamp
+        );
+        if sent.batch.ambiguous || sent.batch.in_log || !of_records || sent.batch.entries.len() < 2
+        {
+            self.give_up(sent.batch, GiveUp::Refused);
+            return;
+        }
+        let mut entries = std::mem::take(&mut sent.batch.entries);
+        let named: Vec<usize> = records
+            .into_iter()
+            .filter(|record| *record < entries.len())
+            .collect();
+        let mut parts = Vec::new();
+        if named.is_empty() {
+            let second = entries.split_off(entries.len() / 2);
+            parts.extend([entries, second]);
+        } else {
+            let (bad, good): (Vec<_>, Vec<_>) = entries
+                .into_iter()
+                .enumerate()
+                .partition(|(at, _)| named.contains(at));
+            let bad = sent
+                .batch
+                .with_entries(bad.into_iter().map(|(_, entry)| entry).collect());
+            self.give_up(bad, GiveUp::Refused);
+            parts.push(good.into_iter().map(|(_, entry)| entry).collect());
+        }
+        for entries in parts
+            .into_iter()
+            .rev()
+            .filter(|entries: &Vec<_>| !entries.is_empty())
+        {
+            let batch = sent.batch.with_entries(entries);
+            let part = Sent {
+                batch,
+                encoded: sent.encoded.clone(),
+                base_sequence: sent.base_sequence,
+                status: Status::Refused,
+            };
+            self.sent.insert(index, part);
+        }
+    }
+
+    /// An attempt that may be repeated; `doubtful` where the batch may have been written by it.
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        index: usize,
+        error: TransportError,
+        doubtful: bool,
+    ) {
+        let is_head = self.head() == Some(index);
+        let Some(sent) = self.sent.get_mut(index) else {
+            return;
+        };
+        let class = error.class();
+        sent.batch.ambiguous |= doubtful && class == Class::UnknownOutcome;
+        sent.batch.last_error = Some(error);
+        if class == Class::Fatal {
+            self.give_up_sent(index, GiveUp::Refused);
+        } else if is_head {
+            sent.batch.failures += 1;
+            match self.settings.schedule.next(sent.batch.failures) {
+                Some(delay) => sent.status = Status::Waiting(now + delay),
+                None => self.give_up_sent(index, GiveUp::ResendsExhausted),
+            }
+        } else {
+            sent.status = Status::Behind;
+        }
+    }
+
+    /// The oldest batch sent that is not settled.
+    fn head(&self) -> Option<usize> {
+        self.sent
+            .iter()
+            .position(|sent| sent.status != Status::Refused)
+    }
+
+    /// Behind a gap, what was refused as out of order and never in doubt needs no further question.
+    pub(super) fn settle_head(&mut self) {
+        let (gap_at, needs_new_id) = (self.gap_at, self.needs_new_id);
+        while let Some(head) = self.head().and_then(|head| self.sent.get_mut(head)) {
+            let hopeless = needs_new_id || gap_at.is_some_and(|at| at < head.base_sequence);
+            if !hopeless || head.status != Status::Behind || head.batch.ambiguous {
+                return;
+            }
+            head.status = Status::Refused;
+        }
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        let waiting = |sent: &Sent<T>| !matches!(sent.status, Status::Outstanding(_));
+        while let Some(index) = self
+            .sent
+            .iter()
+            .position(|sent| waiting(sent) && sent.batch.deadline <= now)
+        {
+            self.give_up_sent(index, GiveUp::DeadlinePassed);
+        }
+        while self
+            .unsent
+            .front()
+            .is_some_and(|batch| batch.deadline <= now)
+        {
+            let Some(batch) = self.unsent.pop_front() else {
+                return;
+            };
+            self.give_up(batch, GiveUp::DeadlinePassed);
+        }
+        let idle = self
+            .confirmed
+            .is_some_and(|at| now.saturating_duration_since(at) > MAY_BE_FORGOTTEN_AFTER);
+        if idle && self.sent.is_empty() {
+            self.confirmed = None;
+        }
+    }
+
+    /// A sequence of this epoch will never be filled.
+    fn note_gap(&mut self, sequence: i32) {
+        self.draining = true;
+        self.gap_at = Some(self.gap_at.map_or(sequence, |at| at.min(sequence)));
+    }
+
+    pub(super) fn give_up_sent(&mut self, index: usize, reason: GiveUp) {
+        if let Some(sent) = self.sent.remove(index) {
+            self.note_gap(sent.base_sequence);
+            self.give_up(sent.batch, reason);
+        }
+    }
+
+    pub(super) fn give_up(&mut self, batch: Batch<T>, reason: GiveUp) {
+        if batch.in_log {
+            self.acknowledge(batch.entries, None, None);
+            return;
+        }
+        let written = if batch.ambiguous {
+            Written::Unknown
+        } else {
+            Written::No
+        };
+        let error = batch.last_error.unwrap_or_else(|| {
+            self.error(match reason {
+                GiveUp::Closed => ErrorKind::Closed,
+                _ => ErrorKind::TimedOut {
+                    after: self.settings.delivery_timeout,
+                    sent: batch.ambiguous,
+                },
+            })
+        });
+        let error = DeliveryError {
+            written,
+            reason,
+            resends: batch.failures.saturating_sub(1),
+            error,
+        };
+        for entry in batch.entries {
+            self.settled.push((entry.token, Err(error.clone())));
+        }
+    }
+
+    pub(super) fn begin_epoch(&mut self) {
+        self.draining = false;
+        self.gap_at = None;
+        self.confirmed = None;
+        self.next_sequence = 0;
+        self.identity = match self.identity {
+            Some(Identity { id, epoch }) if !self.needs_new_id && epoch < i16::MAX => {
+                Some(Identity {
+                    id,
+                    epoch: epoch + 1,
+                })
+            }
+            other => {
+                self.spent_id = other.map(|identity| identity.id).or(self.spent_id);
+                None
+            }
+        };
+        self.needs_new_id = false;
+        while let Some(sent) = self.sent.pop_back() {
+            self.unsent.push_front(sent.batch);
+        }
+    }
+
+    pub(super) fn error(&self, kind: ErrorKind) -> TransportError {
+        let target =
+            Target::default().partition(self.partition.topic.clone(), self.partition.partition);
+        TransportError::new(Operation::Produce, target, kind)
+    }
+}
