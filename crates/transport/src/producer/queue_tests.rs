@@ -166,6 +166,7 @@ struct Bench {
     in_flight: VecDeque<(AttemptId, Seen, Bytes)>,
     settled: BTreeMap<u32, Result<Appended, DeliveryError>>,
     sent: Vec<(Seen, Bytes)>,
+    stranded: VecDeque<Seen>,
     appended: u32,
 }
 
@@ -178,6 +179,7 @@ impl Bench {
             in_flight: VecDeque::new(),
             settled: BTreeMap::new(),
             sent: Vec::new(),
+            stranded: VecDeque::new(),
             appended: 0,
         }
     }
@@ -328,6 +330,10 @@ enum Step {
     Wait(u64),
     /// A restarted broker has only the last batch of each producer.
     Restart,
+    /// The connection is lost, but the request still lies at the broker.
+    Strand,
+    /// The oldest request that lies at the broker is carried out after all.
+    ArriveLate,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -364,7 +370,18 @@ fn run(steps: &[Step], resends: u32) -> Bench {
                     }
                 }
             }
+            Step::ArriveLate => {
+                if let Some(late) = bench.stranded.pop_front() {
+                    bench.leader.append(&late);
+                }
+            }
             _ if bench.in_flight.is_empty() => {}
+            Step::Strand => {
+                bench
+                    .stranded
+                    .extend(bench.in_flight.front().map(|front| front.1.clone()));
+                bench.lose_request();
+            }
             Step::Deliver => bench.deliver(),
             Step::LoseAnswer => bench.lose_answer(),
             Step::LoseRequest => bench.lose_request(),
@@ -390,6 +407,34 @@ proptest! {
         steps in prop::collection::vec(prop_oneof![8 => step(), 1 => Just(Step::Restart)], 1..80), resends in 0..4_u32
     ) {
         run(&steps, resends).check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// A late request can make a copy where a batch went on under the next epoch just before; nothing else.
+    #[test]
+    fn requests_that_are_carried_out_late_never_make_an_answer_untrue(
+        steps in prop::collection::vec(
+            prop_oneof![6 => step(), 2 => Just(Step::Strand), 2 => Just(Step::ArriveLate)], 1..80
+        ),
+        resends in 0..3_u32
+    ) {
+        let bench = run(&steps, resends);
+        prop_assert_eq!(bench.settled.len(), usize::try_from(bench.appended).unwrap());
+        for (number, result) in &bench.settled {
+            match result {
+                Ok(Appended { offset: Some(offset), .. }) => {
+                    prop_assert_eq!(bench.leader.log.get(usize::try_from(*offset).unwrap()), Some(number));
+                }
+                Ok(_) => prop_assert!(bench.leader.log.contains(number), "record {}", number),
+                Err(error) if error.written() == Written::No => {
+                    prop_assert!(!bench.leader.log.contains(number), "record {}", number);
+                }
+                Err(_) => {}
+            }
+        }
     }
 }
 
