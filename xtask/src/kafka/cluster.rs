@@ -20,6 +20,8 @@ use crate::workspace::Workspace;
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+const TEST_PREFIX: &str = "test-";
+
 /// How long the brokers live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -53,8 +55,10 @@ impl Cluster {
     pub(crate) async fn for_tests(workspace: &Workspace) -> Result<Self, TaskError> {
         let jars = install::jars(workspace).await?;
         let home = workspace.target().join("kafka");
+        sweep(&home);
+        let prefix = format!("{TEST_PREFIX}{}-", std::process::id());
         let dir = tempfile::Builder::new()
-            .prefix("test-")
+            .prefix(&prefix)
             .tempdir_in(&home)
             .map_err(TaskError::file(&home))?;
         let mut cluster = Self::start(&jars, dir.path(), 1, Life::Tied).await?;
@@ -151,6 +155,20 @@ impl Cluster {
             })
         };
         self.brokers.into_iter().filter_map(remember).collect()
+    }
+}
+
+/// Throws away what test clusters of killed processes left behind: `test-PID-…`.
+fn sweep(home: &Path) {
+    for entry in std::fs::read_dir(home).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(TEST_PREFIX)?.split_once('-'));
+        if pid.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+            // Somebody else may be at it, too; what stays is swept the next time.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
