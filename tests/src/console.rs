@@ -1,6 +1,7 @@
 //! Reads a topic with Kafka's own console consumer, over mutual TLS: another implementation's
 //! word for what is in the log.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use bytes::Bytes;
@@ -65,14 +66,6 @@ fn command(stage: &Stage, topic: &str) -> Command {
     let Broker::Kafka(kafka) = stage.cluster().broker() else {
         panic!("the console consumer needs Apache Kafka");
     };
-    let properties = stage.dir().join("console.properties");
-    let text = format!(
-        "security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={}\n\
-         ssl.truststore.type=PEM\nssl.truststore.location={}\n",
-        kafka.keystore.display(),
-        stage.cluster().tls().ca.display()
-    );
-    std::fs::write(&properties, text).expect("the console consumer's properties");
     let bytes = "org.apache.kafka.common.serialization.BytesDeserializer";
     let formatting = [
         "print.partition=true".to_owned(),
@@ -105,7 +98,7 @@ fn command(stage: &Stage, topic: &str) -> Command {
             topic,
         ])
         .args(["--timeout-ms", "60000", "--consumer.config"])
-        .arg(&properties)
+        .arg(properties(stage))
         .args(
             formatting
                 .iter()
@@ -116,6 +109,25 @@ fn command(stage: &Stage, topic: &str) -> Command {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// The file that tells Kafka's own programs how to come in.
+///
+/// # Panics
+/// When the stage is not over Apache Kafka, or the file cannot be written.
+pub fn properties(stage: &Stage) -> PathBuf {
+    let Broker::Kafka(kafka) = stage.cluster().broker() else {
+        panic!("Kafka's programs need Apache Kafka");
+    };
+    let path = stage.dir().join("client.properties");
+    let text = format!(
+        "security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={}\n\
+         ssl.truststore.type=PEM\nssl.truststore.location={}\n",
+        kafka.keystore.display(),
+        stage.cluster().tls().ca.display()
+    );
+    std::fs::write(&path, text).expect("the properties");
+    path
 }
 
 /// `Partition:0␞Offset:5␞name:value␟name:value␞key␞value`; `NO_HEADERS` where there are none,

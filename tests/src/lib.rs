@@ -13,13 +13,19 @@
 
 pub mod cluster;
 pub mod console;
+pub mod drafts;
+pub mod forge;
 pub mod history;
 pub mod identity;
 pub mod link;
 pub mod log;
+pub mod offsets;
+pub mod play;
+pub mod process;
 pub mod proxy;
 pub mod scenario;
 pub mod stage;
+pub mod witness;
 
 pub use cluster::{Broker, Cluster};
 pub use scenario::Over;

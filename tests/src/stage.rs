@@ -138,7 +138,9 @@ impl Stage {
     pub async fn make_topic(&self, name: &str, partitions: i32) {
         let topic = NewTopic::new(name)
             .partitions(partitions)
-            .replication_factor(1);
+            .replication_factor(1)
+            // More than a message may take, so that one too large can be there.
+            .config("max.message.bytes", "4194304");
         Admin::new(self.client().await)
             .create_topic(topic)
             .await
