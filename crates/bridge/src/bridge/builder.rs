@@ -78,7 +78,8 @@ impl Builder {
         self
     }
 
-    /// Who signs: a token or an enclave, instead of the key file.
+    /// Who signs: a token or an enclave, instead of the key file. It is called on the runtime's
+    /// threads, one message of a partition at a time, and holds up that partition while it signs.
     #[must_use]
     pub fn signer(mut self, signer: Arc<dyn Signer>) -> Self {
         self.signer = Some(signer);

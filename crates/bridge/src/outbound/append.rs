@@ -4,7 +4,7 @@
 use std::{
     future::Future,
     num::NonZeroU32,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -213,8 +213,13 @@ impl Inner {
     fn plausible_time(&self) -> Result<u64, SendError> {
         let unix_ms = self.parts.clock.unix_ms();
         if is_plausible(unix_ms) {
+            // The way in has the same condition for reasons of its own: only ours is taken back.
+            if self.clock_doubted.swap(false, Ordering::Relaxed) {
+                self.parts.health.clear(&Condition::Clock);
+            }
             return Ok(unix_ms);
         }
+        self.clock_doubted.store(true, Ordering::Relaxed);
         self.parts.health.raise(
             Condition::Clock,
             "the clock stands before the date of this program's commit",

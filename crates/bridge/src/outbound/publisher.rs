@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -67,6 +67,8 @@ pub(super) struct Inner {
     pub(super) audience: String,
     pub(super) envelope: bool,
     pub(super) patience: Duration,
+    /// Whether the clock was found implausible last.
+    pub(super) clock_doubted: AtomicBool,
     pub(super) closing: CancellationToken,
     /// Sends under way, and outcomes still to be counted for callers that went away.
     pub(super) under_way: TaskTracker,
@@ -102,6 +104,7 @@ impl Publisher {
             audience: settings.node.audience.clone(),
             envelope: settings.node.envelope,
             patience: settings.send.deadline,
+            clock_doubted: AtomicBool::new(false),
             closing: CancellationToken::new(),
             under_way: TaskTracker::new(),
         }))
