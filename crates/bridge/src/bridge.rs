@@ -95,7 +95,10 @@ impl Bridge {
     /// The specification's counts, both ways.
     #[must_use]
     pub fn metrics(&self) -> Counts {
-        Counts { send: self.metrics.send_counts(), receive: self.metrics.receive_counts() }
+        Counts {
+            send: self.metrics.send_counts(),
+            receive: self.metrics.receive_counts(),
+        }
     }
 
     /// All metrics as Prometheus text; `None` where they go to a provider of the caller's.
@@ -120,7 +123,8 @@ impl Bridge {
     pub async fn stop(self, deadline: Duration) -> StopReport {
         let begun = Instant::now();
         let until = begun + deadline;
-        self.health.raise(Condition::Stopping, "an orderly stop is under way");
+        self.health
+            .raise(Condition::Stopping, "an orderly stop is under way");
         let subscriber = match self.subscriber {
             Some(subscriber) => {
                 let (part, whole) = RECEIVING_SHARE;
@@ -136,6 +140,11 @@ impl Bridge {
         if let Some(ops) = self.ops {
             ops.stop().await;
         }
-        StopReport { subscriber, publisher, dead_letters_abandoned: dead_letters.abandoned, took: begun.elapsed() }
+        StopReport {
+            subscriber,
+            publisher,
+            dead_letters_abandoned: dead_letters.abandoned,
+            took: begun.elapsed(),
+        }
     }
 }

@@ -17,8 +17,8 @@ use cybermesh_bridge::{
 use cybermesh_contracts::{
     kind::Kind,
     message::{
-        Action, CustodyEntry, EvidenceDraft, EvidenceRequestDraft, PolicyDraft, PolicyUpdateDraft, ReputationDraft, RequestType,
-        RuleType,
+        Action, CustodyEntry, EvidenceDraft, EvidenceRequestDraft, PolicyDraft, PolicyUpdateDraft,
+        ReputationDraft, RequestType, RuleType,
     },
     partition::partition_for_key,
 };
@@ -37,17 +37,39 @@ async fn a_sent_anomaly_is_in_the_log_as_the_receipt_says_and_a_strict_receiver_
     let options = SendOptions::new()
         .header("tenant", "a")
         .traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-    let receipt = soon(bridge.publisher().send_with(draft, options)).await.unwrap();
+    let receipt = soon(bridge.publisher().send_with(draft, options))
+        .await
+        .unwrap();
 
     let log = stage.broker.log("ai.anomalies.v1");
-    let [record] = log.records() else { panic!("{} records", log.len()) };
+    let [record] = log.records() else {
+        panic!("{} records", log.len())
+    };
     let partition = partition_for_key(&key, 3.try_into().unwrap());
-    let expected = Receipt::Logged { topic: "ai.anomalies.v1".into(), partition, offset: Some(record.offset) };
+    let expected = Receipt::Logged {
+        topic: "ai.anomalies.v1".into(),
+        partition,
+        offset: Some(record.offset),
+    };
     assert_eq!(receipt, expected);
     assert_eq!(record.partition, partition);
     assert_eq!(record.key.as_deref(), Some(key.as_slice()));
-    let names: Vec<_> = record.headers.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["version", "type", "content-type", "traceparent", "cm-envelope", "tenant"]);
+    let names: Vec<_> = record
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "version",
+            "type",
+            "content-type",
+            "traceparent",
+            "cm-envelope",
+            "tenant"
+        ]
+    );
     verified(Kind::Anomaly, record);
 
     let report = bridge.stop(STOP).await;
@@ -60,16 +82,45 @@ async fn every_kind_can_be_sent_and_is_believed() {
     let bridge = stage.sender(&[]).start().await.unwrap();
     let publisher = bridge.publisher();
     let id = || uuid::Uuid::new_v4().to_string();
-    let custody = CustodyEntry { ref_hash: [1; 32], actor_id: [2; 32], ts_s: 1, signature: [3; 64] };
-    let evidence = EvidenceDraft::builder(id()).evidence_type("pcap").proof("bytes").custody(custody).build().unwrap();
-    let policy = PolicyDraft::builder(id()).action("block").rule("r1").trace_id([1; 16]).event_time_ms(now_ms()).build().unwrap();
-    let update = PolicyUpdateDraft::builder(id(), Action::Add, RuleType::Blacklist, "{}").build().unwrap();
-    let request = EvidenceRequestDraft::builder(id(), RequestType::RequestAdditional).build().unwrap();
+    let custody = CustodyEntry {
+        ref_hash: [1; 32],
+        actor_id: [2; 32],
+        ts_s: 1,
+        signature: [3; 64],
+    };
+    let evidence = EvidenceDraft::builder(id())
+        .evidence_type("pcap")
+        .proof("bytes")
+        .custody(custody)
+        .build()
+        .unwrap();
+    let policy = PolicyDraft::builder(id())
+        .action("block")
+        .rule("r1")
+        .trace_id([1; 16])
+        .event_time_ms(now_ms())
+        .build()
+        .unwrap();
+    let update = PolicyUpdateDraft::builder(id(), Action::Add, RuleType::Blacklist, "{}")
+        .build()
+        .unwrap();
+    let request = EvidenceRequestDraft::builder(id(), RequestType::RequestAdditional)
+        .build()
+        .unwrap();
     soon(publisher.send_anomaly(anomaly())).await.unwrap();
     soon(publisher.send_evidence(evidence)).await.unwrap();
     soon(publisher.send_policy(policy)).await.unwrap();
     soon(publisher.send(commit(7))).await.unwrap();
-    soon(publisher.send(ReputationDraft::builder(id(), Kind::Anomaly, [9; 32]).score(-5).build().unwrap())).await.unwrap();
+    soon(
+        publisher.send(
+            ReputationDraft::builder(id(), Kind::Anomaly, [9; 32])
+                .score(-5)
+                .build()
+                .unwrap(),
+        ),
+    )
+    .await
+    .unwrap();
     soon(publisher.send(update)).await.unwrap();
     soon(publisher.send(request)).await.unwrap();
     for kind in Kind::ALL {
@@ -83,7 +134,11 @@ async fn every_kind_can_be_sent_and_is_believed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_partition_is_in_nonce_order_whoever_sends() {
     let stage = Stage::set().await;
-    let bridge = stage.sender(&[("KAFKA_LINGER_MS", "1"), ("KAFKA_BATCH_BYTES", "2048")]).start().await.unwrap();
+    let bridge = stage
+        .sender(&[("KAFKA_LINGER_MS", "1"), ("KAFKA_BATCH_BYTES", "2048")])
+        .start()
+        .await
+        .unwrap();
     let tasks = (0..8).map(|_| {
         let publisher = bridge.publisher().clone();
         tokio::spawn(async move {
@@ -101,7 +156,12 @@ async fn each_partition_is_in_nonce_order_whoever_sends() {
     for record in log.records() {
         let nonce = nonce(record);
         let before = last.insert(record.partition, nonce);
-        assert!(before.is_none_or(|before| before < nonce), "partition {} offset {}", record.partition, record.offset);
+        assert!(
+            before.is_none_or(|before| before < nonce),
+            "partition {} offset {}",
+            record.partition,
+            record.offset
+        );
     }
     assert_eq!(bridge.metrics().send.messages_sent, 320);
     bridge.stop(STOP).await;
@@ -110,7 +170,9 @@ async fn each_partition_is_in_nonce_order_whoever_sends() {
 #[tokio::test]
 async fn an_answer_that_was_lost_leads_to_one_record_and_a_receipt() {
     let stage = Stage::set().await;
-    let lost = stage.broker.fault(Fault::drop_after_apply(Api::Produce).once());
+    let lost = stage
+        .broker
+        .fault(Fault::drop_after_apply(Api::Produce).once());
     let bridge = stage.sender(&[]).start().await.unwrap();
     let receipt = soon(bridge.publisher().send(anomaly())).await.unwrap();
     assert!(receipt.is_logged());
@@ -124,42 +186,105 @@ async fn an_answer_that_was_lost_leads_to_one_record_and_a_receipt() {
 #[tokio::test]
 async fn a_topic_that_refuses_gets_its_draft_buried_and_the_caller_told() {
     let stage = Stage::set().await;
-    stage.broker.fault(Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED).topic("ai.anomalies.v1"));
+    stage.broker.fault(
+        Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED).topic("ai.anomalies.v1"),
+    );
     let bridge = stage.sender(&[]).start().await.unwrap();
     let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
-    assert!(matches!(refused, SendError::NotSent(NotSent::GivenUp(_))), "{refused}");
+    assert!(
+        matches!(refused, SendError::NotSent(NotSent::GivenUp(_))),
+        "{refused}"
+    );
     let letters = stage.broker.log("ai.dlq");
-    let [letter] = letters.records() else { panic!("{} dead letters", letters.len()) };
-    let header = |name: &str| letter.headers.iter().find(|(found, _)| found == name).and_then(|(_, value)| value.clone());
-    assert_eq!(header("dlq.disposition").as_deref(), Some(b"produce-failed".as_slice()));
-    assert!(letter.key.as_deref().unwrap().starts_with(b"produce/ai.anomalies.v1/"));
-    assert_eq!(bridge.metrics().send, SendCounts { messages_sent: 0, messages_failed: 1, bytes_sent: 0 });
+    let [letter] = letters.records() else {
+        panic!("{} dead letters", letters.len())
+    };
+    let header = |name: &str| {
+        letter
+            .headers
+            .iter()
+            .find(|(found, _)| found == name)
+            .and_then(|(_, value)| value.clone())
+    };
+    assert_eq!(
+        header("dlq.disposition").as_deref(),
+        Some(b"produce-failed".as_slice())
+    );
+    assert!(
+        letter
+            .key
+            .as_deref()
+            .unwrap()
+            .starts_with(b"produce/ai.anomalies.v1/")
+    );
+    assert_eq!(
+        bridge.metrics().send,
+        SendCounts {
+            messages_sent: 0,
+            messages_failed: 1,
+            bytes_sent: 0
+        }
+    );
     bridge.stop(STOP).await;
 }
 
 #[tokio::test]
 async fn a_message_the_broker_finds_too_large_says_so() {
     let stage = Stage::set().await;
-    stage.broker.fault(Fault::error(Api::Produce, ErrorCode::MESSAGE_TOO_LARGE).topic("ai.anomalies.v1"));
+    stage
+        .broker
+        .fault(Fault::error(Api::Produce, ErrorCode::MESSAGE_TOO_LARGE).topic("ai.anomalies.v1"));
     let bridge = stage.sender(&[]).start().await.unwrap();
     let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
-    assert!(matches!(refused, SendError::TooLarge(TooLarge::Broker { .. })), "{refused}");
+    assert!(
+        matches!(refused, SendError::TooLarge(TooLarge::Broker { .. })),
+        "{refused}"
+    );
     bridge.stop(STOP).await;
 }
 
 #[tokio::test]
 async fn what_can_never_be_sent_is_refused_before_anything_is_spent_on_it() {
     let stage = Stage::set().await;
-    let bridge = stage.sender(&[]).sends([Kind::Anomaly]).start().await.unwrap();
+    let bridge = stage
+        .sender(&[])
+        .sends([Kind::Anomaly])
+        .start()
+        .await
+        .unwrap();
     let publisher = bridge.publisher();
-    let reserved = publisher.send_with(anomaly(), SendOptions::new().header("cm-envelope", "x")).await.unwrap_err();
-    assert!(matches!(reserved, SendError::Invalid(Invalid::Header(_))), "{reserved}");
-    let untraced = publisher.send_with(anomaly(), SendOptions::new().traceparent("1-2-3")).await.unwrap_err();
+    let reserved = publisher
+        .send_with(anomaly(), SendOptions::new().header("cm-envelope", "x"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(reserved, SendError::Invalid(Invalid::Header(_))),
+        "{reserved}"
+    );
+    let untraced = publisher
+        .send_with(anomaly(), SendOptions::new().traceparent("1-2-3"))
+        .await
+        .unwrap_err();
     assert_eq!(untraced, SendError::Invalid(Invalid::Traceparent));
     let other = publisher.send(commit(1)).await.unwrap_err();
     assert_eq!(other, SendError::Invalid(Invalid::Kind(Kind::Commit)));
-    let large = publisher.send_with(anomaly(), SendOptions::new().header("big", vec![0; 1_000_000])).await.unwrap_err();
-    assert!(matches!(large, SendError::TooLarge(TooLarge::Contract { limit: 1_000_000, .. })), "{large}");
+    let large = publisher
+        .send_with(
+            anomaly(),
+            SendOptions::new().header("big", vec![0; 1_000_000]),
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            large,
+            SendError::TooLarge(TooLarge::Contract {
+                limit: 1_000_000,
+                ..
+            })
+        ),
+        "{large}"
+    );
     assert_eq!(stage.broker.requests(Api::Produce), 0);
     bridge.stop(STOP).await;
 }
@@ -167,58 +292,126 @@ async fn what_can_never_be_sent_is_refused_before_anything_is_spent_on_it() {
 #[tokio::test]
 async fn exactly_the_largest_record_goes_and_one_byte_more_does_not() {
     let stage = Stage::set().await;
-    let bridge = stage.sender(&[("KAFKA_COMPRESSION", "none")]).start().await.unwrap();
+    let bridge = stage
+        .sender(&[("KAFKA_COMPRESSION", "none")])
+        .start()
+        .await
+        .unwrap();
     let publisher = bridge.publisher();
     let padded = |bytes: usize| SendOptions::new().header("pad", vec![b'x'; bytes]);
     let draft = anomaly();
-    let too_much = soon(publisher.send_with(draft.clone(), padded(999_600))).await.unwrap_err();
-    let SendError::TooLarge(TooLarge::Contract { bytes, limit }) = too_much else { panic!("{too_much}") };
+    let too_much = soon(publisher.send_with(draft.clone(), padded(999_600)))
+        .await
+        .unwrap_err();
+    let SendError::TooLarge(TooLarge::Contract { bytes, limit }) = too_much else {
+        panic!("{too_much}")
+    };
     let largest = 999_600 - (bytes - limit);
-    let refused = soon(publisher.send_with(draft.clone(), padded(largest + 1))).await.unwrap_err();
-    assert_eq!(refused, SendError::TooLarge(TooLarge::Contract { bytes: limit + 1, limit }));
-    soon(publisher.send_with(draft, padded(largest))).await.unwrap();
+    let refused = soon(publisher.send_with(draft.clone(), padded(largest + 1)))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused,
+        SendError::TooLarge(TooLarge::Contract {
+            bytes: limit + 1,
+            limit
+        })
+    );
+    soon(publisher.send_with(draft, padded(largest)))
+        .await
+        .unwrap();
     bridge.stop(STOP).await;
 }
 
 #[tokio::test]
 async fn beyond_the_rate_limit_a_caller_waits_up_to_its_deadline() {
     let stage = Stage::set().await;
-    let bridge = stage.sender(&[("limits.anomaly", "2@5/s")]).start().await.unwrap();
+    let bridge = stage
+        .sender(&[("limits.anomaly", "2@1/s")])
+        .start()
+        .await
+        .unwrap();
     let publisher = bridge.publisher();
-    soon(publisher.send(anomaly())).await.unwrap();
-    soon(publisher.send(anomaly())).await.unwrap();
+    // All are begun before the first of them waits for anything but the limit.
     let impatient = SendOptions::new().deadline(Duration::from_millis(20));
-    let refused = soon(publisher.send_with(anomaly(), impatient)).await.unwrap_err();
-    let SendError::RateLimited { retry_after } = refused else { panic!("{refused}") };
-    assert!(retry_after > Duration::from_millis(20) && retry_after <= Duration::from_millis(200), "{retry_after:?}");
-    soon(publisher.send(anomaly())).await.unwrap();
+    let (first, second, patient, impatient) = soon(async {
+        tokio::join!(
+            publisher.send(anomaly()),
+            publisher.send(anomaly()),
+            publisher.send(anomaly()),
+            publisher.send_with(anomaly(), impatient),
+        )
+    })
+    .await;
+    assert!(
+        first.is_ok() && second.is_ok() && patient.is_ok(),
+        "{first:?} {second:?} {patient:?}"
+    );
+    let SendError::RateLimited { retry_after } = impatient.unwrap_err() else {
+        panic!("not limited")
+    };
+    assert!(
+        retry_after > Duration::from_secs(1) && retry_after <= Duration::from_secs(2),
+        "{retry_after:?}"
+    );
     soon(publisher.send(commit(1))).await.unwrap();
+    let text = bridge.exposition().unwrap().text().unwrap();
+    assert!(
+        text.contains(r#"bridge_rate_limited_total{type="anomaly"} 1"#),
+        "{text}"
+    );
     bridge.stop(STOP).await;
 }
 
 #[tokio::test]
-async fn a_deadline_that_passes_on_the_way_leaves_the_outcome_unknown_and_it_is_counted_when_it_comes() {
+async fn a_deadline_that_passes_on_the_way_leaves_the_outcome_unknown_and_it_is_counted_when_it_comes()
+ {
     let stage = Stage::set().await;
-    let held = stage.broker.fault(Fault::hold_after_apply(Api::Produce).once());
-    let bridge = stage.sender(&[("KAFKA_REQUEST_TIMEOUT_MS", "15000")]).start().await.unwrap();
+    let held = stage
+        .broker
+        .fault(Fault::hold_after_apply(Api::Produce).once());
+    let bridge = stage
+        .sender(&[("KAFKA_REQUEST_TIMEOUT_MS", "15000")])
+        .start()
+        .await
+        .unwrap();
     let deadline = Duration::from_millis(300);
-    let late = soon(bridge.publisher().send_with(anomaly(), SendOptions::new().deadline(deadline))).await.unwrap_err();
+    let late = soon(
+        bridge
+            .publisher()
+            .send_with(anomaly(), SendOptions::new().deadline(deadline)),
+    )
+    .await
+    .unwrap_err();
     assert_eq!(late, SendError::Unknown(Unknown::DeadlinePassed(deadline)));
     assert!(late.may_be_written());
     assert_eq!(held.hits(), 1);
     assert_eq!(bridge.metrics().send, SendCounts::default());
     held.release();
     let report = bridge.stop(STOP).await;
-    assert_eq!((report.publisher.logged, report.publisher.failed), (1, 0), "{report:?}");
+    assert_eq!(
+        (report.publisher.logged, report.publisher.failed),
+        (1, 0),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_caller_that_goes_away_takes_nothing_back() {
     let stage = Stage::set().await;
-    let bridge = stage.sender(&[("KAFKA_LINGER_MS", "50")]).start().await.unwrap();
+    let bridge = stage
+        .sender(&[("KAFKA_LINGER_MS", "50")])
+        .start()
+        .await
+        .unwrap();
     let publisher = bridge.publisher().clone();
     let task = tokio::spawn(async move { publisher.send(anomaly()).await });
-    soon(stage.broker.wait_until(|broker| broker.requests(Api::InitProducerId) > 0)).await;
+    soon(
+        stage
+            .broker
+            .wait_until(|broker| broker.requests(Api::InitProducerId) > 0),
+    )
+    .await;
     task.abort();
     let _ = task.await;
     let later = soon(bridge.publisher().send(anomaly())).await.unwrap();
@@ -237,29 +430,50 @@ async fn a_caller_that_goes_away_takes_nothing_back() {
 async fn a_cluster_that_does_not_answer_opens_the_breaker_and_is_left_alone() {
     let stage = Stage::set().await;
     let bridge = stage
-        .sender(&[("KAFKA_REQUEST_TIMEOUT_MS", "300"), ("KAFKA_CONNECT_TIMEOUT_MS", "300"), ("KAFKA_MAX_RETRIES", "8")])
+        .sender(&[
+            ("KAFKA_REQUEST_TIMEOUT_MS", "300"),
+            ("KAFKA_CONNECT_TIMEOUT_MS", "300"),
+            ("KAFKA_MAX_RETRIES", "8"),
+        ])
         .start()
         .await
         .unwrap();
     soon(bridge.publisher().send(anomaly())).await.unwrap();
     stage.broker.go_down().await;
     let first = bridge.publisher().clone();
-    let first = tokio::spawn(async move { first.send_with(anomaly(), SendOptions::new().deadline(Duration::from_secs(8))).await });
+    let first = tokio::spawn(async move {
+        first
+            .send_with(
+                anomaly(),
+                SendOptions::new().deadline(Duration::from_secs(8)),
+            )
+            .await
+    });
     let unready = async {
-        while !bridge.health().conditions().iter().any(|(condition, _)| *condition == Condition::BreakerOpen) {
+        while !bridge
+            .health()
+            .conditions()
+            .iter()
+            .any(|(condition, _)| *condition == Condition::BreakerOpen)
+        {
             tokio::task::yield_now().await;
         }
     };
     soon(unready).await;
     let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
-    let SendError::BreakerOpen { retry_after } = refused else { panic!("{refused}") };
+    let SendError::BreakerOpen { retry_after } = refused else {
+        panic!("{refused}")
+    };
     assert!(retry_after <= Duration::from_secs(36));
     let text = bridge.exposition().unwrap().text().unwrap();
     assert!(text.contains("bridge_breaker_state 2"), "{text}");
     let report = bridge.stop(Duration::from_millis(200)).await;
     assert_eq!(report.publisher.abandoned, 1, "{report:?}");
     let given_up = soon(first).await.unwrap().unwrap_err();
-    assert!(matches!(given_up, SendError::NotSent(_) | SendError::Unknown(_)), "{given_up}");
+    assert!(
+        matches!(given_up, SendError::NotSent(_) | SendError::Unknown(_)),
+        "{given_up}"
+    );
 }
 
 #[tokio::test]
@@ -268,8 +482,19 @@ async fn nothing_is_signed_by_a_clock_that_cannot_be_right() {
     let clock = Arc::new(SetClock(AtomicU64::new(PLAUSIBLE_FROM_MS - 1)));
     let bridge = stage.sender(&[]).clock(clock).start().await.unwrap();
     let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
-    assert_eq!(refused, SendError::NotSent(NotSent::Clock { unix_ms: PLAUSIBLE_FROM_MS - 1 }));
-    assert!(bridge.health().conditions().iter().any(|(condition, _)| *condition == Condition::Clock));
+    assert_eq!(
+        refused,
+        SendError::NotSent(NotSent::Clock {
+            unix_ms: PLAUSIBLE_FROM_MS - 1
+        })
+    );
+    assert!(
+        bridge
+            .health()
+            .conditions()
+            .iter()
+            .any(|(condition, _)| *condition == Condition::Clock)
+    );
     assert!(stage.broker.log("ai.anomalies.v1").is_empty());
     bridge.stop(STOP).await;
 }
@@ -282,7 +507,13 @@ async fn a_restart_with_a_state_folder_goes_on_beyond_every_earlier_nonce() {
     for _ in 0..3 {
         let bridge = stage.sender(&more).start().await.unwrap();
         for _ in 0..3 {
-            soon(bridge.publisher().send_with(anomaly_with("{}"), SendOptions::new().key("one-lane"))).await.unwrap();
+            soon(
+                bridge
+                    .publisher()
+                    .send_with(anomaly_with("{}"), SendOptions::new().key("one-lane")),
+            )
+            .await
+            .unwrap();
         }
         bridge.stop(STOP).await;
     }
@@ -290,7 +521,11 @@ async fn a_restart_with_a_state_folder_goes_on_beyond_every_earlier_nonce() {
     let nonces: Vec<_> = log.records().iter().map(nonce).collect();
     assert_eq!(nonces.len(), 9);
     assert!(nonces.is_sorted_by(|a, b| a < b), "{nonces:?}");
-    assert!(nonces.iter().all(|nonce| nonce.instance() == nonces[0].instance()));
+    assert!(
+        nonces
+            .iter()
+            .all(|nonce| nonce.instance() == nonces[0].instance())
+    );
 }
 
 #[tokio::test]

@@ -27,7 +27,8 @@ fn passing_on(seen: mpsc::UnboundedSender<String>) -> Handlers {
         .register(move |message: Verified<Anomaly>, _: Context| {
             let seen = seen.clone();
             async move {
-                seen.send(message.message().id().to_owned()).map_err(|_| HandlerError::permanent("nobody listens"))?;
+                seen.send(message.message().id().to_owned())
+                    .map_err(|_| HandlerError::permanent("nobody listens"))?;
                 Ok(Verdict::Done)
             }
         })
@@ -51,7 +52,8 @@ async fn a_nodes_anomaly_reaches_the_backends_handler_and_the_backends_commit_th
         .handle(move |message: Verified<Commit>, _: Context| {
             let seen = seen_by_node.clone();
             async move {
-                seen.send(message.message().height()).map_err(|_| HandlerError::permanent("nobody listens"))?;
+                seen.send(message.message().height())
+                    .map_err(|_| HandlerError::permanent("nobody listens"))?;
                 Ok(Verdict::Done)
             }
         })
@@ -74,7 +76,11 @@ async fn a_nodes_anomaly_reaches_the_backends_handler_and_the_backends_commit_th
         assert!(report.is_clean(), "{report:?}");
     }
     let committed: i64 = (0..3)
-        .filter_map(|partition| stage.broker.committed("cybermesh-backend", "ai.anomalies.v1", partition))
+        .filter_map(|partition| {
+            stage
+                .broker
+                .committed("cybermesh-backend", "ai.anomalies.v1", partition)
+        })
         .map(|committed| committed.offset)
         .sum();
     assert_eq!(committed, 1);
@@ -84,7 +90,11 @@ async fn a_nodes_anomaly_reaches_the_backends_handler_and_the_backends_commit_th
 async fn a_kind_without_a_handler_is_refused_before_anything_is_connected() {
     let stage = Stage::set().await;
     let settings = stage.settings(&[("role", "backend")]);
-    let refused = Bridge::builder(settings).trust(trust()).start().await.unwrap_err();
+    let refused = Bridge::builder(settings)
+        .trust(trust())
+        .start()
+        .await
+        .unwrap_err();
     assert!(matches!(refused, StartError::Handlers(_)), "{refused}");
     assert!(stage.broker.connections().is_empty());
 }
@@ -99,23 +109,54 @@ async fn all_files_that_are_wrong_are_named_at_once() {
         ("CYBERMESH_SIGNING_KEY", "/nowhere/key.pem"),
         ("CYBERMESH_TRUST", trust_file.to_str().unwrap()),
     ]);
-    let refused = Bridge::builder(settings).handlers(ignoring_all()).start().await.unwrap_err();
-    let StartError::Settings(refused) = refused else { panic!("{refused}") };
-    let named: Vec<_> = refused.problems().iter().map(|problem| problem.name.as_str()).collect();
-    assert_eq!(named, ["KAFKA_CA_CERT", "CYBERMESH_SIGNING_KEY", "CYBERMESH_TRUST"]);
-    assert!(refused.to_string().contains("\"/nowhere/ca.pem\": no such file; give the path of the PEM bundle"), "{refused}");
+    let refused = Bridge::builder(settings)
+        .handlers(ignoring_all())
+        .start()
+        .await
+        .unwrap_err();
+    let StartError::Settings(refused) = refused else {
+        panic!("{refused}")
+    };
+    let named: Vec<_> = refused
+        .problems()
+        .iter()
+        .map(|problem| problem.name.as_str())
+        .collect();
+    assert_eq!(
+        named,
+        ["KAFKA_CA_CERT", "CYBERMESH_SIGNING_KEY", "CYBERMESH_TRUST"]
+    );
+    assert!(
+        refused
+            .to_string()
+            .contains("\"/nowhere/ca.pem\": no such file; give the path of the PEM bundle"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
 async fn a_trust_store_without_a_key_for_a_kind_received_is_refused() {
     let stage = Stage::set().await;
     let key = Ed25519Signer::from_seed(&[7; 32]).public_key();
-    let store = TrustStore::of([TrustedKey::new("k", key, [Right::Kind(Kind::Commit)]).unwrap()]).unwrap();
-    let refused = Bridge::builder(stage.settings(&[])).trust(store).handlers(ignoring_all()).start().await.unwrap_err();
+    let store =
+        TrustStore::of([TrustedKey::new("k", key, [Right::Kind(Kind::Commit)]).unwrap()]).unwrap();
+    let refused = Bridge::builder(stage.settings(&[]))
+        .trust(store)
+        .handlers(ignoring_all())
+        .start()
+        .await
+        .unwrap_err();
     assert!(matches!(&refused, StartError::Settings(_)), "{refused:?}");
-    assert!(refused.to_string().contains("no key that may sign reputation"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("no key that may sign reputation"),
+        "{refused}"
+    );
 }
 
 fn ignoring_all() -> Handlers {
-    Kind::CONTROL.into_iter().fold(Handlers::new(), Handlers::ignore)
+    Kind::CONTROL
+        .into_iter()
+        .fold(Handlers::new(), Handlers::ignore)
 }

@@ -12,7 +12,7 @@ use cybermesh_devbroker::{Api, ErrorCode as Answer, Fault};
 use cybermesh_transport::{
     Appended, Class, Delivery, DeliveryError, ErrorCode, ErrorKind, Gate, Producer, ProducerConfig,
     Written,
-    producer::{Admission, AttemptOutcome, GiveUp},
+    producer::{Admission, AttemptOutcome, GiveUp, Permit},
 };
 use support::*;
 use tokio::time::Instant;
@@ -339,13 +339,13 @@ impl Gate for Door {
     fn admit(&self, _now: Instant) -> Admission {
         self.asked.notify_one();
         if *self.open.lock().unwrap() {
-            Admission::Admitted
+            Admission::Admitted(Permit(0))
         } else {
             Admission::Wait(Duration::from_millis(10))
         }
     }
 
-    fn record(&self, _now: Instant, outcome: AttemptOutcome) {
+    fn record(&self, _now: Instant, _permit: Permit, outcome: AttemptOutcome) {
         self.heard.lock().unwrap().push(outcome);
     }
 }

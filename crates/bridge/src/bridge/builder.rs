@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use cybermesh_contracts::{dead_letter::Form, kind::Kind, sign::Signer, trust::{Right, TrustStore}};
+use cybermesh_contracts::{
+    dead_letter::Form,
+    kind::Kind,
+    sign::Signer,
+    trust::{Right, TrustStore},
+};
 use cybermesh_transport::{Client, Producer, ResendSchedule, Security};
 use tokio_util::sync::CancellationToken;
 
@@ -172,7 +177,11 @@ impl Builder {
             tracing::warn!("{note}");
         }
         self.handlers.handled(&self.receives)?;
-        let Material { security, signer, trust } = self.material()?;
+        let Material {
+            security,
+            signer,
+            trust,
+        } = self.material()?;
         let (metrics, exposition) = match self.metrics.take() {
             Some(metrics) => (metrics, None),
             None => {
@@ -183,7 +192,9 @@ impl Builder {
         let health = Health::new();
         health.raise(Condition::Starting, "not connected yet");
         let ops = match self.settings.ops.listen {
-            Some(address) => Some(OpsServer::start(address, exposition.clone(), health.clone()).await?),
+            Some(address) => {
+                Some(OpsServer::start(address, exposition.clone(), health.clone()).await?)
+            }
             None => None,
         };
         let (state, nonces) = self.nonces_and_state().await?;
@@ -194,13 +205,16 @@ impl Builder {
 
         let client = Client::connect(self.settings.client_config(security)).await?;
         let gate = ClusterGate::new(self.breaker, seed, metrics.clone(), health.clone());
-        let schedule: Arc<dyn ResendSchedule> =
-            Arc::new(CountedResends { schedule: self.settings.retry_schedule(seed), metrics: metrics.clone() });
+        let schedule: Arc<dyn ResendSchedule> = Arc::new(CountedResends {
+            schedule: self.settings.retry_schedule(seed),
+            metrics: metrics.clone(),
+        });
         let config = self.settings.producer_config(schedule, &gate);
         let mut letters_config = config.clone();
         letters_config.buffer_bytes = letters_config.buffer_bytes.min(DEAD_LETTER_BUFFER_BYTES);
         let letters_producer = Producer::new(client.clone(), letters_config);
-        let letters = self.dead_letters(&client, &letters_producer, signer.as_ref(), trust.as_ref());
+        let letters =
+            self.dead_letters(&client, &letters_producer, signer.as_ref(), trust.as_ref());
         let publisher = Publisher::new(
             &self.settings,
             Parts {
@@ -234,7 +248,12 @@ impl Builder {
         };
         let cancel = CancellationToken::new();
         let watching = {
-            let (trust, metrics, health, cancel) = (trust.clone(), metrics.clone(), health.clone(), cancel.clone());
+            let (trust, metrics, health, cancel) = (
+                trust.clone(),
+                metrics.clone(),
+                health.clone(),
+                cancel.clone(),
+            );
             tokio::spawn(async move {
                 if let Some(trust) = trust {
                     trust.watch(metrics, health, cancel).await;
@@ -263,9 +282,19 @@ impl Builder {
     fn material(&mut self) -> Result<Material, SettingsError> {
         let settings = &self.settings;
         let mut problems: Vec<Problem> = Vec::new();
-        let security = self.security.take().or_else(|| settings.security(&mut problems));
-        let signer = self.signer.take().or_else(|| settings.signer(&mut problems));
-        let trust = self.trust.take().map(Trust::fixed).or_else(|| settings.trust(&mut problems));
+        let security = self
+            .security
+            .take()
+            .or_else(|| settings.security(&mut problems));
+        let signer = self
+            .signer
+            .take()
+            .or_else(|| settings.signer(&mut problems));
+        let trust = self
+            .trust
+            .take()
+            .map(Trust::fixed)
+            .or_else(|| settings.trust(&mut problems));
         if signer.is_none() && settings.keys.signing.is_none() && !self.sends.is_empty() {
             problems.push(settings.missing(table::SIGNING_KEY, "to send"));
         }
@@ -277,7 +306,11 @@ impl Builder {
             None => {}
         }
         match security {
-            Some(security) if problems.is_empty() => Ok(Material { security, signer, trust }),
+            Some(security) if problems.is_empty() => Ok(Material {
+                security,
+                signer,
+                trust,
+            }),
             _ => Err(SettingsError::new(problems)),
         }
     }
@@ -294,7 +327,12 @@ impl Builder {
                 format!("it names no key that may sign {}", names.join(", "))
             }
         };
-        let path = self.settings.keys.trust.clone().unwrap_or_else(|| "given by the program".into());
+        let path = self
+            .settings
+            .keys
+            .trust
+            .clone()
+            .unwrap_or_else(|| "given by the program".into());
         problems.push(self.settings.file_problem(table::TRUST.env, &path, &reason));
     }
 
@@ -339,7 +377,9 @@ impl Builder {
                 signer: Arc::clone(signer),
                 may_sign: Box::new(move || {
                     let store = trust.current();
-                    store.key(&key).is_some_and(|key| !key.is_revoked() && key.may(Right::DeadLetter))
+                    store
+                        .key(&key)
+                        .is_some_and(|key| !key.is_revoked() && key.may(Right::DeadLetter))
                 }),
             }
         });

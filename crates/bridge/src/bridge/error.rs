@@ -45,6 +45,9 @@ impl StartError {
     /// Whether it was the cluster, and not what this process was given.
     #[must_use]
     pub fn is_cluster(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Subscribe(SubscriberError::Transport(_)))
+        matches!(
+            self,
+            Self::Connect(_) | Self::Subscribe(SubscriberError::Transport(_))
+        )
     }
 }

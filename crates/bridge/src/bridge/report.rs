@@ -35,7 +35,9 @@ impl StopReport {
     /// Whether nothing was left.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.subscriber.as_ref().is_none_or(SubscriberReport::is_clean)
+        self.subscriber
+            .as_ref()
+            .is_none_or(SubscriberReport::is_clean)
             && self.publisher.abandoned == 0
             && self.dead_letters_abandoned == 0
     }

@@ -308,7 +308,10 @@ impl Inner {
             begun: place.begun,
             begun_unix_ms: now_ms,
         };
-        Ok(Step::Appended(Pending { to, delivery: reservation.append(record) }))
+        Ok(Step::Appended(Pending {
+            to,
+            delivery: reservation.append(record),
+        }))
     }
 }
 

@@ -61,12 +61,10 @@ pub enum Admission {
     },
 }
 
-/// Belongs to one admitted attempt, and ties its outcome to the state it was admitted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket {
-    era: u64,
-    number: u64,
-}
+/// Belongs to one admitted attempt, and ties its outcome to the state it was admitted in. Tickets
+/// are numbered in the order of admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
 
 /// How an admitted attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +126,7 @@ enum Phase {
     },
     HalfOpen {
         answers: u32,
-        probe: Option<(u64, Instant)>,
+        probe: Option<(Ticket, Instant)>,
     },
 }
 
@@ -138,9 +136,9 @@ pub struct Breaker {
     config: BreakerConfig,
     jitter: Jitter,
     phase: Phase,
-    /// Counts changes of state: outcomes of attempts from an earlier one say nothing about this one.
-    era: u64,
-    tickets: u64,
+    /// The first ticket of this state: outcomes of attempts from an earlier one say nothing about it.
+    first_ticket: Ticket,
+    next_ticket: Ticket,
     /// How long the next opening lasts, before jitter.
     next_open_for: Duration,
 }
@@ -155,8 +153,8 @@ impl Breaker {
                 run: 0,
                 window: VecDeque::new(),
             },
-            era: 0,
-            tickets: 0,
+            first_ticket: Ticket(0),
+            next_ticket: Ticket(0),
             next_open_for: config.open_for,
         }
     }
@@ -179,8 +177,7 @@ impl Breaker {
                 probe: None,
             }));
         }
-        self.tickets += 1;
-        let number = self.tickets;
+        let ticket = self.next_ticket;
         if let Phase::HalfOpen { probe, .. } = &mut self.phase {
             if let Some((_, patience_ends)) = *probe
                 && now < patience_ends
@@ -192,20 +189,15 @@ impl Breaker {
                     transition,
                 );
             }
-            *probe = Some((number, now + self.config.probe_patience));
+            *probe = Some((ticket, now + self.config.probe_patience));
         }
-        (
-            Admission::Admitted(Ticket {
-                era: self.era,
-                number,
-            }),
-            transition,
-        )
+        self.next_ticket = Ticket(ticket.0 + 1);
+        (Admission::Admitted(ticket), transition)
     }
 
     /// The outcome of an admitted attempt, once; late ones of an earlier state are passed over.
     pub fn record(&mut self, now: Instant, ticket: Ticket, outcome: Outcome) -> Option<Transition> {
-        if ticket.era != self.era {
+        if ticket < self.first_ticket {
             return None;
         }
         match &mut self.phase {
@@ -227,7 +219,7 @@ impl Breaker {
                 (failed && (*run >= self.config.run || share)).then(|| self.open(now))
             }
             Phase::HalfOpen { answers, probe } => {
-                if probe.is_none_or(|(number, _)| number != ticket.number) {
+                if probe.is_none_or(|(probe, _)| probe != ticket) {
                     return None;
                 }
                 *probe = None;
@@ -290,7 +282,7 @@ impl Breaker {
 
     fn enter(&mut self, phase: Phase) -> Transition {
         self.phase = phase;
-        self.era += 1;
+        self.first_ticket = self.next_ticket;
         Transition { to: self.state() }
     }
 }

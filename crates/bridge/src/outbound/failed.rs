@@ -9,8 +9,16 @@ use crate::dlq::DraftBurial;
 impl Inner {
     /// Buries the draft, never the signed message, which somebody could inject, and waits until it
     /// is acknowledged or given up. The caller has the draft, and is told in any case.
-    pub(super) async fn bury(&self, to: &Addressed, draft: &Draft, options: &SendOptions, error: &DeliveryError) {
-        let Some(dead_letters) = &self.parts.dead_letters else { return };
+    pub(super) async fn bury(
+        &self,
+        to: &Addressed,
+        draft: &Draft,
+        options: &SendOptions,
+        error: &DeliveryError,
+    ) {
+        let Some(dead_letters) = &self.parts.dead_letters else {
+            return;
+        };
         let reason = error.to_string();
         let unix_ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         let burial = DraftBurial {

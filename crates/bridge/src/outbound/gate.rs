@@ -3,12 +3,11 @@
 //! A shell: it takes the lock, calls the state machine, and tells metrics, health and log of changes.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use cybermesh_transport::producer::{Admission as Answer, AttemptOutcome, Gate};
+use cybermesh_transport::producer::{Admission as Answer, AttemptOutcome, Gate, Permit};
 use tokio::time::Instant;
 
 use super::breaker::{Admission, Breaker, BreakerConfig, Outcome, State, Ticket, Transition};
@@ -20,17 +19,9 @@ pub struct ClusterGate(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    guarded: Mutex<Guarded>,
+    breaker: Mutex<Breaker>,
     metrics: Metrics,
     health: Health,
-}
-
-#[derive(Debug)]
-struct Guarded {
-    breaker: Breaker,
-    /// Attempts under way, the oldest first. The transport does not say which attempt an outcome
-    /// belongs to; requests time out in the order they were made, so the oldest is the likeliest.
-    running: VecDeque<Ticket>,
 }
 
 impl ClusterGate {
@@ -39,12 +30,9 @@ impl ClusterGate {
     pub fn new(config: BreakerConfig, seed: u64, metrics: Metrics, health: Health) -> Self {
         let breaker = Breaker::new(config, seed);
         metrics.breaker(breaker.state().as_number());
-        let guarded = Mutex::new(Guarded {
-            breaker,
-            running: VecDeque::new(),
-        });
+        let breaker = Mutex::new(breaker);
         Self(Arc::new(Inner {
-            guarded,
+            breaker,
             metrics,
             health,
         }))
@@ -53,25 +41,25 @@ impl ClusterGate {
     /// How long new messages are to be refused, where they are.
     #[must_use]
     pub fn refuses(&self, now: Instant) -> Option<Duration> {
-        self.lock().breaker.refuses(now.into_std())
+        self.lock().refuses(now.into_std())
     }
 
     /// The breaker's state.
     #[must_use]
     pub fn state(&self) -> State {
-        self.lock().breaker.state()
+        self.lock().state()
     }
 
     /// No broker could be asked for metadata: counts as an attempt that failed, where one may be made.
     pub(super) fn unreachable(&self, now: Instant) {
-        if self.admit(now) == Answer::Admitted {
-            self.record(now, AttemptOutcome::Unreachable);
+        if let Answer::Admitted(permit) = self.admit(now) {
+            self.record(now, permit, AttemptOutcome::Unreachable);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Guarded> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Breaker> {
         self.0
-            .guarded
+            .breaker
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,32 +88,21 @@ impl ClusterGate {
 
 impl Gate for ClusterGate {
     fn admit(&self, now: Instant) -> Answer {
-        let mut guarded = self.lock();
-        let (admission, transition) = guarded.breaker.admit(now.into_std());
-        let answer = match admission {
-            Admission::Admitted(ticket) => {
-                guarded.running.push_back(ticket);
-                Answer::Admitted
-            }
-            Admission::Refused { retry_after } => Answer::Wait(retry_after),
-        };
-        drop(guarded);
+        let (admission, transition) = self.lock().admit(now.into_std());
         self.tell(transition);
-        answer
+        match admission {
+            Admission::Admitted(Ticket(number)) => Answer::Admitted(Permit(number)),
+            Admission::Refused { retry_after } => Answer::Wait(retry_after),
+        }
     }
 
-    fn record(&self, now: Instant, outcome: AttemptOutcome) {
+    fn record(&self, now: Instant, Permit(number): Permit, outcome: AttemptOutcome) {
         let outcome = match outcome {
             AttemptOutcome::Answered => Outcome::Answered,
             AttemptOutcome::Unreachable => Outcome::Unreachable,
             AttemptOutcome::Abandoned => Outcome::Abandoned,
         };
-        let mut guarded = self.lock();
-        let Some(ticket) = guarded.running.pop_front() else {
-            return;
-        };
-        let transition = guarded.breaker.record(now.into_std(), ticket, outcome);
-        drop(guarded);
+        let transition = self.lock().record(now.into_std(), Ticket(number), outcome);
         self.tell(transition);
     }
 }
@@ -134,6 +111,13 @@ impl Gate for ClusterGate {
 mod tests {
     use super::*;
     use crate::telemetry::Exposition;
+
+    fn attempt(gate: &ClusterGate, outcome: AttemptOutcome) {
+        let Answer::Admitted(permit) = gate.admit(Instant::now()) else {
+            panic!("refused")
+        };
+        gate.record(Instant::now(), permit, outcome);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_cluster_that_does_not_answer_makes_the_process_unready_until_it_does() {
@@ -146,8 +130,7 @@ mod tests {
             health.clone(),
         );
         for _ in 0..5 {
-            assert_eq!(gate.admit(Instant::now()), Answer::Admitted);
-            gate.record(Instant::now(), AttemptOutcome::Unreachable);
+            attempt(&gate, AttemptOutcome::Unreachable);
         }
         assert_eq!(gate.state(), State::Open);
         assert!(!health.is_ready());
@@ -157,8 +140,7 @@ mod tests {
         assert_eq!(gate.refuses(Instant::now()), Some(wait));
         tokio::time::advance(wait).await;
         for _ in 0..2 {
-            assert_eq!(gate.admit(Instant::now()), Answer::Admitted);
-            gate.record(Instant::now(), AttemptOutcome::Answered);
+            attempt(&gate, AttemptOutcome::Answered);
         }
         assert_eq!(gate.state(), State::Closed);
         assert!(health.is_ready());

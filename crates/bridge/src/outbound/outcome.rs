@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use cybermesh_contracts::{kind::Kind, message::Draft};
-use cybermesh_transport::{Appended, Delivery, DeliveryError, ErrorCode, Written, producer::GiveUp};
+use cybermesh_transport::{
+    Appended, Delivery, DeliveryError, ErrorCode, Written, producer::GiveUp,
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -24,12 +26,24 @@ impl Inner {
     ) -> Result<Receipt, SendError> {
         let Pending { to, delivery } = pending;
         let deadline = options.deadline.map(|whole| (to.begun + whole, whole));
-        let mut waiting = Waiting { publisher: self, to: &to, delivery: Some(delivery) };
+        let mut waiting = Waiting {
+            publisher: self,
+            to: &to,
+            delivery: Some(delivery),
+        };
         let error = match waiting.until(deadline).await {
-            Ok(Appended { partition, offset, .. }) => {
-                return Ok(Receipt::Logged { topic: Arc::clone(&to.topic), partition, offset });
+            Ok(Appended {
+                partition, offset, ..
+            }) => {
+                return Ok(Receipt::Logged {
+                    topic: Arc::clone(&to.topic),
+                    partition,
+                    offset,
+                });
             }
-            Err(Unsettled::Late(deadline)) => return Err(SendError::Unknown(Unknown::DeadlinePassed(deadline))),
+            Err(Unsettled::Late(deadline)) => {
+                return Err(SendError::Unknown(Unknown::DeadlinePassed(deadline)));
+            }
             Err(Unsettled::GivenUp(error)) => error,
         };
         // With an outbox, what was given up would go there, until the cluster is well again.
@@ -46,16 +60,23 @@ impl Inner {
 
     /// Counts a message that never reached the transport.
     pub(super) fn count_failure(&self, kind: Kind, error: &SendError, begun: Instant) {
-        self.parts.metrics.send_failed(&self.topics[&kind], kind, error.as_str(), begun.elapsed());
+        self.parts
+            .metrics
+            .send_failed(&self.topics[&kind], kind, error.as_str(), begun.elapsed());
     }
 
     fn count(&self, to: &Addressed, outcome: &Result<Appended, DeliveryError>) {
         let took = to.begun.elapsed();
         match outcome {
-            Ok(_) => self.parts.metrics.sent(&to.topic, to.kind, to.value_bytes, took),
+            Ok(_) => self
+                .parts
+                .metrics
+                .sent(&to.topic, to.kind, to.value_bytes, took),
             Err(error) => {
                 let name = verdict(error.clone(), to.value_bytes).as_str();
-                self.parts.metrics.send_failed(&to.topic, to.kind, name, took);
+                self.parts
+                    .metrics
+                    .send_failed(&to.topic, to.kind, name, took);
             }
         }
     }
@@ -74,11 +95,18 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    async fn until(&mut self, deadline: Option<(Instant, Duration)>) -> Result<Appended, Unsettled> {
-        let Some(delivery) = &mut self.delivery else { return Err(Unsettled::Late(Duration::ZERO)) };
+    async fn until(
+        &mut self,
+        deadline: Option<(Instant, Duration)>,
+    ) -> Result<Appended, Unsettled> {
+        let Some(delivery) = &mut self.delivery else {
+            return Err(Unsettled::Late(Duration::ZERO));
+        };
         let outcome = match deadline {
             None => delivery.await,
-            Some((until, whole)) => timeout_at(until, delivery).await.map_err(|_| Unsettled::Late(whole))?,
+            Some((until, whole)) => timeout_at(until, delivery)
+                .await
+                .map_err(|_| Unsettled::Late(whole))?,
         };
         self.delivery = None;
         self.publisher.count(self.to, &outcome);
@@ -88,7 +116,11 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let (Some(delivery), Ok(runtime)) = (self.delivery.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(delivery), Ok(runtime)) =
+            (self.delivery.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
         let (publisher, to) = (Arc::clone(self.publisher), self.to.clone());
         let under_way = publisher.under_way.clone();
         under_way.spawn_on(
@@ -106,9 +138,14 @@ fn verdict(error: DeliveryError, value_bytes: usize) -> SendError {
     match (error.written(), error.reason(), error.error().error_code()) {
         (Written::Unknown, ..) => SendError::Unknown(Unknown::GivenUp(error)),
         (Written::No, _, Some(ErrorCode::MessageTooLarge)) => {
-            SendError::TooLarge(TooLarge::Broker { bytes: value_bytes, error })
+            SendError::TooLarge(TooLarge::Broker {
+                bytes: value_bytes,
+                error,
+            })
         }
-        (Written::No, GiveUp::Refused, Some(ErrorCode::InvalidRecord)) => SendError::Invalid(Invalid::Refused(error)),
+        (Written::No, GiveUp::Refused, Some(ErrorCode::InvalidRecord)) => {
+            SendError::Invalid(Invalid::Refused(error))
+        }
         (Written::No, ..) => SendError::NotSent(NotSent::GivenUp(error)),
     }
 }

@@ -1,7 +1,7 @@
 //! The way out, as callers see it.
 //!
-//! Each `send` walks its own message through the stages of [`append`](super::append) and waits for
-//! its [`outcome`](super::outcome). What sends share is small: a bucket per kind, the gate, the
+//! Each `send` walks its own message through the stages of the module `append` and waits for
+//! its `outcome`. What sends share is small: a bucket per kind, the gate, the
 //! nonces, one lock per partition.
 
 use std::{
@@ -57,13 +57,16 @@ pub(crate) struct Parts {
     pub(crate) dead_letters: Option<DeadLetters>,
 }
 
+/// Held from a message's nonce to its append.
+pub(super) type QueueLock = Arc<Mutex<()>>;
+
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) parts: Parts,
     pub(super) topics: HashMap<Kind, Arc<str>>,
     pub(super) limits: HashMap<Kind, Mutex<TokenBucket>>,
     /// Taken from the nonce to the append, so that each partition's queue is in nonce order.
-    pub(super) queues: Mutex<BTreeMap<(Kind, i32), Arc<Mutex<()>>>>,
+    pub(super) queues: Mutex<BTreeMap<(Kind, i32), QueueLock>>,
     pub(super) audience: String,
     pub(super) envelope: bool,
     pub(super) patience: Duration,
@@ -179,7 +182,11 @@ impl Publisher {
         let closed = self.0.parts.producer.close(deadline).await;
         // All deliveries are settled now. What is left of each send is to count it, and a dead
         // letter at most, which need not be waited for.
-        let _ = tokio::time::timeout_at(deadline.max(Instant::now() + COUNTING), self.0.under_way.wait()).await;
+        let _ = tokio::time::timeout_at(
+            deadline.max(Instant::now() + COUNTING),
+            self.0.under_way.wait(),
+        )
+        .await;
         let after = self.metrics();
         PublisherReport {
             logged: after.messages_sent - before.messages_sent,

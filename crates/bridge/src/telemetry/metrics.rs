@@ -468,10 +468,13 @@ fn messaging(
     attributes
 }
 
+/// The handles of one partition; more than one while it is handed over.
+type Handles = Vec<Arc<PartitionNumbers>>;
+
 /// Watermark and lag of the partitions held at this moment, read when somebody looks.
 #[derive(Default)]
 struct Partitions {
-    held: Mutex<BTreeMap<(String, i32), Vec<Arc<PartitionNumbers>>>>,
+    held: Mutex<BTreeMap<(String, i32), Handles>>,
 }
 
 #[derive(Default)]

@@ -5,5 +5,7 @@ pub mod metrics;
 pub mod serve;
 
 pub use health::{Condition, Health};
-pub use metrics::{Exposition, ExpositionError, Metrics, PartitionGauges, ReceiveCounts, SendCounts, SkipReason};
+pub use metrics::{
+    Exposition, ExpositionError, Metrics, PartitionGauges, ReceiveCounts, SendCounts, SkipReason,
+};
 pub use serve::{OpsServer, ServeError};

@@ -1,4 +1,5 @@
 //! A broker with mutual TLS, and the files a process needs to come in.
+#![expect(clippy::unwrap_used, reason = "the stage is part of tests")]
 #![allow(dead_code, reason = "each test file uses its part of the stage")]
 
 use std::{fs, path::Path, time::Duration};
@@ -31,19 +32,30 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) async fn set() -> Self {
         let authority = Authority::new("stage CA").unwrap();
-        let server = authority.server().dns("localhost").ip([127, 0, 0, 1]).issue().unwrap();
+        let server = authority
+            .server()
+            .dns("localhost")
+            .ip([127, 0, 0, 1])
+            .issue()
+            .unwrap();
         let client = authority.client("node-1").issue().unwrap();
         let files = tempfile::tempdir().unwrap();
         private(&files.path().join("ca.pem"), authority.ca_pem());
         private(&files.path().join("cert.pem"), client.chain_pem());
         private(&files.path().join("key.pem"), client.key_pem());
-        private(&files.path().join("signing.pem"), &signer().to_pkcs8_pem().unwrap());
+        private(
+            &files.path().join("signing.pem"),
+            &signer().to_pkcs8_pem().unwrap(),
+        );
         let tls = ServerTls::mutual(&server, authority.ca_pem()).unwrap();
         let mut broker = DevBroker::builder().tls(tls).topic("ai.dlq", 1);
         for kind in Kind::ALL {
             broker = broker.topic(kind.default_topic(), 3);
         }
-        Self { broker: broker.start().await.unwrap(), files }
+        Self {
+            broker: broker.start().await.unwrap(),
+            files,
+        }
     }
 
     /// The settings a node would have, and these beside them.
@@ -66,7 +78,10 @@ impl Stage {
 
     /// A bridge that sends every kind and receives none.
     pub(crate) fn sender(&self, more: &[(&str, &str)]) -> Builder {
-        Bridge::builder(self.settings(more)).sends(Kind::ALL).receives([]).seed(1)
+        Bridge::builder(self.settings(more))
+            .sends(Kind::ALL)
+            .receives([])
+            .seed(1)
     }
 }
 
@@ -96,13 +111,21 @@ pub(crate) fn anomaly_with(payload: &str) -> AnomalyDraft {
 }
 
 pub(crate) fn commit(height: i64) -> CommitDraft {
-    CommitDraft::builder(height, [1; 32], [2; 32]).build().unwrap()
+    CommitDraft::builder(height, [1; 32], [2; 32])
+        .build()
+        .unwrap()
 }
 
 /// What a receiver with our trust store makes of a record in the log; envelopes required.
-pub(crate) fn verified(kind: Kind, record: &LogRecord) -> Verified<cybermesh_contracts::message::Message> {
-    let headers: Vec<(&str, Option<&[u8]>)> =
-        record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+pub(crate) fn verified(
+    kind: Kind,
+    record: &LogRecord,
+) -> Verified<cybermesh_contracts::message::Message> {
+    let headers: Vec<(&str, Option<&[u8]>)> = record
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_deref()))
+        .collect();
     let view = RecordView {
         topic: kind.default_topic(),
         partition: Some(record.partition),
@@ -113,11 +136,17 @@ pub(crate) fn verified(kind: Kind, record: &LogRecord) -> Verified<cybermesh_con
         timestamp_ms: record.timestamp_ms,
         append_time_ms: None,
     };
-    Verifier::new(AUDIENCE).verify(&trust(), kind, &view, None).unwrap()
+    Verifier::new(AUDIENCE)
+        .verify(&trust(), kind, &view, None)
+        .unwrap()
 }
 
 pub(crate) fn nonce(record: &LogRecord) -> Nonce {
-    verified(Kind::Anomaly, record).message().seal().nonce().unwrap()
+    verified(Kind::Anomaly, record)
+        .message()
+        .seal()
+        .nonce()
+        .unwrap()
 }
 
 /// A clock that says what it is told.
@@ -145,6 +174,7 @@ pub(crate) fn private(path: &Path, content: &str) {
 
 /// No test waits longer: what has not happened by then never will.
 pub(crate) async fn soon<T>(event: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), event).await.expect("it did not happen in time")
+    tokio::time::timeout(Duration::from_secs(20), event)
+        .await
+        .expect("it did not happen in time")
 }
-

@@ -70,22 +70,26 @@ impl ResendSchedule for FixedSchedule {
 
 /// Whether the cluster may be asked at the moment: where a circuit breaker goes.
 ///
-/// Every [`Admission::Admitted`] is followed by exactly one [`Gate::record`].
+/// Every [`Admission::Admitted`] is followed by exactly one [`Gate::record`] with its permit.
 pub trait Gate: fmt::Debug + Send + Sync {
     /// Asked before each produce request, and before the look-ups that one needs.
     fn admit(&self, now: Instant) -> Admission;
-    /// What came of an admitted attempt.
-    fn record(&self, now: Instant, outcome: AttemptOutcome);
+    /// What came of the attempt that was admitted with this permit.
+    fn record(&self, now: Instant, permit: Permit, outcome: AttemptOutcome);
 }
 
 /// A gate's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Go ahead.
-    Admitted,
+    Admitted(Permit),
     /// Not now; ask again after this long. The time counts against delivery deadlines.
     Wait(Duration),
 }
+
+/// The gate's name for one admitted attempt, of its own choosing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Permit(pub u64);
 
 /// What came of an admitted attempt, as far as the cluster's health goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +108,8 @@ pub struct OpenGate;
 
 impl Gate for OpenGate {
     fn admit(&self, _now: Instant) -> Admission {
-        Admission::Admitted
+        Admission::Admitted(Permit(0))
     }
 
-    fn record(&self, _now: Instant, _outcome: AttemptOutcome) {}
+    fn record(&self, _now: Instant, _permit: Permit, _outcome: AttemptOutcome) {}
 }

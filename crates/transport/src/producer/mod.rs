@@ -25,7 +25,7 @@ use tokio::{
 };
 
 pub use config::{
-    Admission, AttemptOutcome, FixedSchedule, Gate, OpenGate, ProducerConfig, ResendSchedule,
+    Admission, AttemptOutcome, FixedSchedule, Gate, OpenGate, Permit, ProducerConfig, ResendSchedule,
 };
 pub use outcome::{Appended, DeliveryError, GiveUp, Written};
 use queue::AttemptId;

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use super::{
-    Admission, AttemptId, AttemptOutcome, Gate,
+    Admission, AttemptId, AttemptOutcome, Gate, Permit,
     queue::{Answer, Attempt},
     shared::{Shared, State},
 };
@@ -267,7 +267,7 @@ impl Sender {
             return None;
         }
         match self.gate.admit(now) {
-            Admission::Admitted => Some(Admitted(Some(Arc::clone(&self.gate)))),
+            Admission::Admitted(permit) => Some(Admitted(Some((Arc::clone(&self.gate), permit)))),
             Admission::Wait(time) => {
                 // A gate that says "now" and "not now" at once must not keep us spinning.
                 self.closed_until = Some(now + time.max(Duration::from_millis(1)));
@@ -407,7 +407,7 @@ impl Sender {
 }
 
 /// An attempt the gate let through; it hears of the outcome exactly once, whatever becomes of the task.
-struct Admitted(Option<Arc<dyn Gate>>);
+struct Admitted(Option<(Arc<dyn Gate>, Permit)>);
 
 impl Admitted {
     fn record(mut self, error: Option<&TransportError>) {
@@ -418,16 +418,16 @@ impl Admitted {
             }
             Some(_) | None => AttemptOutcome::Answered,
         };
-        if let Some(gate) = self.0.take() {
-            gate.record(Instant::now(), outcome);
+        if let Some((gate, permit)) = self.0.take() {
+            gate.record(Instant::now(), permit, outcome);
         }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if let Some(gate) = self.0.take() {
-            gate.record(Instant::now(), AttemptOutcome::Abandoned);
+        if let Some((gate, permit)) = self.0.take() {
+            gate.record(Instant::now(), permit, AttemptOutcome::Abandoned);
         }
     }
 }
