@@ -1,13 +1,23 @@
-//! What is to be written about a message that was given up.
+//! What is to be written about messages that were given up, and how often it was tried.
+//!
+//! A dead letter that does not get through is tried again, for ever and ever more slowly. While any
+//! does not, only the oldest is tried: a topic that is away is asked one question at a time.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cybermesh_contracts::redrive::Terms;
 use cybermesh_contracts::rejection::Disposition;
 use cybermesh_contracts::sign::PublicKey;
+use tokio::time::Instant;
 
 use super::origin::Origin;
+
+/// Waits between attempts to write a dead letter that did not get through.
+const BURIAL_BACKOFF_BASE: Duration = Duration::from_secs(1);
+const BURIAL_BACKOFF_CAP: Duration = Duration::from_secs(60);
 
 /// One message on its way to the dead-letter topic, with what is known about its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,5 +57,105 @@ impl Burial {
             first_failed_ms: wall_ms,
             last_failed_ms: wall_ms,
         }
+    }
+}
+
+/// The dead letters of one partition that are not acknowledged yet.
+#[derive(Debug, Default)]
+pub(crate) struct Burials {
+    pending: BTreeMap<i64, Pending>,
+    failing: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    burial: Arc<Burial>,
+    tries: u32,
+    /// `None` while it is being written.
+    due: Option<Instant>,
+}
+
+impl Burials {
+    /// One is on its way to be written.
+    pub(crate) fn begin(&mut self, burial: Arc<Burial>) {
+        let offset = burial.origin.offset;
+        let pending = Pending {
+            burial,
+            tries: 0,
+            due: None,
+        };
+        self.pending.insert(offset, pending);
+    }
+
+    /// One was acknowledged; the others need not wait any longer. Answers whether it was known.
+    pub(crate) fn acknowledged(&mut self, offset: i64, now: Instant) -> bool {
+        if self.pending.remove(&offset).is_none() {
+            return false;
+        }
+        if std::mem::take(&mut self.failing) {
+            for pending in self.pending.values_mut() {
+                if let Some(due) = &mut pending.due {
+                    *due = now;
+                }
+            }
+        }
+        true
+    }
+
+    /// One did not get through and will be tried again. Answers whether it was known.
+    pub(crate) fn failed(&mut self, offset: i64, now: Instant) -> bool {
+        let Some(pending) = self.pending.get_mut(&offset) else {
+            return false;
+        };
+        let backoff = BURIAL_BACKOFF_BASE
+            .saturating_mul(1 << pending.tries.min(16))
+            .min(BURIAL_BACKOFF_CAP);
+        pending.tries = pending.tries.saturating_add(1);
+        pending.due = Some(now + backoff);
+        self.failing = true;
+        true
+    }
+
+    /// Those to be written again now.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Arc<Burial>> {
+        let tried = self.tried_at_a_time();
+        let mut due = Vec::new();
+        for pending in self.pending.values_mut().take(tried) {
+            if pending.due.is_some_and(|at| at <= now) {
+                pending.due = None;
+                due.push(Arc::clone(&pending.burial));
+            }
+        }
+        due
+    }
+
+    /// When the next one is due.
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.pending
+            .values()
+            .take(self.tried_at_a_time())
+            .filter_map(|pending| pending.due)
+            .min()
+    }
+
+    /// Forgets one, for whoever reads the partition next.
+    pub(crate) fn forget(&mut self, offset: i64) -> bool {
+        self.pending.remove(&offset).is_some()
+    }
+
+    /// Forgets those that are not being written, and names them.
+    pub(crate) fn forget_waiting(&mut self) -> Vec<i64> {
+        self.pending
+            .extract_if(.., |_, pending| pending.due.is_some())
+            .map(|(offset, _)| offset)
+            .collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn tried_at_a_time(&self) -> usize {
+        if self.failing { 1 } else { usize::MAX }
     }
 }

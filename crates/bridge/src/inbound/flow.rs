@@ -9,139 +9,32 @@
 //! A paused flow takes up, judges and starts nothing; what runs may end.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use cybermesh_contracts::rejection::{Disposition, Rejection};
 use tokio::time::Instant;
 
 use super::attempts::{Ended, Next, RetryPolicy};
 use super::budget::Budget;
-use super::burial::Burial;
+use super::burial::{Burial, Burials};
 use super::dispatch::{Lanes, Start};
-use super::judge::Believed;
+use super::effect::{Effect, Job, Judged, Moment};
+use super::judge::{Believed, JudgeOrder, Order};
 use super::origin::{Origin, TopicPartition};
+use super::pause::Pause;
 use super::reorder::Reorder;
 use super::watermark::Watermark;
-
-/// Waits between attempts to write a dead letter that did not get through.
-const BURIAL_BACKOFF_BASE: Duration = Duration::from_secs(1);
-const BURIAL_BACKOFF_CAP: Duration = Duration::from_secs(60);
 
 /// How far a partition may run ahead of a message that holds its watermark back, in offsets: what
 /// is remembered for replays, and handled again after a crash, grows with that distance.
 const MAX_AHEAD: i64 = 100_000;
-
-/// Why a partition stands still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Pause {
-    /// Dead letters do not get through.
-    DeadLetters,
-    /// A message used up its attempts, and the settings say to pause then.
-    Exhausted,
-    /// The trust store names no key for the kind.
-    NoKeys,
-    /// The wall clock cannot be believed.
-    Clock,
-    /// The broker does not let it be read.
-    Refused,
-    /// A handler of the partition's former assignment has not ended yet.
-    FormerHandler,
-}
-
-impl Pause {
-    /// The name in health and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DeadLetters => "dead-letters",
-            Self::Exhausted => "attempts-exhausted",
-            Self::NoKeys => "no-keys",
-            Self::Clock => "clock",
-            Self::Refused => "refused",
-            Self::FormerHandler => "former-handler",
-        }
-    }
-}
-
-/// What the order of the log says about an authentic message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// New, or delivered again at its own offset.
-    Passes,
-    /// An exact copy at another offset.
-    Duplicate,
-    /// An old one brought back.
-    Replay,
-}
-
-/// Judges authentic messages of one partition in offset order.
-pub(crate) trait JudgeOrder<M>: Send {
-    /// Judges the next message; `record_bytes` is what it weighs in the ring.
-    fn judge(&mut self, offset: i64, record_bytes: usize, message: &M) -> Order;
-    /// Passes over a record that was rejected before its order was asked for.
-    fn pass_over(&mut self, offset: i64, record_bytes: usize);
-    /// The partition was assigned again, with this offset committed by whoever had it meanwhile.
-    fn resumed(&mut self, committed: i64);
-    /// The watermark that was committed, and when.
-    fn committed(&mut self, watermark: i64, wall_ms: i64);
-}
-
-/// A message that may be handled.
-#[derive(Debug)]
-pub(crate) struct Job<M> {
-    pub(crate) origin: Arc<Origin>,
-    pub(crate) message: M,
-}
-
-/// What a worker found out about a record.
-pub(crate) type Judged<M> = Result<M, Rejection>;
-
-/// What is to be done outside.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Write this to the dead-letter topic.
-    Bury(Arc<Burial>),
-    /// Skipped by rule: counted, not buried.
-    Skipped {
-        origin: Arc<Origin>,
-        disposition: Disposition,
-    },
-    /// The handler is through with it.
-    Handled { offset: i64 },
-    /// The handler did not want it.
-    Declined {
-        offset: i64,
-        reason: Cow<'static, str>,
-    },
-    /// It will be tried again.
-    Retried {
-        offset: i64,
-        after: Duration,
-        reason: Cow<'static, str>,
-    },
-    /// Its attempts are used up and the partition pauses.
-    Held {
-        offset: i64,
-        reason: Cow<'static, str>,
-    },
-}
 
 #[derive(Debug)]
 struct InFlight {
     bytes: usize,
     since: Instant,
     first_failed_ms: Option<i64>,
-}
-
-#[derive(Debug)]
-struct PendingBurial {
-    burial: Arc<Burial>,
-    tries: u32,
-    /// `None` while it is being written.
-    due: Option<Instant>,
 }
 
 /// One assigned partition; `M` is a verified message.
@@ -154,7 +47,7 @@ pub(crate) struct Flow<M> {
     reorder: Reorder<(Arc<Origin>, Judged<M>)>,
     order: Box<dyn JudgeOrder<M>>,
     lanes: Lanes<Arc<Job<M>>>,
-    burials: BTreeMap<i64, PendingBurial>,
+    burials: Burials,
     pauses: BTreeSet<Pause>,
     draining: bool,
     policy: RetryPolicy,
@@ -176,7 +69,7 @@ impl<M: Believed> Flow<M> {
             reorder: Reorder::default(),
             order,
             lanes: Lanes::default(),
-            burials: BTreeMap::new(),
+            burials: Burials::default(),
             pauses: BTreeSet::new(),
             draining: false,
             policy,
@@ -293,7 +186,7 @@ impl<M: Believed> Flow<M> {
                     let mut burial =
                         Burial::rejected(origin, disposition, reason, claimed, wall_ms);
                     burial.redrive = redrive;
-                    effects.push(self.bury(offset, burial));
+                    effects.push(self.bury(burial));
                 }
                 Err(disposition) => {
                     self.done(offset, budget);
@@ -336,7 +229,7 @@ impl<M: Believed> Flow<M> {
         burial.redrive = job.message.redrive();
         burial.attempts = attempt.saturating_sub(1);
         burial.first_failed_ms = first_failed_ms;
-        self.bury(offset, burial)
+        self.bury(burial)
     }
 
     /// A handler ended; `None` where nobody asked any more.
@@ -388,7 +281,7 @@ impl<M: Believed> Flow<M> {
                     first_failed_ms,
                     last_failed_ms: moment.wall_ms,
                 };
-                self.bury(offset, burial)
+                self.bury(burial)
             }
             Next::Hold { reason } => {
                 self.lanes.hold(offset);
@@ -405,55 +298,29 @@ impl<M: Believed> Flow<M> {
         now: Instant,
         budget: &mut Budget<TopicPartition>,
     ) {
-        if self.burials.remove(&offset).is_none() {
+        if !self.burials.acknowledged(offset, now) {
             return;
         }
         self.lanes.finish(offset);
         self.done(offset, budget);
-        if self.pauses.remove(&Pause::DeadLetters) {
-            for pending in self.burials.values_mut() {
-                if let Some(due) = &mut pending.due {
-                    *due = now;
-                }
-            }
-        }
+        self.pauses.remove(&Pause::DeadLetters);
     }
 
     /// A dead letter did not get through: the partition pauses, and it is tried again. While
     /// draining it is left to whoever reads the partition next.
     pub(crate) fn burial_failed(&mut self, offset: i64, now: Instant) {
-        let Some(pending) = self.burials.get_mut(&offset) else {
-            return;
-        };
         if self.draining {
-            self.burials.remove(&offset);
-            self.lanes.finish(offset);
-            return;
+            if self.burials.forget(offset) {
+                self.lanes.finish(offset);
+            }
+        } else if self.burials.failed(offset, now) {
+            self.pauses.insert(Pause::DeadLetters);
         }
-        let backoff = BURIAL_BACKOFF_BASE
-            .saturating_mul(1 << pending.tries.min(16))
-            .min(BURIAL_BACKOFF_CAP);
-        pending.tries = pending.tries.saturating_add(1);
-        pending.due = Some(now + backoff);
-        self.pauses.insert(Pause::DeadLetters);
     }
 
-    /// Dead letters to be written again. While they do not get through, only the oldest is tried;
-    /// the others follow when it passes.
+    /// Dead letters to be written again.
     pub(crate) fn due_burials(&mut self, now: Instant) -> Vec<Arc<Burial>> {
-        let probing = if self.pauses.contains(&Pause::DeadLetters) {
-            1
-        } else {
-            usize::MAX
-        };
-        let mut due = Vec::new();
-        for pending in self.burials.values_mut().take(probing) {
-            if pending.due.is_some_and(|at| at <= now) {
-                pending.due = None;
-                due.push(Arc::clone(&pending.burial));
-            }
-        }
-        due
+        self.burials.due(now)
     }
 
     /// Stops: what was not started is forgotten, what runs may end.
@@ -462,15 +329,7 @@ impl<M: Believed> Flow<M> {
         self.backlog.clear();
         self.reorder.clear();
         self.lanes.drain();
-        let mut forgotten = Vec::new();
-        self.burials.retain(|offset, pending| {
-            let being_written = pending.due.is_none();
-            if !being_written {
-                forgotten.push(*offset);
-            }
-            being_written
-        });
-        for offset in forgotten {
+        for offset in self.burials.forget_waiting() {
             self.lanes.finish(offset);
         }
     }
@@ -531,17 +390,7 @@ impl<M: Believed> Flow<M> {
         let retry = (!self.is_paused())
             .then(|| self.lanes.next_timer())
             .flatten();
-        let probing = if self.pauses.contains(&Pause::DeadLetters) {
-            1
-        } else {
-            usize::MAX
-        };
-        let burial = self
-            .burials
-            .values()
-            .take(probing)
-            .filter_map(|pending| pending.due)
-            .min();
+        let burial = self.burials.next_timer();
         retry.into_iter().chain(burial).min()
     }
 
@@ -550,16 +399,9 @@ impl<M: Believed> Flow<M> {
         self.order
     }
 
-    fn bury(&mut self, offset: i64, burial: Burial) -> Effect {
+    fn bury(&mut self, burial: Burial) -> Effect {
         let burial = Arc::new(burial);
-        self.burials.insert(
-            offset,
-            PendingBurial {
-                burial: Arc::clone(&burial),
-                tries: 0,
-                due: None,
-            },
-        );
+        self.burials.begin(Arc::clone(&burial));
         Effect::Bury(burial)
     }
 
@@ -580,16 +422,6 @@ impl<M: Believed> Flow<M> {
             self.watermark.advance(self.end);
         }
     }
-}
-
-/// What the world outside says when a handler ends.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
-    pub(crate) now: Instant,
-    /// Unix milliseconds.
-    pub(crate) wall_ms: i64,
-    /// Drawn evenly from `0.0..1.0`.
-    pub(crate) jitter: f64,
 }
 
 impl<M> std::fmt::Debug for Flow<M> {

@@ -8,10 +8,33 @@ use cybermesh_contracts::rejection::Rejection;
 use cybermesh_contracts::sign::PublicKey;
 
 use super::burial::Burial;
-use super::flow::{JudgeOrder, Judged};
+use super::effect::Judged;
 use super::group::Assignment;
 use super::origin::{Origin, TopicPartition};
 use crate::handler::{Context, HandlerError, Verdict};
+
+/// What the order of the log says about an authentic message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// New, or delivered again at its own offset.
+    Passes,
+    /// An exact copy at another offset.
+    Duplicate,
+    /// An old one brought back.
+    Replay,
+}
+
+/// Judges authentic messages of one partition in offset order.
+pub(crate) trait JudgeOrder<M>: Send {
+    /// Judges the next message; `record_bytes` is what it weighs in the ring.
+    fn judge(&mut self, offset: i64, record_bytes: usize, message: &M) -> Order;
+    /// Passes over a record that was rejected before its order was asked for.
+    fn pass_over(&mut self, offset: i64, record_bytes: usize);
+    /// The partition was assigned again, with this offset committed by whoever had it meanwhile.
+    fn resumed(&mut self, committed: i64);
+    /// The watermark that was committed, and when.
+    fn committed(&mut self, watermark: i64, wall_ms: i64);
+}
 
 /// A message that is believed, as far as its burial asks.
 pub(crate) trait Believed: Clone + Send + Sync + 'static {

@@ -11,9 +11,8 @@ use cybermesh_contracts::message::Message;
 use cybermesh_contracts::replay::{PartitionReplay, RingLimits};
 use cybermesh_contracts::verify::Verified;
 
-use super::flow::{JudgeOrder, Order};
 use super::group::Assignment;
-use super::judge::OrderStore;
+use super::judge::{JudgeOrder, Order, OrderStore};
 use super::origin::TopicPartition;
 
 /// The order of messages in this process's memory: a ring and an entry for each signer, for every

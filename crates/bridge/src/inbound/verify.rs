@@ -12,7 +12,7 @@ use cybermesh_contracts::trust::{Right, TrustStore};
 use cybermesh_contracts::verify::{Bounds, Verified, Verifier};
 use tokio::sync::watch;
 
-use super::flow::Judged;
+use super::effect::Judged;
 use super::judge::{Believed, Judge};
 use super::origin::Origin;
 

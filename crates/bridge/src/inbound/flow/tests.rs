@@ -8,11 +8,14 @@ use cybermesh_contracts::rejection::{DecodeFault, Disposition, Reason, Rejection
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::{Effect, Flow, Job, JudgeOrder, Moment, Order, Pause};
+use super::Flow;
 use crate::handler::{HandlerError, Verdict};
 use crate::inbound::attempts::{Ended, RetryPolicy};
 use crate::inbound::budget::Budget;
+use crate::inbound::effect::{Effect, Job, Moment};
+use crate::inbound::judge::{JudgeOrder, Order};
 use crate::inbound::origin::{Origin, TopicPartition};
+use crate::inbound::pause::Pause;
 use crate::settings::OnExhausted;
 
 /// Says of each message what its number says: 1 is a copy, 2 a replay.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::works::{Place, Try, Works};
 use crate::inbound::burial::Burial;
-use crate::inbound::flow::Effect;
+use crate::inbound::effect::Effect;
 use crate::inbound::judge::Judge;
 use crate::telemetry::SkipReason;
 
@@ -77,4 +77,98 @@ pub(super) fn audit(burial: &Burial) {
         sha256,
         "rejected"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use cybermesh_contracts::rejection::Disposition;
+    use cybermesh_contracts::sign::PublicKey;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata};
+
+    use super::audit;
+    use crate::inbound::burial::Burial;
+    use crate::inbound::origin::Origin;
+
+    /// Writes every event down, one line each, its target first.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<String>>>);
+
+    struct Line<'a>(&'a mut String);
+
+    impl Visit for Line<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            write!(self.0, " {field}={value:?}").unwrap();
+        }
+    }
+
+    impl tracing::Subscriber for Written {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut line = event.metadata().target().to_owned();
+            event.record(&mut Line(&mut line));
+            self.0.lock().unwrap().push(line);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn a_rejected_message_is_audited_once_by_its_hash_and_never_by_what_it_holds() {
+        let origin = Origin {
+            topic: "ai.anomalies.v1".into(),
+            partition: 3,
+            offset: 41,
+            timestamp_ms: 0,
+            append_time_ms: None,
+            key: Some(Bytes::from_static(b"secret key")),
+            value: Some(Bytes::from_static(b"abc")),
+            headers: vec![("secret".into(), Some(Bytes::from_static(b"header")))],
+            unreadable: None,
+        };
+        let claimed = Some(PublicKey([0xab; 32]));
+        let disposition = Disposition::UnknownKey;
+        let reason = "claimed signer is not in the trust store".into();
+        let burial = Burial::rejected(Arc::new(origin), disposition, reason, claimed, 0);
+        let written = Written::default();
+        tracing::subscriber::with_default(written.clone(), || audit(&burial));
+
+        let lines = written.0.lock().unwrap();
+        assert_eq!(lines.len(), 1);
+        let line = &lines[0];
+        for part in [
+            "audit ".to_owned(),
+            "topic=ai.anomalies.v1".to_owned(),
+            "partition=3".to_owned(),
+            "offset=41".to_owned(),
+            "disposition=unknown-key".to_owned(),
+            "ab".repeat(32),
+            // SHA-256 of "abc", FIPS 180-4.
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
+        ] {
+            assert!(line.contains(&part), "no {part:?} in {line}");
+        }
+        assert!(
+            !line.contains("secret") && !line.contains("abc\""),
+            "{line}"
+        );
+    }
 }

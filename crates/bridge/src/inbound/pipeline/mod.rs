@@ -5,7 +5,9 @@
 //! lets the flows decide, and carries that out. It waits for nothing else, so a slow handler, broker
 //! or coordinator holds up no one but itself.
 
+mod commit;
 mod effects;
+mod health;
 mod rebalance;
 mod stop;
 mod works;
@@ -27,12 +29,15 @@ pub use stop::{LeftBehind, SubscriberReport};
 
 use super::attempts::RetryPolicy;
 use super::budget::Budget;
-use super::flow::{Flow, Pause};
-use super::group::{Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent};
+use super::effect::Moment;
+use super::flow::Flow;
+use super::group::{Fetched, Group, GroupCommand, GroupEvent};
 use super::judge::{Bury, Handle, Judge, OrderStore};
 use super::origin::TopicPartition;
+use super::pause::Pause;
 use crate::clock::{WallClock, is_plausible};
 use crate::telemetry::{Condition, Health, Metrics, PartitionGauges};
+use commit::Committed;
 use rebalance::Revocation;
 use works::{Finished, Works};
 
@@ -77,13 +82,6 @@ struct Held<M> {
     /// Its watermark is being committed for the last time: what ends now counts for its next owner.
     closing: bool,
     gauges: PartitionGauges,
-}
-
-/// An answer to a commit.
-struct Committed {
-    offsets: Vec<(Commit, u64)>,
-    revocation: Option<u64>,
-    result: Result<(), CommitError>,
 }
 
 /// See the [module](self).
@@ -292,7 +290,7 @@ impl<J: Judge> Pipeline<J> {
                 took,
                 ..
             } => {
-                let moment = super::flow::Moment {
+                let moment = Moment {
                     now,
                     wall_ms,
                     jitter: draw_jitter(),
@@ -318,75 +316,6 @@ impl<J: Judge> Pipeline<J> {
         }
     }
 
-    /// Asks for a commit of what moved; answers whether there was anything.
-    fn commit(
-        &mut self,
-        partitions: impl Iterator<Item = TopicPartition>,
-        revocation: Option<u64>,
-    ) -> bool {
-        let offsets: Vec<(Commit, u64)> = partitions
-            .filter_map(|partition| {
-                let held = self.held.get(&partition)?;
-                let offset = held.flow.watermark();
-                (offset > held.committed).then(|| {
-                    let metadata = String::new();
-                    let commit = Commit {
-                        partition,
-                        offset,
-                        metadata,
-                    };
-                    (commit, held.assignment)
-                })
-            })
-            .collect();
-        if offsets.is_empty() {
-            return false;
-        }
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let commits = offsets.iter().map(|(commit, _)| commit.clone()).collect();
-        self.group.tell(GroupCommand::Commit(commits, reply));
-        self.committing.push(Box::pin(async move {
-            let result = answer
-                .await
-                .unwrap_or_else(|_| Err(CommitError("the consumer group is gone".to_owned())));
-            Committed {
-                offsets,
-                revocation,
-                result,
-            }
-        }));
-        true
-    }
-
-    fn commit_periodically(&mut self) {
-        if self.committing.is_empty() {
-            let partitions: Vec<_> = self.held.keys().cloned().collect();
-            self.commit(partitions.into_iter(), None);
-        }
-    }
-
-    fn on_committed(&mut self, committed: Committed) {
-        let wall_ms = self.wall_ms();
-        match &committed.result {
-            Ok(()) => {
-                for (commit, assignment) in &committed.offsets {
-                    if let Some(held) = self
-                        .held
-                        .get_mut(&commit.partition)
-                        .filter(|held| held.assignment == *assignment)
-                    {
-                        held.committed = held.committed.max(commit.offset);
-                        held.flow.committed(commit.offset, wall_ms);
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "will be committed again"),
-        }
-        if let Some(revocation) = committed.revocation {
-            self.release(revocation);
-        }
-    }
-
     fn gauge(&self, now: Instant) {
         let mut oldest = Duration::ZERO;
         for held in self.held.values() {
@@ -399,47 +328,6 @@ impl<J: Judge> Pipeline<J> {
             }
         }
         self.works.gauge_oldest(oldest);
-    }
-
-    /// Raises what holds now, clears what held and does not any more.
-    fn report_health(&mut self) {
-        let mut holds = BTreeMap::new();
-        for (partition, held) in &self.held {
-            for pause in held.flow.pauses() {
-                let detail = format!("{partition}: {}", pause.as_str());
-                match pause {
-                    Pause::Clock => holds.insert(Condition::Clock, detail.clone()),
-                    Pause::NoKeys => {
-                        holds.insert(Condition::KindWithoutKeys(held.kind), detail.clone())
-                    }
-                    Pause::DeadLetters => holds.insert(Condition::DeadLetters, detail.clone()),
-                    Pause::Exhausted | Pause::Refused | Pause::FormerHandler => None,
-                };
-                let paused = Condition::PartitionPaused {
-                    topic: partition.topic.to_string(),
-                    partition: partition.partition,
-                };
-                holds.insert(paused, detail);
-            }
-        }
-        if !self.assigned {
-            holds.insert(
-                Condition::Unassigned,
-                "no partitions are assigned yet, or they were lost".to_owned(),
-            );
-        }
-        self.raised.retain(|condition| {
-            let still = holds.contains_key(condition);
-            if !still {
-                self.health.clear(condition);
-            }
-            still
-        });
-        for (condition, detail) in holds {
-            if self.raised.insert(condition.clone()) {
-                self.health.raise(condition, detail);
-            }
-        }
     }
 }
 

@@ -3,10 +3,11 @@
 use tokio::time::Instant;
 
 use super::{Held, Pipeline};
-use crate::inbound::flow::{Flow, Pause};
+use crate::inbound::flow::Flow;
 use crate::inbound::group::{Assignment, GroupCommand};
 use crate::inbound::judge::Judge;
 use crate::inbound::origin::TopicPartition;
+use crate::inbound::pause::Pause;
 
 /// Partitions on their way out: drained until a deadline, committed, then released.
 #[derive(Debug)]

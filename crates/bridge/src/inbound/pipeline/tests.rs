@@ -19,11 +19,11 @@ use crate::clock::{PLAUSIBLE_FROM_MS, WallClock};
 use crate::handler::{Context, HandlerError, Verdict};
 use crate::inbound::attempts::RetryPolicy;
 use crate::inbound::burial::Burial;
-use crate::inbound::flow::{JudgeOrder, Judged, Order};
+use crate::inbound::effect::Judged;
 use crate::inbound::group::{
     Assignment, Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent,
 };
-use crate::inbound::judge::{Believed, Bury, Handle, Judge, OrderStore};
+use crate::inbound::judge::{Believed, Bury, Handle, Judge, JudgeOrder, Order, OrderStore};
 use crate::inbound::origin::{Origin, TopicPartition};
 use crate::settings::OnExhausted;
 use crate::telemetry::{Condition, Exposition, Health, Metrics};

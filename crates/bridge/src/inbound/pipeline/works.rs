@@ -17,7 +17,7 @@ use crate::handler::Context;
 use crate::inbound::attempts::Ended;
 use crate::inbound::burial::Burial;
 use crate::inbound::dispatch::Start;
-use crate::inbound::flow::{Job, Judged};
+use crate::inbound::effect::{Job, Judged};
 use crate::inbound::judge::{Bury, Handle, Judge};
 use crate::inbound::origin::{Origin, TopicPartition};
 use crate::telemetry::Metrics;

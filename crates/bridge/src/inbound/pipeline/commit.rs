@@ -1,0 +1,84 @@
+//! Watermarks on their way to the group, and their acknowledgement.
+
+use super::Pipeline;
+use crate::inbound::group::{Commit, CommitError, GroupCommand};
+use crate::inbound::judge::Judge;
+use crate::inbound::origin::TopicPartition;
+
+/// An answer to a commit.
+pub(super) struct Committed {
+    pub(super) offsets: Vec<(Commit, u64)>,
+    pub(super) revocation: Option<u64>,
+    pub(super) result: Result<(), CommitError>,
+}
+
+impl<J: Judge> Pipeline<J> {
+    /// Asks for a commit of what moved; answers whether there was anything.
+    pub(super) fn commit(
+        &mut self,
+        partitions: impl Iterator<Item = TopicPartition>,
+        revocation: Option<u64>,
+    ) -> bool {
+        let offsets: Vec<(Commit, u64)> = partitions
+            .filter_map(|partition| {
+                let held = self.held.get(&partition)?;
+                let offset = held.flow.watermark();
+                (offset > held.committed).then(|| {
+                    let metadata = String::new();
+                    let commit = Commit {
+                        partition,
+                        offset,
+                        metadata,
+                    };
+                    (commit, held.assignment)
+                })
+            })
+            .collect();
+        if offsets.is_empty() {
+            return false;
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let commits = offsets.iter().map(|(commit, _)| commit.clone()).collect();
+        self.group.tell(GroupCommand::Commit(commits, reply));
+        self.committing.push(Box::pin(async move {
+            let result = answer
+                .await
+                .unwrap_or_else(|_| Err(CommitError("the consumer group is gone".to_owned())));
+            Committed {
+                offsets,
+                revocation,
+                result,
+            }
+        }));
+        true
+    }
+
+    pub(super) fn commit_periodically(&mut self) {
+        if self.committing.is_empty() {
+            let partitions: Vec<_> = self.held.keys().cloned().collect();
+            self.commit(partitions.into_iter(), None);
+        }
+    }
+
+    pub(super) fn on_committed(&mut self, committed: Committed) {
+        let wall_ms = self.wall_ms();
+        match &committed.result {
+            Ok(()) => {
+                for (commit, assignment) in &committed.offsets {
+                    if let Some(held) = self
+                        .held
+                        .get_mut(&commit.partition)
+                        .filter(|held| held.assignment == *assignment)
+                    {
+                        held.committed = held.committed.max(commit.offset);
+                        held.flow.committed(commit.offset, wall_ms);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "will be committed again"),
+        }
+        if let Some(revocation) = committed.revocation {
+            self.release(revocation);
+        }
+    }
+}
