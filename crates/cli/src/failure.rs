@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use cybermesh_bridge::bridge::StartError;
+
 /// Why a subcommand ended without success; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -55,6 +57,15 @@ impl Failure {
     /// The cluster could not be reached or refused us.
     pub(crate) fn cluster(line: impl Display) -> Self {
         Self::new(Code::Cluster, [line.to_string()])
+    }
+
+    /// A bridge did not start: the cluster's fault, or that of what it was given.
+    pub(crate) fn start(error: StartError) -> Self {
+        match error {
+            StartError::Settings(error) => Self::settings(error.problems()),
+            error if error.is_cluster() => Self::cluster(error),
+            error => Self::usage(error),
+        }
     }
 
     fn new(code: Code, lines: impl IntoIterator<Item = String>) -> Self {

@@ -1,0 +1,79 @@
+//! Listening as a member of a consumer group: offsets are committed, what is rejected is buried.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cybermesh_bridge::Settings;
+use cybermesh_bridge::bridge::Builder;
+use cybermesh_bridge::handler::{Context, Handled, Verdict};
+use cybermesh_contracts::Kind;
+use cybermesh_contracts::message::{
+    Anomaly, Commit, Evidence, EvidenceRequest, Message, Policy, PolicyUpdate, Reputation,
+};
+use cybermesh_contracts::verify::Verified;
+
+use super::{Place, Printer, connect, signal};
+use crate::failure::Failure;
+
+/// How long a message that is no longer wanted is put off: until after the stop that is under way.
+const AFTER_STOP: Duration = Duration::from_secs(60);
+
+pub(super) async fn listen(
+    settings: Settings,
+    kinds: Vec<Kind>,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let printer = Arc::new(printer);
+    let bridge = connect(&settings, |builder| {
+        kinds
+            .iter()
+            .fold(builder.receives(kinds.clone()), |builder, kind| {
+                print_kind(builder, *kind, &printer)
+            })
+    })
+    .await?;
+    tokio::select! {
+        () = printer.done() => {}
+        () = signal() => {}
+    }
+    let left = bridge.stop(settings.receive.stop_timeout).await;
+    printer.result()?;
+    if left.is_clean() {
+        Ok(())
+    } else {
+        Err(Failure::no(format!("stopped, but not all was finished: {left:?}")))
+    }
+}
+
+fn print_kind(builder: Builder, kind: Kind, printer: &Arc<Printer>) -> Builder {
+    match kind {
+        Kind::Anomaly => handle::<Anomaly>(builder, printer),
+        Kind::Evidence => handle::<Evidence>(builder, printer),
+        Kind::Policy => handle::<Policy>(builder, printer),
+        Kind::Commit => handle::<Commit>(builder, printer),
+        Kind::Reputation => handle::<Reputation>(builder, printer),
+        Kind::PolicyUpdate => handle::<PolicyUpdate>(builder, printer),
+        Kind::EvidenceRequest => handle::<EvidenceRequest>(builder, printer),
+    }
+}
+
+fn handle<M: Handled + Into<Message>>(builder: Builder, printer: &Arc<Printer>) -> Builder {
+    let printer = Arc::clone(printer);
+    builder.handle::<M>(move |message: Verified<M>, context: Context| {
+        let printer = Arc::clone(&printer);
+        async move {
+            let signer = Arc::clone(&message.signer().id);
+            let place = Place {
+                topic: context.topic(),
+                partition: context.partition(),
+                offset: context.offset(),
+            };
+            // What is not printed is not done: whoever comes next in the group gets it.
+            Ok(if printer.print(&message.into_message().into(), &signer, place) {
+                Verdict::Done
+            } else {
+                Verdict::retry_after(AFTER_STOP)
+            })
+        }
+    })
+}
