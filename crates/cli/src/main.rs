@@ -5,11 +5,14 @@
 
 mod args;
 mod config;
+mod demo;
 mod failure;
 mod json;
 mod keygen;
 mod lines;
+mod listen;
 mod log;
+mod send;
 mod verify;
 mod version;
 
@@ -45,7 +48,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
             );
             Ok(())
         }
-        _ => Ok(()),
+        Command::Demo(args) => runtime()?.block_on(demo::run(args, &cli.settings)),
+        Command::Send(args) => runtime()?.block_on(send::run(args, &cli.settings)),
+        Command::Listen(args) => runtime()?.block_on(listen::run(args, &cli.settings)),
     }
 }
 

@@ -1,13 +1,17 @@
 //! Making, deleting and describing topics.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::broker::Purpose;
 use crate::cluster::{Client, TopicMetadata};
+use crate::consumer::{Committed, StartPolicy};
 use crate::error::{ErrorCode, ErrorKind, Operation, Target, TransportError};
-use crate::record::TimestampType;
+use crate::group::offsets;
+use crate::record::{TimestampType, TopicPartition};
 use crate::wire::{
     ConfigResource, CreateTopic, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
     MetadataRequest, Request,
@@ -195,6 +199,31 @@ impl Admin {
             .collect();
         names.sort();
         Ok(names)
+    }
+
+    /// What a group has committed for each of these partitions, in their order; `None` where it has not.
+    ///
+    /// # Errors
+    /// [`ErrorCode::GroupAuthorizationFailed`], [`ErrorCode::CoordinatorLoadInProgress`] and others of the
+    /// coordinator.
+    pub async fn committed(
+        &self,
+        group: &str,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<Vec<(TopicPartition, Option<Committed>)>, TransportError> {
+        let deadline = self.client.request_deadline();
+        let group: Arc<str> = group.into();
+        let coordinator = self.client.find_coordinator(&group).await?;
+        let answer = self
+            .client
+            .broker(coordinator, Purpose::Coordinator)?
+            .request(offsets::fetch_request(&group, &partitions), deadline)
+            .await?;
+        let fetched = offsets::fetch_outcome(&group, partitions, StartPolicy::None, answer)?;
+        Ok(fetched
+            .into_iter()
+            .map(|one| (one.partition, one.committed))
+            .collect())
     }
 
     /// Asks the controller; once more if it has just moved, which is certain to have done nothing.

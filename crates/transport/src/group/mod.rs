@@ -10,7 +10,7 @@ mod assignor;
 mod coordinator;
 mod exchange;
 mod membership;
-mod offsets;
+pub(crate) mod offsets;
 mod protocol;
 mod task;
 

@@ -78,7 +78,7 @@ pub(super) fn commit_outcome(
     Ok(())
 }
 
-pub(super) fn fetch_request(group: &Arc<str>, partitions: &[TopicPartition]) -> OffsetFetchRequest {
+pub(crate) fn fetch_request(group: &Arc<str>, partitions: &[TopicPartition]) -> OffsetFetchRequest {
     let mut topics: Vec<(String, Vec<i32>)> = Vec::new();
     for one in partitions {
         match topics.iter_mut().find(|(topic, _)| **topic == *one.topic) {
@@ -94,7 +94,7 @@ pub(super) fn fetch_request(group: &Arc<str>, partitions: &[TopicPartition]) -> 
 }
 
 /// What was committed for each of `partitions`, in their order.
-pub(super) fn fetch_outcome(
+pub(crate) fn fetch_outcome(
     group: &Arc<str>,
     partitions: Vec<TopicPartition>,
     start: StartPolicy,

@@ -1,0 +1,222 @@
+//! `demo`: both roles in one process over a real mutual-TLS broker, every kind both ways, and what
+//! is forged, replayed or broken on top.
+//!
+//! [`world`] is where it takes place, [`traffic`] the honest messages, [`hostile`] the others;
+//! [`ledger`] knows where each must end and did, [`report`] says so.
+
+mod hostile;
+mod ledger;
+mod report;
+mod run;
+mod traffic;
+mod world;
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use cybermesh_bridge::Bridge;
+use cybermesh_bridge::outbound::Receipt;
+use cybermesh_contracts::dead_letter::DeadLetter;
+use cybermesh_contracts::message::{
+    Anomaly, Commit, Evidence, EvidenceRequest, Policy, PolicyUpdate, Reputation,
+};
+use cybermesh_contracts::{Kind, RecordView};
+use cybermesh_transport::{Event, FetchConfig, Position, Reader, StartPolicy, TopicPartition};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::hostile::Attacker;
+use self::ledger::{End, Place, Role};
+use self::report::Facts;
+use self::run::Run;
+use self::world::World;
+use crate::args::{DemoArgs, SettingsArgs};
+use crate::failure::Failure;
+
+/// Messages on their way at once, each way.
+const IN_FLIGHT: usize = 256;
+/// How long everything may take to end once it was sent.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+/// Between looks at the receivers' counts.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long each party may take to stop.
+const STOP_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Runs the demo; exit code 0 only when every message ended where the contract says.
+pub(crate) async fn run(args: DemoArgs, settings: &SettingsArgs) -> Result<(), Failure> {
+    let world = World::new(args.kafka, settings).await?;
+    let run = Run::default();
+    let outcome = tokio::select! {
+        outcome = play(&world, &run, &args) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Failure::no("interrupted")),
+    };
+    let (cluster, transport) = (world.cluster.clone(), world.transport().to_owned());
+    let mut warnings = world.end().await;
+    let (elapsed, unclean) = outcome?;
+    warnings.extend(unclean);
+    let facts = Facts { cluster, transport, elapsed, verified: run.verified(), warnings };
+    let printed = run.ledger(|ledger| {
+        if args.json {
+            report::json(ledger, &facts)
+        } else {
+            report::text(ledger, &facts)
+        }
+    });
+    printed.map_err(|error| Failure::no(format!("standard output: {error}")))?;
+    if facts.warnings.is_empty() && run.ledger(|ledger| ledger.discrepancies().is_empty()) {
+        Ok(())
+    } else {
+        Err(Failure::silent_no())
+    }
+}
+
+/// Starts both parties, sends everything, waits until it has ended, stops both.
+async fn play(
+    world: &World,
+    run: &Run,
+    args: &DemoArgs,
+) -> Result<(Duration, Vec<String>), Failure> {
+    let node = world.node.bridge();
+    let node = run.handle::<Commit>(node);
+    let node = run.handle::<Reputation>(node);
+    let node = run.handle::<PolicyUpdate>(node);
+    let node = run.handle::<EvidenceRequest>(node);
+    let node = node.start().await.map_err(Failure::start)?;
+    let backend = world.backend.bridge();
+    let backend = run.handle::<Anomaly>(backend);
+    let backend = run.handle::<Evidence>(backend);
+    let backend = run.handle::<Policy>(backend);
+    let backend = backend.start().await.map_err(Failure::start)?;
+
+    let bar = progress(args);
+    let begun = Instant::now();
+    let everything = async {
+        tokio::try_join!(
+            send(&node, &Kind::NODE, run, args.messages),
+            send(&backend, &Kind::CONTROL, run, args.messages),
+        )?;
+        Attacker::new(run, world, &node).attack().await?;
+        Ok::<_, Failure>(())
+    };
+    let letters = follow_dead_letters(world, run);
+    let counts = follow_counts(run, &[&node, &backend], &bar);
+    let settled = async {
+        everything.await?;
+        let settled = async {
+            while !run.ledger(ledger::Ledger::settled) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        // What has not ended by then is in the report.
+        let _ = tokio::time::timeout(SETTLE_DEADLINE, settled).await;
+        Ok::<_, Failure>(begun.elapsed())
+    };
+    let elapsed = tokio::select! {
+        elapsed = settled => elapsed,
+        failure = letters => Err(failure),
+        never = counts => match never {},
+    };
+    bar.finish_and_clear();
+    let mut unclean = Vec::new();
+    for (name, party) in [("node", node), ("backend", backend)] {
+        let left = party.stop(STOP_DEADLINE).await;
+        if !left.is_clean() {
+            unclean.push(format!("the {name} stopped before all was finished: {left:?}"));
+        }
+    }
+    Ok((elapsed?, unclean))
+}
+
+/// Sends `count` messages of each of `kinds`.
+async fn send(bridge: &Bridge, kinds: &[Kind], run: &Run, count: u32) -> Result<(), Failure> {
+    let drafts = (0..count).flat_map(|index| kinds.iter().map(move |kind| (*kind, index)));
+    stream::iter(drafts)
+        .map(|(kind, index)| async move {
+            let draft = traffic::draft(kind, index).map_err(Failure::no)?;
+            run.sending(traffic::draft_identity(&draft));
+            let receipt = bridge.publisher().send(draft).await.map_err(Failure::cluster)?;
+            match receipt {
+                Receipt::Logged { topic, partition, offset: Some(offset), .. } => {
+                    let place = Place { topic: topic.to_string(), partition, offset };
+                    run.sent(place, kind, Role::Ordinary, End::Handled);
+                    Ok(())
+                }
+                _ => Err(Failure::no("a message is logged at an offset the broker no longer knows")),
+            }
+        })
+        .buffered(IN_FLIGHT)
+        .try_collect()
+        .await
+}
+
+/// Reads the dead-letter topic until told to stop; ends by itself only when that can't be done.
+async fn follow_dead_letters(world: &World, run: &Run) -> Failure {
+    let topic = &world.backend.settings.topics.dlq;
+    let reader = Reader::new(world.client().clone(), FetchConfig::default(), StartPolicy::Earliest);
+    let partitions = match world.client().partition_count(topic).await {
+        Ok(partitions) => partitions,
+        Err(error) => return Failure::cluster(error),
+    };
+    for partition in 0..partitions {
+        reader.begin(&TopicPartition::new(topic.as_str(), partition), Position::Earliest);
+    }
+    while let Some(event) = reader.next().await {
+        let Event::Records(batch) = event else { continue };
+        for record in &batch.records {
+            let headers: Vec<(&str, Option<&[u8]>)> = record
+                .headers
+                .iter()
+                .map(|header| (header.name.as_str(), header.value.as_deref()))
+                .collect();
+            let view = RecordView {
+                key: record.key.as_deref(),
+                headers: &headers,
+                ..RecordView::new(topic, record.value.as_deref())
+            };
+            match DeadLetter::parse(&view) {
+                Ok(letter) => {
+                    let origin = letter.origin();
+                    let place = Place {
+                        topic: origin.topic.clone(),
+                        partition: origin.partition.unwrap_or(-1),
+                        offset: origin.offset.unwrap_or(-1),
+                    };
+                    run.buried(place, letter.disposition());
+                }
+                Err(fault) => return Failure::no(format!("{topic}: not a dead letter: {fault}")),
+            }
+        }
+    }
+    Failure::no(format!("{topic} could no longer be read"))
+}
+
+/// Takes what the receivers say they skipped, and moves the progress bar.
+async fn follow_counts(run: &Run, bridges: &[&Bridge], bar: &ProgressBar) -> std::convert::Infallible {
+    loop {
+        run.skipped(bridges.iter().map(|bridge| skipped(bridge)).sum());
+        let (ended, all) = run.ledger(ledger::Ledger::progress);
+        bar.set_length(all);
+        bar.set_position(ended);
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The receiver's own count, as its operators would read it.
+fn skipped(bridge: &Bridge) -> u64 {
+    let text = bridge.exposition().and_then(|shown| shown.text().ok()).unwrap_or_default();
+    text.lines()
+        .filter(|line| line.starts_with("bridge_skipped_total{"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
+}
+
+fn progress(args: &DemoArgs) -> ProgressBar {
+    if args.json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40.green} {pos}/{len} messages ended  {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
