@@ -103,7 +103,12 @@ async fn send_one(
     let (outcome, safe) = match draft {
         Err(reason) => (Outcome::failed("invalid", reason), false),
         Ok(draft) => match publisher.send(draft).await {
-            Ok(Receipt::Logged { topic, partition, offset, .. }) => (
+            Ok(Receipt::Logged {
+                topic,
+                partition,
+                offset,
+                ..
+            }) => (
                 Outcome {
                     result: "logged",
                     topic: Some(topic.to_string()),
@@ -114,7 +119,13 @@ async fn send_one(
                 true,
             ),
             // Receipts may grow; whatever is one says that the message is safe.
-            Ok(_) => (Outcome { result: "spooled", ..Outcome::default() }, true),
+            Ok(_) => (
+                Outcome {
+                    result: "spooled",
+                    ..Outcome::default()
+                },
+                true,
+            ),
             Err(error) => (Outcome::failed(result(&error), error.to_string()), false),
         },
     };

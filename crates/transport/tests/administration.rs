@@ -124,3 +124,29 @@ async fn a_broker_that_comes_back_is_found_again() {
     broker.come_up().await.unwrap();
     client.refresh_topic("t").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_topic_first_asked_for_while_another_is_being_read_is_found_too() {
+    let broker = DevBroker::builder()
+        .topic("a", 1)
+        .topic("b", 1)
+        .start()
+        .await
+        .unwrap();
+    let client = client(&broker).await;
+    let held = broker.fault(Fault::hold(Api::Metadata).once());
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.partition_count("a").await }
+    });
+    held.wait_for_hits(1).await;
+    // The answer that is on its way was asked for before anybody named the second topic.
+    let mut second = std::pin::pin!(client.partition_count("b"));
+    tokio::select! {
+        biased;
+        early = &mut second => panic!("answered while the read was held: {early:?}"),
+        () = std::future::ready(()) => held.release(),
+    }
+    assert_eq!(second.await, Ok(1));
+    assert_eq!(first.await.unwrap(), Ok(1));
+}

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use cybermesh_bridge::outbound::{Receipt, SendOptions};
 use cybermesh_bridge::Bridge;
+use cybermesh_bridge::outbound::{Receipt, SendOptions};
 use cybermesh_contracts::envelope::{Envelope, Scope};
 use cybermesh_contracts::message::{Draft, Stamp};
 use cybermesh_contracts::nonce::Nonce;
@@ -42,28 +42,64 @@ pub(super) struct Attacker<'a> {
 impl<'a> Attacker<'a> {
     pub(super) fn new(run: &'a Run, world: &'a World, node: &'a Bridge) -> Self {
         let producer = Producer::new(world.client().clone(), ProducerConfig::default());
-        Self { run, world, node, producer }
+        Self {
+            run,
+            world,
+            node,
+            producer,
+        }
     }
 
     /// Everything that must not pass, one after the other.
     pub(super) async fn attack(self) -> Result<(), Failure> {
         let victim = self.honest(None).await?;
         let lane = self.read(&victim).await?;
-        self.fill_ring(&victim, lane.key.as_deref().unwrap_or_default()).await?;
+        self.fill_ring(&victim, lane.key.as_deref().unwrap_or_default())
+            .await?;
 
-        self.append("replayed: an old copy", &victim, copy(&lane), Disposition::Replay).await?;
+        self.append(
+            "replayed: an old copy",
+            &victim,
+            copy(&lane),
+            Disposition::Replay,
+        )
+        .await?;
         let fresh = self.honest(lane.key.as_deref()).await?;
         let fresh_record = self.read(&fresh).await?;
-        self.append("duplicated: a fresh copy", &fresh, copy(&fresh_record), Disposition::Duplicate)
+        self.append(
+            "duplicated: a fresh copy",
+            &fresh,
+            copy(&fresh_record),
+            Disposition::Duplicate,
+        )
+        .await?;
+        self.append(
+            "one bit flipped",
+            &fresh,
+            flipped(&fresh_record)?,
+            Disposition::SignatureInvalid,
+        )
+        .await?;
+        self.append(
+            "signed by an untrusted key",
+            &fresh,
+            self.untrusted(&fresh)?,
+            Disposition::UnknownKey,
+        )
+        .await?;
+        self.append("garbage", &fresh, garbage(64), Disposition::Decode)
             .await?;
-        self.append("one bit flipped", &fresh, flipped(&fresh_record)?, Disposition::SignatureInvalid)
-            .await?;
-        self.append("signed by an untrusted key", &fresh, self.untrusted(&fresh)?, Disposition::UnknownKey)
-            .await?;
-        self.append("garbage", &fresh, garbage(64), Disposition::Decode).await?;
-        self.append("oversized", &fresh, garbage(OVERSIZED_BYTES), Disposition::Oversize).await?;
+        self.append(
+            "oversized",
+            &fresh,
+            garbage(OVERSIZED_BYTES),
+            Disposition::Oversize,
+        )
+        .await?;
         self.poison().await?;
-        self.producer.close(tokio::time::Instant::now() + Duration::from_secs(5)).await;
+        self.producer
+            .close(tokio::time::Instant::now() + Duration::from_secs(5))
+            .await;
         Ok(())
     }
 
@@ -79,7 +115,8 @@ impl<'a> Attacker<'a> {
             .await
             .map_err(Failure::cluster)?;
         let place = place(receipt)?;
-        self.run.sent(place.clone(), Kind::Anomaly, Role::Ordinary, End::Handled);
+        self.run
+            .sent(place.clone(), Kind::Anomaly, Role::Ordinary, End::Handled);
         Ok(place)
     }
 
@@ -87,9 +124,19 @@ impl<'a> Attacker<'a> {
     async fn poison(&self) -> Result<(), Failure> {
         let draft = traffic::draft(Kind::Anomaly, 0).map_err(Failure::no)?;
         self.run.poison(traffic::draft_identity(&draft));
-        let receipt = self.node.publisher().send(draft).await.map_err(Failure::no)?;
+        let receipt = self
+            .node
+            .publisher()
+            .send(draft)
+            .await
+            .map_err(Failure::no)?;
         let end = End::Buried(Disposition::AttemptsExhausted);
-        self.run.sent(place(receipt)?, Kind::Anomaly, Role::Special("poison: its handler always fails"), end);
+        self.run.sent(
+            place(receipt)?,
+            Kind::Anomaly,
+            Role::Special("poison: its handler always fails"),
+            end,
+        );
         Ok(())
     }
 
@@ -136,10 +183,9 @@ impl<'a> Attacker<'a> {
         record: Record,
         disposition: Disposition,
     ) -> Result<(), Failure> {
-        let topic: std::sync::Arc<str> = near.topic.as_str().into();
         let reservation = self
             .producer
-            .reserve(topic, near.partition, record.size_bound())
+            .reserve(&near.topic, near.partition, record.size_bound())
             .await
             .map_err(Failure::cluster)?;
         let appended = reservation.append(record).await.map_err(Failure::cluster)?;
@@ -153,7 +199,8 @@ impl<'a> Attacker<'a> {
         } else {
             End::Skipped(disposition)
         };
-        self.run.sent(place, Kind::Anomaly, Role::Special(name), end);
+        self.run
+            .sent(place, Kind::Anomaly, Role::Special(name), end);
         Ok(())
     }
 
@@ -169,7 +216,11 @@ impl<'a> Attacker<'a> {
         while let Some(event) = reader.next().await {
             match event {
                 Event::Records(batch) => {
-                    if let Some(record) = batch.records.into_iter().find(|record| record.offset == place.offset) {
+                    if let Some(record) = batch
+                        .records
+                        .into_iter()
+                        .find(|record| record.offset == place.offset)
+                    {
                         return Ok(record);
                     }
                 }
@@ -179,7 +230,10 @@ impl<'a> Attacker<'a> {
                 _ => {}
             }
         }
-        Err(Failure::no(format!("the record at {} can't be read", place.name())))
+        Err(Failure::no(format!(
+            "the record at {} can't be read",
+            place.name()
+        )))
     }
 
     /// A message that is right in everything but who signed it.
@@ -190,7 +244,13 @@ impl<'a> Attacker<'a> {
         let nonce = Nonce::new(now_ms, 1, 0);
         let signer: &dyn Signer = &self.world.stranger;
         let signed = draft
-            .sign(signer, Stamp { now_ms, nonce: Some(nonce) })
+            .sign(
+                signer,
+                Stamp {
+                    now_ms,
+                    nonce: Some(nonce),
+                },
+            )
             .map_err(Failure::no)?;
         let scope = Scope {
             audience: &self.world.node.settings.node.audience,
@@ -199,7 +259,9 @@ impl<'a> Attacker<'a> {
             key: Some(&key),
             value: &signed.value,
         };
-        let envelope = Envelope::sign(signer, &scope).map_err(Failure::no)?.encode();
+        let envelope = Envelope::sign(signer, &scope)
+            .map_err(Failure::no)?
+            .encode();
         Ok(Record {
             key: Some(key.clone().into()),
             value: Some(signed.value.clone().into()),
@@ -211,7 +273,12 @@ impl<'a> Attacker<'a> {
 
 fn place(receipt: Receipt) -> Result<Place, Failure> {
     match receipt {
-        Receipt::Logged { topic, partition, offset: Some(offset), .. } => Ok(Place {
+        Receipt::Logged {
+            topic,
+            partition,
+            offset: Some(offset),
+            ..
+        } => Ok(Place {
             topic: topic.to_string(),
             partition,
             offset,

@@ -86,7 +86,13 @@ impl Ledger {
         let Seen { handled, buried } = self.early.remove(&place).unwrap_or_default();
         self.entries.insert(
             place,
-            Entry { kind, role, expected, handled, buried },
+            Entry {
+                kind,
+                role,
+                expected,
+                handled,
+                buried,
+            },
         );
     }
 
@@ -103,7 +109,12 @@ impl Ledger {
     pub(super) fn buried(&mut self, place: Place, disposition: Disposition) {
         match self.entries.get_mut(&place) {
             Some(entry) => entry.buried.push(disposition),
-            None => self.early.entry(place).or_default().buried.push(disposition),
+            None => self
+                .early
+                .entry(place)
+                .or_default()
+                .buried
+                .push(disposition),
         }
     }
 
@@ -124,14 +135,22 @@ impl Ledger {
 
     /// Ended so far, and how many there are.
     pub(super) fn progress(&self) -> (u64, u64) {
-        let ended = self.entries.values().filter(|entry| entry.ended().is_some()).count();
+        let ended = self
+            .entries
+            .values()
+            .filter(|entry| entry.ended().is_some())
+            .count();
         (count(ended), count(self.entries.len()))
     }
 
     /// Counts of the ordinary messages, kind by kind.
     pub(super) fn tallies(&self) -> BTreeMap<Kind, Tally> {
         let mut tallies: BTreeMap<Kind, Tally> = BTreeMap::new();
-        for entry in self.entries.values().filter(|entry| entry.role == Role::Ordinary) {
+        for entry in self
+            .entries
+            .values()
+            .filter(|entry| entry.role == Role::Ordinary)
+        {
             let tally = tallies.entry(entry.kind).or_default();
             tally.sent += 1;
             tally.handled += u64::from(entry.handled > 0);
@@ -162,7 +181,9 @@ impl Ledger {
             .entries
             .iter()
             .filter_map(|(place, entry)| {
-                entry.discrepancy().map(|what| format!("{}: {what}", place.name()))
+                entry
+                    .discrepancy()
+                    .map(|what| format!("{}: {what}", place.name()))
             })
             .collect();
         for (place, seen) in &self.early {
@@ -263,7 +284,11 @@ mod tests {
     use super::*;
 
     fn place(offset: i64) -> Place {
-        Place { topic: "t".to_owned(), partition: 0, offset }
+        Place {
+            topic: "t".to_owned(),
+            partition: 0,
+            offset,
+        }
     }
 
     fn ledger(expected: End) -> Ledger {

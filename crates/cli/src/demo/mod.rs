@@ -54,7 +54,13 @@ pub(crate) async fn run(args: DemoArgs, settings: &SettingsArgs) -> Result<(), F
     let mut warnings = world.end().await;
     let (elapsed, unclean) = outcome?;
     warnings.extend(unclean);
-    let facts = Facts { cluster, transport, elapsed, verified: run.verified(), warnings };
+    let facts = Facts {
+        cluster,
+        transport,
+        elapsed,
+        verified: run.verified(),
+        warnings,
+    };
     let printed = run.ledger(|ledger| {
         if args.json {
             report::json(ledger, &facts)
@@ -99,7 +105,8 @@ async fn play(
         Ok::<_, Failure>(())
     };
     let letters = follow_dead_letters(world, run);
-    let counts = follow_counts(run, &[&node, &backend], &bar);
+    let parties = [&node, &backend];
+    let counts = follow_counts(run, &parties, &bar);
     let settled = async {
         everything.await?;
         let settled = async {
@@ -121,7 +128,9 @@ async fn play(
     for (name, party) in [("node", node), ("backend", backend)] {
         let left = party.stop(STOP_DEADLINE).await;
         if !left.is_clean() {
-            unclean.push(format!("the {name} stopped before all was finished: {left:?}"));
+            unclean.push(format!(
+                "the {name} stopped before all was finished: {left:?}"
+            ));
         }
     }
     Ok((elapsed?, unclean))
@@ -134,14 +143,29 @@ async fn send(bridge: &Bridge, kinds: &[Kind], run: &Run, count: u32) -> Result<
         .map(|(kind, index)| async move {
             let draft = traffic::draft(kind, index).map_err(Failure::no)?;
             run.sending(traffic::draft_identity(&draft));
-            let receipt = bridge.publisher().send(draft).await.map_err(Failure::cluster)?;
+            let receipt = bridge
+                .publisher()
+                .send(draft)
+                .await
+                .map_err(Failure::cluster)?;
             match receipt {
-                Receipt::Logged { topic, partition, offset: Some(offset), .. } => {
-                    let place = Place { topic: topic.to_string(), partition, offset };
+                Receipt::Logged {
+                    topic,
+                    partition,
+                    offset: Some(offset),
+                    ..
+                } => {
+                    let place = Place {
+                        topic: topic.to_string(),
+                        partition,
+                        offset,
+                    };
                     run.sent(place, kind, Role::Ordinary, End::Handled);
                     Ok(())
                 }
-                _ => Err(Failure::no("a message is logged at an offset the broker no longer knows")),
+                _ => Err(Failure::no(
+                    "a message is logged at an offset the broker no longer knows",
+                )),
             }
         })
         .buffered(IN_FLIGHT)
@@ -152,16 +176,25 @@ async fn send(bridge: &Bridge, kinds: &[Kind], run: &Run, count: u32) -> Result<
 /// Reads the dead-letter topic until told to stop; ends by itself only when that can't be done.
 async fn follow_dead_letters(world: &World, run: &Run) -> Failure {
     let topic = &world.backend.settings.topics.dlq;
-    let reader = Reader::new(world.client().clone(), FetchConfig::default(), StartPolicy::Earliest);
+    let reader = Reader::new(
+        world.client().clone(),
+        FetchConfig::default(),
+        StartPolicy::Earliest,
+    );
     let partitions = match world.client().partition_count(topic).await {
         Ok(partitions) => partitions,
         Err(error) => return Failure::cluster(error),
     };
     for partition in 0..partitions {
-        reader.begin(&TopicPartition::new(topic.as_str(), partition), Position::Earliest);
+        reader.begin(
+            &TopicPartition::new(topic.as_str(), partition),
+            Position::Earliest,
+        );
     }
     while let Some(event) = reader.next().await {
-        let Event::Records(batch) = event else { continue };
+        let Event::Records(batch) = event else {
+            continue;
+        };
         for record in &batch.records {
             let headers: Vec<(&str, Option<&[u8]>)> = record
                 .headers
@@ -191,7 +224,11 @@ async fn follow_dead_letters(world: &World, run: &Run) -> Failure {
 }
 
 /// Takes what the receivers say they skipped, and moves the progress bar.
-async fn follow_counts(run: &Run, bridges: &[&Bridge], bar: &ProgressBar) -> std::convert::Infallible {
+async fn follow_counts(
+    run: &Run,
+    bridges: &[&Bridge],
+    bar: &ProgressBar,
+) -> std::convert::Infallible {
     loop {
         run.skipped(bridges.iter().map(|bridge| skipped(bridge)).sum());
         let (ended, all) = run.ledger(ledger::Ledger::progress);
@@ -203,7 +240,10 @@ async fn follow_counts(run: &Run, bridges: &[&Bridge], bar: &ProgressBar) -> std
 
 /// The receiver's own count, as its operators would read it.
 fn skipped(bridge: &Bridge) -> u64 {
-    let text = bridge.exposition().and_then(|shown| shown.text().ok()).unwrap_or_default();
+    let text = bridge
+        .exposition()
+        .and_then(|shown| shown.text().ok())
+        .unwrap_or_default();
     text.lines()
         .filter(|line| line.starts_with("bridge_skipped_total{"))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
@@ -215,7 +255,9 @@ fn progress(args: &DemoArgs) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40.green} {pos}/{len} messages ended  {elapsed}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40.green} {pos}/{len} messages ended  {elapsed}")
+    {
         bar.set_style(style);
     }
     bar

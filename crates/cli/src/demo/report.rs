@@ -32,7 +32,11 @@ pub(super) struct Facts {
 /// Writes the report for a person.
 pub(super) fn text(ledger: &Ledger, facts: &Facts) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{HEAD}over{HEAD:#}  {} · {}", facts.cluster, facts.transport)?;
+    writeln!(
+        out,
+        "{HEAD}over{HEAD:#}  {} · {}",
+        facts.cluster, facts.transport
+    )?;
     writeln!(out)?;
     writeln!(
         out,
@@ -71,7 +75,10 @@ pub(super) fn text(ledger: &Ledger, facts: &Facts) -> io::Result<()> {
     }
     let discrepancies = ledger.discrepancies();
     if discrepancies.is_empty() {
-        return writeln!(out, "{GOOD}every message ended where the contract says{GOOD:#}");
+        return writeln!(
+            out,
+            "{GOOD}every message ended where the contract says{GOOD:#}"
+        );
     }
     writeln!(
         out,
@@ -151,7 +158,10 @@ fn summary(ledger: &Ledger, facts: &Facts) -> String {
 }
 
 fn rate(ledger: &Ledger, facts: &Facts) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a count of messages, for display")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a count of messages, for display"
+    )]
     let all = ledger.progress().1 as f64;
     all / facts.elapsed.as_secs_f64().max(f64::EPSILON)
 }
@@ -173,7 +183,11 @@ fn end_json(end: End) -> Value {
 }
 
 fn way(kind: Kind) -> &'static str {
-    if kind.is_control() { "backend → node" } else { "node → backend" }
+    if kind.is_control() {
+        "backend → node"
+    } else {
+        "node → backend"
+    }
 }
 
 fn mark(right: bool) -> String {

@@ -75,7 +75,12 @@ impl Run {
         })
     }
 
-    fn take(&self, kind: Kind, message: &Message, context: &Context) -> Result<Verdict, HandlerError> {
+    fn take(
+        &self,
+        kind: Kind,
+        message: &Message,
+        context: &Context,
+    ) -> Result<Verdict, HandlerError> {
         let place = Place {
             topic: context.topic().to_owned(),
             partition: context.partition(),
@@ -83,7 +88,11 @@ impl Run {
         };
         let identity = traffic::identity(message);
         let mut account = self.lock();
-        account.verified.entry(kind).or_default().insert(place.clone());
+        account
+            .verified
+            .entry(kind)
+            .or_default()
+            .insert(place.clone());
         if account.poisonous.contains(&identity) {
             return Err(HandlerError::retriable("the case store refuses this one"));
         }
@@ -106,5 +115,7 @@ impl Run {
 pub(super) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        .map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
 }

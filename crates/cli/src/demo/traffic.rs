@@ -1,10 +1,10 @@
 //! Honest messages of every kind.
 
+use cybermesh_contracts::Kind;
 use cybermesh_contracts::message::{
     Action, AnomalyDraft, CommitDraft, CustodyEntry, Draft, EvidenceDraft, EvidenceRequestDraft,
     Invalid, Message, PolicyDraft, PolicyUpdateDraft, ReputationDraft, RequestType, RuleType,
 };
-use cybermesh_contracts::Kind;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -24,7 +24,9 @@ pub(super) fn draft(kind: Kind, index: u32) -> Result<Draft, Invalid> {
             .severity(1 + index % 10)
             .confidence(f64::from(index % 100) / 100.0)
             .model_version("demo-1")
-            .payload(bytes(&json!({"flows": index, "src_ip": format!("192.0.2.{}", index % 254 + 1)})))
+            .payload(bytes(
+                &json!({"flows": index, "src_ip": format!("192.0.2.{}", index % 254 + 1)}),
+            ))
             .build()?
             .into(),
         Kind::Evidence => EvidenceDraft::builder(id)
@@ -42,20 +44,22 @@ pub(super) fn draft(kind: Kind, index: u32) -> Result<Draft, Invalid> {
         Kind::Policy => PolicyDraft::builder(id)
             .action("drop")
             .rule("block")
-            .params(bytes(&json!({"target": format!("198.51.100.{}", index % 254 + 1)})))
+            .params(bytes(
+                &json!({"target": format!("198.51.100.{}", index % 254 + 1)}),
+            ))
             .trace_id(*Uuid::new_v4().as_bytes())
             .event_time_ms(1_760_000_000_000 + u64::from(index))
             .build()?
             .into(),
-        Kind::Commit => CommitDraft::builder(i64::from(index) + 1)
-            .block_hash(hash)
-            .state_root(Sha256::digest(hash).into())
-            .tx_count(3)
-            .anomaly_count(2)
-            .evidence_count(1)
-            .anomaly_id(id)
-            .build()?
-            .into(),
+        Kind::Commit => {
+            CommitDraft::builder(i64::from(index) + 1, hash, Sha256::digest(hash).into())
+                .tx_count(3)
+                .anomaly_count(2)
+                .evidence_count(1)
+                .anomaly_id(id)
+                .build()?
+                .into()
+        }
         Kind::Reputation => ReputationDraft::builder(id, Kind::Anomaly, hash)
             .score(i32::try_from(index % 201).unwrap_or(0) - 100)
             .reason("confirmed by two validators")

@@ -74,14 +74,22 @@ impl World {
             (Some(broker), Some((node, backend)))
         };
         let (node_security, backend_security) = security.unzip();
-        let party = |role: &str, own: &Arc<Ed25519Signer>, other: (&str, &Arc<Ed25519Signer>, &[Kind]), security| {
+        let party = |role: &str,
+                     own: &Arc<Ed25519Signer>,
+                     other: (&str, &Arc<Ed25519Signer>, &[Kind]),
+                     security| {
             let settings = settings(role, &run, broker.as_ref(), args)?;
             let (name, signer, kinds) = other;
-            let trusted = TrustedKey::new(name, signer.public_key(), kinds.iter().copied().map(Right::Kind))
-                .map_err(Failure::no)?;
+            let trusted = TrustedKey::new(
+                name,
+                signer.public_key(),
+                kinds.iter().copied().map(Right::Kind),
+            )
+            .map_err(Failure::no)?;
             // A party whose own key may sign dead letters signs them.
             let own_rights = [Right::DeadLetter];
-            let own_key = TrustedKey::new(role, own.public_key(), own_rights).map_err(Failure::no)?;
+            let own_key =
+                TrustedKey::new(role, own.public_key(), own_rights).map_err(Failure::no)?;
             Ok::<_, Failure>(Party {
                 settings,
                 signer: Arc::clone(own),
@@ -89,8 +97,18 @@ impl World {
                 security,
             })
         };
-        let node = party("node", &node_key, ("backend", &backend_key, &Kind::CONTROL), node_security)?;
-        let backend = party("backend", &backend_key, ("node", &node_key, &Kind::NODE), backend_security)?;
+        let node = party(
+            "node",
+            &node_key,
+            ("backend", &backend_key, &Kind::CONTROL),
+            node_security,
+        )?;
+        let backend = party(
+            "backend",
+            &backend_key,
+            ("node", &node_key, &Kind::NODE),
+            backend_security,
+        )?;
         let operator = node
             .bridge()
             .receives([])
@@ -100,11 +118,24 @@ impl World {
         let cluster = match &broker {
             Some(broker) => format!("the built-in broker at {}", broker.bootstrap()),
             None => {
-                let brokers: Vec<_> = node.settings.kafka.brokers.iter().map(ToString::to_string).collect();
+                let brokers: Vec<_> = node
+                    .settings
+                    .kafka
+                    .brokers
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect();
                 brokers.join(", ")
             }
         };
-        let world = Self { node, backend, stranger, cluster, broker, operator };
+        let world = Self {
+            node,
+            backend,
+            stranger,
+            cluster,
+            broker,
+            operator,
+        };
         if let Err(failure) = world.make_topics().await {
             world.end().await;
             return Err(failure);
@@ -178,7 +209,11 @@ async fn built_in() -> Result<(DevBroker, Security, Security), Failure> {
         .issue()
         .map_err(Failure::no)?;
     let tls = ServerTls::mutual(&server, authority.ca_pem()).map_err(Failure::no)?;
-    let broker = DevBroker::builder().tls(tls).start().await.map_err(Failure::no)?;
+    let broker = DevBroker::builder()
+        .tls(tls)
+        .start()
+        .await
+        .map_err(Failure::no)?;
     let client = |name: &str| {
         let identity = authority.client(name).issue().map_err(Failure::no)?;
         client_security(&authority, &identity)
@@ -228,7 +263,10 @@ fn settings(
     for kind in Kind::ALL {
         let name = kind.as_str();
         loader = loader
-            .set(format!("topics.{name}"), format!("{run}-{}", name.replace('_', "-")))
+            .set(
+                format!("topics.{name}"),
+                format!("{run}-{}", name.replace('_', "-")),
+            )
             .set(format!("limits.{name}"), "off");
     }
     config::finish(loader)

@@ -49,17 +49,6 @@ impl Object {
             .transpose()
     }
 
-    /// Like [`read`](Self::read), for a field that must be there.
-    ///
-    /// # Errors
-    /// When it is absent, or of another type.
-    pub(crate) fn require<T: for<'de> Deserialize<'de>>(
-        &mut self,
-        name: &str,
-    ) -> Result<T, String> {
-        self.read(name)?.ok_or_else(|| format!("{name} is missing"))
-    }
-
     /// Takes the field `name` out as bytes written in hex.
     ///
     /// # Errors

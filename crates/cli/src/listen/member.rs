@@ -41,7 +41,9 @@ pub(super) async fn listen(
     if left.is_clean() {
         Ok(())
     } else {
-        Err(Failure::no(format!("stopped, but not all was finished: {left:?}")))
+        Err(Failure::no(format!(
+            "stopped, but not all was finished: {left:?}"
+        )))
     }
 }
 
@@ -69,11 +71,13 @@ fn handle<M: Handled + Into<Message>>(builder: Builder, printer: &Arc<Printer>) 
                 offset: context.offset(),
             };
             // What is not printed is not done: whoever comes next in the group gets it.
-            Ok(if printer.print(&message.into_message().into(), &signer, place) {
-                Verdict::Done
-            } else {
-                Verdict::retry_after(AFTER_STOP)
-            })
+            Ok(
+                if printer.print(&message.into_message().into(), &signer, place) {
+                    Verdict::Done
+                } else {
+                    Verdict::retry_after(AFTER_STOP)
+                },
+            )
         }
     })
 }

@@ -126,19 +126,25 @@ struct Left {
 impl Printer {
     fn new(count: Option<u64>) -> Self {
         Self {
-            left: Mutex::new(Left { count, failed: None }),
+            left: Mutex::new(Left {
+                count,
+                failed: None,
+            }),
             done: Notify::new(),
         }
     }
 
     /// Prints one verified message; false when no more are wanted, or can be printed.
     fn print(&self, message: &Message, signer: &str, place: Place<'_>) -> bool {
-        let mut left = self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut left = self
+            .left
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if left.count == Some(0) || left.failed.is_some() {
             return false;
         }
-        let printed = line(message, signer, place)
-            .and_then(|line| writeln!(io::stdout().lock(), "{line}"));
+        let printed =
+            line(message, signer, place).and_then(|line| writeln!(io::stdout().lock(), "{line}"));
         match printed {
             Ok(()) => {
                 left.count = left.count.map(|count| count - 1);
@@ -156,7 +162,10 @@ impl Printer {
     }
 
     fn is_done(&self) -> bool {
-        let left = self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let left = self
+            .left
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         left.count == Some(0) || left.failed.is_some()
     }
 
@@ -169,7 +178,10 @@ impl Printer {
 
     /// How it ended: a reader that went away is no failure.
     fn result(&self) -> Result<(), Failure> {
-        let mut left = self.left.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut left = self
+            .left
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match left.failed.take() {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Failure::no(format!("standard output: {error}")))

@@ -79,8 +79,11 @@ async fn read(reader: &Reader, judge: &mut Judge, printer: &Printer) -> Result<(
                 }
             }
             Event::Corrupt { partition, fault } => {
-                complain(&format!("{}[{}]: {fault}", partition.topic, partition.partition));
-                reader.begin(&partition, Position::Offset(fault.resume_at()));
+                complain(&format!(
+                    "{}[{}]: {fault}",
+                    partition.topic, partition.partition
+                ));
+                reader.begin(&partition, Position::Offset(fault.resume_at));
             }
             Event::Failed(error) if error.class() == cybermesh_transport::Class::Fatal => {
                 return Err(Failure::cluster(error));
@@ -155,9 +158,9 @@ impl Judge {
             ..RecordView::new(&partition.topic, record.value.as_deref())
         };
         self.bounds.now_ms = now_ms();
-        let verdict =
-            self.verifier
-                .verify(&self.trust.current(), kind, &view, Some(&self.bounds));
+        let verdict = self
+            .verifier
+            .verify(&self.trust.current(), kind, &view, Some(&self.bounds));
         let limits = self.limits;
         let order = self
             .orders
@@ -205,5 +208,7 @@ fn complain(line: &str) {
 fn now_ms() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        .map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        })
 }

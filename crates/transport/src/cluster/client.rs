@@ -101,7 +101,7 @@ impl Client {
         self.want(topic);
         let known = matches!(self.view().topics.get(topic), Some(Ok(_)));
         let view = self.view_for(Wish::Current { known }).await?;
-        lookup(&view, topic)
+        self.look_up(view, topic).await
     }
 
     /// As [`Client::topic`], from a view later than any so far: after a topic was made or changed.
@@ -111,7 +111,7 @@ impl Client {
     pub async fn refresh_topic(&self, topic: &str) -> Result<Arc<TopicMetadata>, TransportError> {
         self.want(topic);
         let view = self.view_for(Wish::LaterThan(self.generation())).await?;
-        lookup(&view, topic)
+        self.look_up(view, topic).await
     }
 
     pub(crate) fn config(&self) -> &Arc<ClientConfig> {
@@ -241,6 +241,19 @@ impl Client {
 
     fn view(&self) -> Arc<View> {
         Arc::clone(&self.0.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The topic in `view`, or in the next one: a read that was under way when the topic was first asked for
+    /// says nothing about it.
+    async fn look_up(
+        &self,
+        mut view: Arc<View>,
+        topic: &str,
+    ) -> Result<Arc<TopicMetadata>, TransportError> {
+        if !view.topics.contains_key(topic) {
+            view = self.view_for(Wish::LaterThan(view.generation)).await?;
+        }
+        lookup(&view, topic)
     }
 
     fn want(&self, topic: &str) {
