@@ -22,6 +22,7 @@ mod judge;
 mod load;
 mod parse;
 pub(crate) mod problem;
+mod sections;
 pub(crate) mod source;
 pub mod table;
 pub mod values;

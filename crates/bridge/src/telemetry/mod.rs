@@ -1,11 +1,14 @@
-//! What can be seen from outside: numbers ([`metrics`]), health ([`health`]), and the address that shows them ([`serve`]).
+//! What can be seen from outside: numbers ([`metrics`]), health ([`health`]), and the address that
+//! shows them ([`serve`]).
 
+mod exposition;
 pub mod health;
 pub mod metrics;
+mod partitions;
 pub mod serve;
 
+pub use exposition::{Exposition, ExpositionError};
 pub use health::{Condition, Health};
-pub use metrics::{
-    Exposition, ExpositionError, Metrics, PartitionGauges, ReceiveCounts, SendCounts, SkipReason,
-};
+pub use metrics::{Metrics, ReceiveCounts, SendCounts, SkipReason};
+pub use partitions::PartitionGauges;
 pub use serve::{OpsServer, ServeError};
