@@ -4,8 +4,7 @@
 
 use bytes::Bytes;
 use cybermesh_contracts::kind::Kind;
-use cybermesh_contracts::message::{Draft, Stamp};
-use cybermesh_contracts::nonce::Nonce;
+use cybermesh_contracts::message::Draft;
 use cybermesh_tests::Stage;
 use cybermesh_tests::drafts::draft;
 use cybermesh_tests::forge::{Forgery, flipped, record};
@@ -233,8 +232,20 @@ async fn an_old_copy_is_a_replay_and_a_fresh_one_is_skipped(stage: Stage) {
             .chain([&end])
             .all(|draft| handled(draft) == 1)
     );
+    let numbers = backend
+        .exposition()
+        .expect("its own metrics")
+        .text()
+        .unwrap();
     stage.stop(backend).await;
     assert!(saw.rest().is_empty(), "a copy was handled");
+    let skipped = numbers.lines().find(|line| {
+        line.starts_with("bridge_skipped_total{") && line.contains(r#"reason="duplicate""#)
+    });
+    assert!(
+        skipped.is_some_and(|line| line.ends_with(" 1")),
+        "{skipped:?}"
+    );
     let letters = stage.log(&stage.dead_letter_topic()).await;
     let found: Vec<_> = letters
         .iter()
@@ -321,22 +332,4 @@ async fn an_oversized_message_is_buried_without_its_copy_in_json(stage: Stage) {
     assert_eq!(disposition(&letters[0]), "oversize");
     // Hex in JSON would take twice as much, more than a request may carry.
     assert_ne!(letters[0].header("dlq.format"), Some("json"));
-}
-
-#[test]
-fn a_stamp_makes_the_nonce_that_a_receiver_orders_by() {
-    let signer = cybermesh_contracts::sign::Ed25519Signer::from_seed(&[1; 32]);
-    let forgery = Forgery {
-        time_ms: 1_700_000_000_000,
-        ..Forgery::new(&signer, "", "t")
-    };
-    let (one, _) = forgery.value(&draft(Kind::Evidence), 5);
-    let nonce = Nonce::new(1_700_000_000_000, 1, 5);
-    let at = one.windows(16).position(|bytes| bytes == nonce.as_bytes());
-    assert!(at.is_some());
-    let stamp = Stamp {
-        now_ms: 1_700_000_000_000,
-        nonce: Some(nonce),
-    };
-    assert!(draft(Kind::Evidence).sign(&signer, stamp).is_ok());
 }
