@@ -15,6 +15,7 @@ pub use error::StartError;
 pub use report::{Counts, StopReport};
 
 use crate::{
+    clock::after,
     inbound::{Subscriber, SubscriberEnded},
     outbound::Publisher,
     settings::Settings,
@@ -122,14 +123,12 @@ impl Bridge {
     /// acknowledged, commit, leave the group, stop intake of sends, flush, close. Says what was left where.
     pub async fn stop(self, deadline: Duration) -> StopReport {
         let begun = Instant::now();
-        let until = begun + deadline;
+        let until = after(begun, deadline);
+        let receiving_until = after(begun, deadline / RECEIVING_SHARE.1 * RECEIVING_SHARE.0);
         self.health
             .raise(Condition::Stopping, "an orderly stop is under way");
         let subscriber = match self.subscriber {
-            Some(subscriber) => {
-                let (part, whole) = RECEIVING_SHARE;
-                Some(subscriber.stop(deadline * part / whole).await)
-            }
+            Some(subscriber) => Some(subscriber.stop(receiving_until - begun).await),
             None => None,
         };
         let publisher = self.publisher.close(until).await;

@@ -3,7 +3,12 @@
 //! Only signing and the bounds of freshness ask for the time of day; every wait goes by the
 //! monotonic clock of the runtime.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
 
 /// Tells the time of day.
 pub trait WallClock: Send + Sync + fmt::Debug {
@@ -22,6 +27,14 @@ impl WallClock for SystemClock {
             .unwrap_or_default();
         u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// No wait of ours is longer; what a caller wishes beyond that would only overflow.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// The moment `wait` after `begun`, or one that is as good as never.
+pub(crate) fn after(begun: Instant, wait: Duration) -> Instant {
+    begun + wait.min(LONGEST_WAIT)
 }
 
 /// Where the build knows no commit: no copy of this code is older. 2026-01-01T00:00:00Z.
@@ -56,6 +69,16 @@ const fn plausible_from_seconds() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endless_wait_overflows_nothing() {
+        let begun = Instant::now();
+        assert!(after(begun, Duration::MAX) > begun);
+        assert_eq!(
+            after(begun, Duration::from_secs(1)),
+            begun + Duration::from_secs(1)
+        );
+    }
 
     #[test]
     fn the_present_is_plausible_and_the_time_before_the_commit_is_not() {

@@ -529,6 +529,19 @@ async fn a_restart_with_a_state_folder_goes_on_beyond_every_earlier_nonce() {
 }
 
 #[tokio::test]
+async fn an_endless_deadline_is_a_deadline_too() {
+    let stage = Stage::set().await;
+    let bridge = stage.sender(&[]).start().await.unwrap();
+    let endless = SendOptions::new().deadline(Duration::MAX);
+    assert!(
+        soon(bridge.publisher().send_with(anomaly(), endless))
+            .await
+            .is_ok()
+    );
+    assert!(soon(bridge.stop(Duration::MAX)).await.is_clean());
+}
+
+#[tokio::test]
 async fn a_closed_publisher_takes_nothing_and_says_so() {
     let stage = Stage::set().await;
     let bridge = stage.sender(&[]).start().await.unwrap();

@@ -26,7 +26,10 @@ use super::{
     publisher::Inner,
     receipt::{Invalid, NotSent, SendError, TooLarge},
 };
-use crate::{clock::is_plausible, telemetry::Condition};
+use crate::{
+    clock::{after, is_plausible},
+    telemetry::Condition,
+};
 
 /// What signing adds to a draft's encoding at most, in bytes: time 11, content hash 34, producer id
 /// 34, nonce 18, signature 66, public key 34, algorithm 9, and two for tags beyond fifteen.
@@ -71,7 +74,7 @@ impl Inner {
         let kind = draft.kind();
         let whole = options.deadline.unwrap_or(self.patience);
         let patience = Patience {
-            until: begun + whole,
+            until: after(begun, whole),
             whole,
         };
         if self.closing.is_cancelled() {

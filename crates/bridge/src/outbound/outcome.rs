@@ -15,6 +15,7 @@ use super::{
     publisher::Inner,
     receipt::{Invalid, NotSent, Receipt, SendError, TooLarge, Unknown},
 };
+use crate::clock::after;
 
 impl Inner {
     /// Waits for the end, counts it, and buries the draft where its topic refused it.
@@ -25,7 +26,9 @@ impl Inner {
         options: &SendOptions,
     ) -> Result<Receipt, SendError> {
         let Pending { to, delivery } = pending;
-        let deadline = options.deadline.map(|whole| (to.begun + whole, whole));
+        let deadline = options
+            .deadline
+            .map(|whole| (after(to.begun, whole), whole));
         let mut waiting = Waiting {
             publisher: self,
             to: &to,
