@@ -1,6 +1,6 @@
 //! Where things are, and what cargo says of the packages.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -54,8 +54,25 @@ impl Workspace {
         Run::cargo().dir(&self.root)
     }
 
-    /// Every package of the locked graph, with all features of ours.
-    pub(crate) async fn metadata(&self) -> Result<Metadata, TaskError> {
+    /// Every package that is built for anything, tests and build scripts included, with all
+    /// features of ours on any target. `cargo metadata` alone also names some that only the lock
+    /// file does.
+    pub(crate) async fn packages(&self) -> Result<Vec<Package>, TaskError> {
+        let tree = [
+            "tree",
+            "--workspace",
+            "--locked",
+            "-e",
+            "normal,build,dev",
+            "--target",
+            "all",
+        ];
+        let tree =
+            self.cargo()
+                .args(tree)
+                .args(["--all-features", "--prefix", "none", "--format", "{p}"]);
+        let tree = tree.capture().await?;
+        let built = tree_packages(&tree);
         let run = self.cargo().args([
             "metadata",
             "--format-version",
@@ -63,63 +80,46 @@ impl Workspace {
             "--locked",
             "--all-features",
         ]);
-        parse(&run.capture().await?)
+        let mut packages = parse(&run.capture().await?)?.packages;
+        packages
+            .retain(|package| built.contains(&(package.name.as_str(), package.version.as_str())));
+        if packages.len() == built.len() {
+            return Ok(packages);
+        }
+        let reason = format!(
+            "it names {} packages, cargo metadata {} of them",
+            built.len(),
+            packages.len()
+        );
+        Err(TaskError::malformed("cargo tree", reason))
     }
+}
+
+/// Name and version of each line of `cargo tree`: `name v1.0.0 (…)`.
+pub(crate) fn tree_packages(tree: &str) -> BTreeSet<(&str, &str)> {
+    tree.lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?, words.next()?.strip_prefix('v')?))
+        })
+        .collect()
 }
 
 /// What of `cargo metadata` is used here.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Metadata {
+struct Metadata {
     packages: Vec<Package>,
-    resolve: Option<Resolve>,
     target_directory: PathBuf,
 }
 
 /// A package of the graph.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
-    pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) license: Option<String>,
     /// None for our own.
     pub(crate) source: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Node {
-    id: String,
-    dependencies: Vec<String>,
-}
-
-impl Metadata {
-    /// Our own packages and all that they reach, on any target, tests and build scripts included.
-    /// The list of packages itself also holds some that only a lock file names.
-    pub(crate) fn reachable(&self) -> Vec<&Package> {
-        let nodes = self.resolve.iter().flat_map(|resolve| &resolve.nodes);
-        let edges: HashMap<&str, &[String]> = nodes
-            .map(|node| (node.id.as_str(), node.dependencies.as_slice()))
-            .collect();
-        let ours = self
-            .packages
-            .iter()
-            .filter(|package| package.source.is_none());
-        let mut open: Vec<&str> = ours.map(|package| package.id.as_str()).collect();
-        let mut seen: HashSet<&str> = open.iter().copied().collect();
-        while let Some(id) = open.pop() {
-            let next = edges.get(id).copied().unwrap_or_default();
-            open.extend(next.iter().map(String::as_str).filter(|id| seen.insert(id)));
-        }
-        self.packages
-            .iter()
-            .filter(|package| seen.contains(package.id.as_str()))
-            .collect()
-    }
 }
 
 fn parse(text: &str) -> Result<Metadata, TaskError> {
@@ -128,22 +128,15 @@ fn parse(text: &str) -> Result<Metadata, TaskError> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
-    fn what_only_the_lock_file_names_is_not_reachable() {
-        let metadata = super::parse(
-            r#"{"packages": [
-                {"id": "a", "name": "ours", "version": "1.0.0", "license": null, "source": null},
-                {"id": "b", "name": "used", "version": "1.0.0", "license": null, "source": "registry+x"},
-                {"id": "c", "name": "ring", "version": "1.0.0", "license": null, "source": "registry+x"}],
-              "resolve": {"nodes": [{"id": "a", "dependencies": ["b"]}, {"id": "b", "dependencies": []}, {"id": "c", "dependencies": []}]},
-              "target_directory": "/t"}"#,
-        )
-        .unwrap();
-        let names: Vec<_> = metadata
-            .reachable()
-            .into_iter()
-            .map(|package| package.name.as_str())
-            .collect();
-        assert_eq!(names, ["ours", "used"]);
+    fn a_tree_names_each_package_once() {
+        let tree =
+            "ours v0.1.0 (/path)\nserde v1.0.0 (proc-macro)\n\nserde v1.0.0 (*)\nserde v2.0.0\n";
+        assert_eq!(
+            tree_packages(tree),
+            BTreeSet::from([("ours", "0.1.0"), ("serde", "1.0.0"), ("serde", "2.0.0")])
+        );
     }
 }

@@ -2,13 +2,12 @@
 
 use super::licence;
 use super::policy::Policy;
-use crate::workspace::{Metadata, Package};
+use crate::workspace::Package;
 
 /// What breaks the policy, one sentence each.
-pub(super) fn judge(policy: &Policy, metadata: &Metadata) -> Vec<String> {
-    metadata
-        .reachable()
-        .into_iter()
+pub(super) fn judge(policy: &Policy, packages: &[Package]) -> Vec<String> {
+    packages
+        .iter()
         .flat_map(|package| judge_package(policy, package))
         .collect()
 }
@@ -81,7 +80,6 @@ mod tests {
 
     fn package(name: &str, license: Option<&str>, source: Option<&str>) -> Package {
         Package {
-            id: name.to_owned(),
             name: name.to_owned(),
             version: "1.0.0".to_owned(),
             license: license.map(str::to_owned),

@@ -54,12 +54,9 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<(), TaskError> {
 
 async fn dependency_graph(workspace: &Workspace) -> Result<(), TaskError> {
     let policy = Policy::load(workspace.root())?;
-    let metadata = workspace.metadata().await?;
-    let findings = graph::judge(&policy, &metadata);
-    eprintln!(
-        "lint: {} packages against deny.toml",
-        metadata.reachable().len()
-    );
+    let packages = workspace.packages().await?;
+    let findings = graph::judge(&policy, &packages);
+    eprintln!("lint: {} packages against deny.toml", packages.len());
     findings.iter().for_each(|finding| eprintln!("  {finding}"));
     if findings.is_empty() {
         Ok(())
