@@ -1,6 +1,6 @@
 //! Development tasks: `cargo xtask <task>`.
 //!
-//! [`test`] runs every test and, with `CI=true`, every gate; [`lint`], [`no_c`] and [`musl`] are
+//! [`mod@test`] runs every test and, with `CI=true`, every gate; [`lint`], [`no_c`] and [`musl`] are
 //! those gates; [`kafka`] brings a real cluster up and down; [`proto`] regenerates the protobuf
 //! code. [`process`] runs programs so that none outlives its task, and [`hold`] sees to that even
 //! when the task is killed.
