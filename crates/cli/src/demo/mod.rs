@@ -27,7 +27,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::hostile::Attacker;
 use self::ledger::{End, Place, Role};
-use self::report::Facts;
+use self::report::{Facts, Honest};
 use self::run::Run;
 use self::world::World;
 use crate::args::{DemoArgs, SettingsArgs};
@@ -35,6 +35,8 @@ use crate::failure::Failure;
 
 /// Messages on their way at once, each way.
 const IN_FLIGHT: usize = 256;
+/// How long both parties may take to get their partitions.
+const READY_DEADLINE: Duration = Duration::from_secs(60);
 /// How long everything may take to end once it was sent.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 /// Between looks at the receivers' counts.
@@ -52,12 +54,12 @@ pub(crate) async fn run(args: DemoArgs, settings: &SettingsArgs) -> Result<(), F
     };
     let (cluster, transport) = (world.cluster.clone(), world.transport().to_owned());
     let mut warnings = world.end().await;
-    let (elapsed, unclean) = outcome?;
+    let (honest, unclean) = outcome?;
     warnings.extend(unclean);
     let facts = Facts {
         cluster,
         transport,
-        elapsed,
+        honest,
         verified: run.verified(),
         warnings,
     };
@@ -77,11 +79,7 @@ pub(crate) async fn run(args: DemoArgs, settings: &SettingsArgs) -> Result<(), F
 }
 
 /// Starts both parties, sends everything, waits until it has ended, stops both.
-async fn play(
-    world: &World,
-    run: &Run,
-    args: &DemoArgs,
-) -> Result<(Duration, Vec<String>), Failure> {
+async fn play(world: &World, run: &Run, args: &DemoArgs) -> Result<(Honest, Vec<String>), Failure> {
     let node = world.node.bridge();
     let node = run.handle::<Commit>(node);
     let node = run.handle::<Reputation>(node);
@@ -95,31 +93,27 @@ async fn play(
     let backend = backend.start().await.map_err(Failure::start)?;
 
     let bar = progress(args);
-    let begun = Instant::now();
-    let everything = async {
+    let scenes = async {
+        ready(&[&node, &backend]).await?;
+        let begun = Instant::now();
         tokio::try_join!(
             send(&node, &Kind::NODE, run, args.messages),
             send(&backend, &Kind::CONTROL, run, args.messages),
         )?;
+        settled(run).await;
+        let honest = Honest {
+            messages: run.ledger(ledger::Ledger::progress).1,
+            elapsed: begun.elapsed(),
+        };
         Attacker::new(run, world, &node).attack().await?;
-        Ok::<_, Failure>(())
+        settled(run).await;
+        Ok::<_, Failure>(honest)
     };
     let letters = follow_dead_letters(world, run);
     let parties = [&node, &backend];
     let counts = follow_counts(run, &parties, &bar);
-    let settled = async {
-        everything.await?;
-        let settled = async {
-            while !run.ledger(ledger::Ledger::settled) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        // What has not ended by then is in the report.
-        let _ = tokio::time::timeout(SETTLE_DEADLINE, settled).await;
-        Ok::<_, Failure>(begun.elapsed())
-    };
-    let elapsed = tokio::select! {
-        elapsed = settled => elapsed,
+    let honest = tokio::select! {
+        honest = scenes => honest,
         failure = letters => Err(failure),
         never = counts => match never {},
     };
@@ -133,7 +127,39 @@ async fn play(
             ));
         }
     }
-    Ok((elapsed?, unclean))
+    Ok((honest?, unclean))
+}
+
+/// Waits until both parties have their partitions.
+async fn ready(parties: &[&Bridge]) -> Result<(), Failure> {
+    let waiting = async {
+        while !parties.iter().all(|party| party.health().is_ready()) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(READY_DEADLINE, waiting)
+        .await
+        .map_err(|_| {
+            let reasons: Vec<String> = parties
+                .iter()
+                .flat_map(|party| party.health().conditions())
+                .map(|(condition, detail)| format!("{condition}: {detail}"))
+                .collect();
+            Failure::cluster(format!(
+                "not ready within {READY_DEADLINE:?}: {}",
+                reasons.join("; ")
+            ))
+        })
+}
+
+/// Waits until all that was sent has ended. What has not by the deadline is in the report.
+async fn settled(run: &Run) {
+    let settled = async {
+        while !run.ledger(ledger::Ledger::settled) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let _ = tokio::time::timeout(SETTLE_DEADLINE, settled).await;
 }
 
 /// Sends `count` messages of each of `kinds`.

@@ -21,12 +21,32 @@ pub(super) struct Facts {
     pub(super) cluster: String,
     /// How messages were protected on the way.
     pub(super) transport: String,
-    /// From the first send to the last verdict.
-    pub(super) elapsed: Duration,
+    /// How long the honest messages took.
+    pub(super) honest: Honest,
     /// Messages of each kind whose signature, key and content were believed.
     pub(super) verified: std::collections::BTreeMap<Kind, u64>,
     /// What could not be put right at the end, such as a topic left behind.
     pub(super) warnings: Vec<String>,
+}
+
+/// The honest messages, before any other was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Honest {
+    /// How many.
+    pub(super) messages: u64,
+    /// From the first send to the last verdict.
+    pub(super) elapsed: Duration,
+}
+
+impl Honest {
+    fn per_second(self) -> f64 {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a count of messages, for display"
+        )]
+        let messages = self.messages as f64;
+        messages / self.elapsed.as_secs_f64().max(f64::EPSILON)
+    }
 }
 
 /// Writes the report for a person.
@@ -128,8 +148,9 @@ pub(super) fn json(ledger: &Ledger, facts: &Facts) -> io::Result<()> {
         "transport": facts.transport,
         "kinds": kinds,
         "special": specials,
-        "elapsed_ms": millis(facts.elapsed),
-        "messages_per_second": rate(ledger, facts),
+        "honest_messages": facts.honest.messages,
+        "elapsed_ms": millis(facts.honest.elapsed),
+        "messages_per_second": facts.honest.per_second(),
         "latency_ms": {
             "p50": ledger.latency(0.5).map(millis),
             "p99": ledger.latency(0.99).map(millis),
@@ -141,7 +162,6 @@ pub(super) fn json(ledger: &Ledger, facts: &Facts) -> io::Result<()> {
 }
 
 fn summary(ledger: &Ledger, facts: &Facts) -> String {
-    let (_, all) = ledger.progress();
     let latency = match (ledger.latency(0.5), ledger.latency(0.99)) {
         (Some(median), Some(p99)) => format!(
             " · signed to handled: median {:.1} ms, 99th percentile {:.1} ms",
@@ -151,19 +171,11 @@ fn summary(ledger: &Ledger, facts: &Facts) -> String {
         _ => String::new(),
     };
     format!(
-        "{all} messages in {:.2} s ({:.0} a second){latency}",
-        facts.elapsed.as_secs_f64(),
-        rate(ledger, facts)
+        "{} honest messages in {:.2} s ({:.0} a second){latency}",
+        facts.honest.messages,
+        facts.honest.elapsed.as_secs_f64(),
+        facts.honest.per_second()
     )
-}
-
-fn rate(ledger: &Ledger, facts: &Facts) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a count of messages, for display"
-    )]
-    let all = ledger.progress().1 as f64;
-    all / facts.elapsed.as_secs_f64().max(f64::EPSILON)
 }
 
 fn millis(duration: Duration) -> f64 {
