@@ -31,7 +31,10 @@ pub(crate) async fn run(args: ListenArgs, settings: &SettingsArgs) -> Result<(),
         },
     );
     if let Some(group) = &args.group {
-        loader = loader.set("kafka.group", group);
+        // One at a time: lines then come in log order, and what is printed is what is committed.
+        loader = loader
+            .set("kafka.group", group)
+            .set("receive.max_inflight", "1");
     }
     let settings = config::finish(loader)?;
     log::init(&settings);
