@@ -107,10 +107,10 @@ impl Cluster {
 
     fn kafka() -> Self {
         let kafka = KafkaEnv {
-            jars: var("CYBERMESH_TESTS_KAFKA_JARS").into(),
-            keystore: var("CYBERMESH_TESTS_KAFKA_KEYSTORE").into(),
-            behind_proxy: var("CYBERMESH_TESTS_KAFKA_BEHIND_PROXY"),
-            proxy: var("CYBERMESH_TESTS_KAFKA_PROXY"),
+            jars: var("TESTS_KAFKA_JARS").into(),
+            keystore: var("TESTS_KAFKA_KEYSTORE").into(),
+            behind_proxy: var("TESTS_KAFKA_BEHIND_PROXY"),
+            proxy: var("TESTS_KAFKA_PROXY"),
         };
         let files = |cert: &str, key: &str| CertificateFiles {
             cert: var(cert).into(),
@@ -124,8 +124,8 @@ impl Cluster {
                 client: files("KAFKA_CLIENT_CERT", "KAFKA_CLIENT_KEY"),
             },
             expired: files(
-                "CYBERMESH_TESTS_KAFKA_EXPIRED_CERT",
-                "CYBERMESH_TESTS_KAFKA_EXPIRED_KEY",
+                "TESTS_KAFKA_EXPIRED_CERT",
+                "TESTS_KAFKA_EXPIRED_KEY",
             ),
         }
     }

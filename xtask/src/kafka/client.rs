@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
 
-/// Variables by name: those of the bridge's settings, and `CYBERMESH_TESTS_*` for the
+/// Variables by name: those of the bridge's settings, and `TESTS_*` for the
 /// end-to-end tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClientEnv(BTreeMap<String, String>);

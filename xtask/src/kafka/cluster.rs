@@ -229,19 +229,19 @@ fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
         ("KAFKA_CA_CERT", text(&pki.ca)),
         ("KAFKA_CLIENT_CERT", text(&pki.client_cert)),
         ("KAFKA_CLIENT_KEY", text(&pki.client_key)),
-        ("CYBERMESH_TESTS_KAFKA_VERSION", VERSION.to_owned()),
-        ("CYBERMESH_TESTS_KAFKA_JARS", text(jars)),
-        ("CYBERMESH_TESTS_KAFKA_KEYSTORE", text(&pki.client_keystore)),
+        ("TESTS_KAFKA_VERSION", VERSION.to_owned()),
+        ("TESTS_KAFKA_JARS", text(jars)),
+        ("TESTS_KAFKA_KEYSTORE", text(&pki.client_keystore)),
         (
-            "CYBERMESH_TESTS_KAFKA_EXPIRED_CERT",
+            "TESTS_KAFKA_EXPIRED_CERT",
             text(&pki.expired_cert),
         ),
-        ("CYBERMESH_TESTS_KAFKA_EXPIRED_KEY", text(&pki.expired_key)),
+        ("TESTS_KAFKA_EXPIRED_KEY", text(&pki.expired_key)),
         (
-            "CYBERMESH_TESTS_KAFKA_BEHIND_PROXY",
+            "TESTS_KAFKA_BEHIND_PROXY",
             list(|ports| ports.behind_proxy),
         ),
-        ("CYBERMESH_TESTS_KAFKA_PROXY", list(|ports| ports.proxy)),
+        ("TESTS_KAFKA_PROXY", list(|ports| ports.proxy)),
     ])
 }
 
