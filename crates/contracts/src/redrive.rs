@@ -120,6 +120,10 @@ impl Terms {
     /// [`RedriveFault::Count`], [`RedriveFault::Lifetime`] or [`RedriveFault::OtherPartition`].
     pub fn check(&self, read_from: i32) -> Result<(), RedriveFault> {
         self.check_limits()?;
+        self.check_partition(read_from)
+    }
+
+    pub(crate) fn check_partition(&self, read_from: i32) -> Result<(), RedriveFault> {
         if self.origin_partition != read_from {
             return Err(RedriveFault::OtherPartition {
                 made_for: self.origin_partition,
@@ -129,7 +133,7 @@ impl Terms {
         Ok(())
     }
 
-    fn check_limits(&self) -> Result<(), RedriveFault> {
+    pub(crate) fn check_limits(&self) -> Result<(), RedriveFault> {
         if !(1..=MAX_COUNT).contains(&self.count) {
             return Err(RedriveFault::Count { count: self.count });
         }

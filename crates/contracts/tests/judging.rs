@@ -479,17 +479,20 @@ impl Redriven {
         TrustStore::of([key(), redriver]).unwrap()
     }
 
+    fn header(&self) -> Vec<u8> {
+        self.terms
+            .sign(&self.redriver, AUDIENCE, TOPIC, Some(&self.produced.value))
+            .unwrap()
+            .to_bytes()
+    }
+
     fn judge(
         &self,
         trust: &TrustStore,
         whom: RedriveFor,
         now_ms: i64,
     ) -> Result<Verified<Message>, Rejection> {
-        let redrive = self
-            .terms
-            .sign(&self.redriver, AUDIENCE, TOPIC, Some(&self.produced.value))
-            .unwrap()
-            .to_bytes();
+        let redrive = self.header();
         let headers = [
             (headers::ENVELOPE, Some(self.produced.envelope.as_slice())),
             (headers::REDRIVE, Some(redrive.as_slice())),
@@ -569,10 +572,6 @@ fn a_redrive_must_hold_in_every_respect() {
         fault(&redriven, &trust, NOW_MS + 600_001),
         RedriveFault::Expired
     );
-    assert_eq!(
-        fault(&redriven, &trust, NOW_MS - 300_001),
-        RedriveFault::Future
-    );
     let mut elsewhere = Redriven::new();
     elsewhere.terms.origin_partition = 4;
     let (made_for, read_from) = (4, PARTITION);
@@ -581,6 +580,84 @@ fn a_redrive_must_hold_in_every_respect() {
         read_from,
     };
     assert_eq!(fault(&elsewhere, &trust, NOW_MS), expected);
+}
+
+#[test]
+fn a_redrives_nonce_is_judged_in_bounds_as_any_nonce_is() {
+    let redriven = Redriven::new();
+    let trust = redriven.trust([Right::Redrive]);
+    let ahead = NOW_MS - 300_000;
+    assert!(redriven.judge(&trust, group(), ahead).is_ok());
+    let rejection = redriven.judge(&trust, group(), ahead - 1).unwrap_err();
+    assert_eq!(rejection.disposition(), Disposition::Future);
+    assert_eq!(rejection.redriven(), Some(&redriven.terms));
+
+    // Appended before it expired, and read a week later.
+    let header = redriven.header();
+    let headers = [
+        (
+            headers::ENVELOPE,
+            Some(redriven.produced.envelope.as_slice()),
+        ),
+        (headers::REDRIVE, Some(header.as_slice())),
+    ];
+    let record = RecordView {
+        append_time_ms: Some(NOW_MS),
+        ..redriven.produced.record(&headers)
+    };
+    let judge = |now_ms| {
+        let verifier = Verifier::new(AUDIENCE).redrive_for(group());
+        verifier.verify(&trust, Kind::Policy, &record, Some(&Bounds::at(now_ms)))
+    };
+    let week = 7 * 86_400_000;
+    assert!(judge(NOW_MS + week).is_ok());
+    assert_eq!(disposition(judge(NOW_MS + week + 1)), Disposition::Stale);
+}
+
+#[test]
+fn a_redrive_that_was_signed_and_fails_keeps_count_and_origin() {
+    let redriven = Redriven::new();
+    let trust = redriven.trust([Right::Redrive]);
+    let expired = redriven
+        .judge(&trust, group(), NOW_MS + 600_001)
+        .unwrap_err();
+    assert_eq!(expired.disposition(), Disposition::RedriveInvalid);
+    assert_eq!(expired.redriven(), Some(&redriven.terms));
+    let unsigned = redriven.judge(&redriven.trust([]), group(), NOW_MS);
+    assert_eq!(unsigned.unwrap_err().redriven(), None);
+    let mut elsewhere = Redriven::new();
+    elsewhere.terms.origin_partition = 4;
+    let elsewhere = elsewhere.judge(&trust, group(), NOW_MS).unwrap_err();
+    assert_eq!(elsewhere.redriven(), None, "whose origin is another's");
+}
+
+#[test]
+fn a_null_value_redriven_for_another_group_is_skipped() {
+    let redriven = Redriven::new();
+    let trust = redriven.trust([Right::Redrive]);
+    let header = redriven
+        .terms
+        .sign(&redriven.redriver, AUDIENCE, TOPIC, None)
+        .unwrap()
+        .to_bytes();
+    let headers = [(headers::REDRIVE, Some(header.as_slice()))];
+    let record = RecordView {
+        value: None,
+        ..redriven.produced.record(&headers)
+    };
+    let judge = |whom| {
+        let verifier = Verifier::new(AUDIENCE).redrive_for(whom);
+        verifier
+            .verify(&trust, Kind::Policy, &record, None)
+            .unwrap_err()
+    };
+    assert_eq!(
+        judge(RedriveFor::NoGroup).disposition(),
+        Disposition::OtherGroup
+    );
+    let ours = judge(group());
+    assert_eq!(ours.disposition(), Disposition::Decode);
+    assert_eq!(ours.redriven(), Some(&redriven.terms));
 }
 
 #[test]

@@ -187,16 +187,16 @@ pub enum RedriveFault {
     #[error("stands more than once")]
     Repeated,
     /// Its key is not in the trust store.
-    #[error("its key is not in the trust store")]
+    #[error("its claimed key is not in the trust store")]
     UnknownKey,
     /// Its key may not redrive.
-    #[error("its key may not sign redrives")]
+    #[error("its claimed key may not sign redrives")]
     NotAuthorised,
     /// Its key was withdrawn.
-    #[error("its key is revoked")]
+    #[error("its claimed key is revoked")]
     Revoked,
     /// Its key's window does not cover it.
-    #[error("its key's window does not cover it")]
+    #[error("its claimed key's window does not cover it")]
     Window,
     /// The signature does not hold for this record.
     #[error("signature does not hold for this topic, value and audience")]
@@ -221,10 +221,4 @@ pub enum RedriveFault {
     /// Judged after it expired.
     #[error("expired")]
     Expired,
-    /// Signed later than the tolerance allows.
-    #[error("signed in the future")]
-    Future,
-    /// Signed longer ago than a message may be old.
-    #[error("signed too long ago")]
-    Stale,
 }

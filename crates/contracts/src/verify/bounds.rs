@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::message::Seal;
-use crate::rejection::{Reason, RedriveFault};
+use crate::rejection::Reason;
 
 /// How far a signed time may lie from the receiver's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,26 @@ impl Bounds {
             ],
             None => [Some(("timestamp", seconds)), None],
         };
-        for (field, time_ms) in times.into_iter().flatten() {
+        self.admit_times(times.into_iter().flatten(), append_time_ms)
+    }
+
+    /// A redrive's time of signing, by the same bounds.
+    pub(super) fn admit_redrive(
+        &self,
+        signed_at_ms: u64,
+        append_time_ms: Option<i64>,
+    ) -> Result<(), Reason> {
+        let time = ("cm-redrive's nonce", i128::from(signed_at_ms));
+        self.admit_times(std::iter::once(time), append_time_ms)
+    }
+
+    /// That none of the times lies too far ahead, and then that none is too old.
+    fn admit_times(
+        &self,
+        times: impl Iterator<Item = (&'static str, i128)> + Clone,
+        append_time_ms: Option<i64>,
+    ) -> Result<(), Reason> {
+        for (field, time_ms) in times.clone() {
             let ahead_ms = self.ahead_ms(time_ms, append_time_ms);
             if ahead_ms > millis(self.future_tolerance) {
                 return Err(Reason::Future {
@@ -53,7 +72,7 @@ impl Bounds {
                 });
             }
         }
-        for (field, time_ms) in times.into_iter().flatten() {
+        for (field, time_ms) in times {
             let age_ms = i128::from(self.now_ms) - time_ms;
             if age_ms > millis(self.max_age) {
                 return Err(Reason::Stale {
@@ -62,22 +81,6 @@ impl Bounds {
                     max_age_ms: saturate(millis(self.max_age)),
                 });
             }
-        }
-        Ok(())
-    }
-
-    /// A redrive's time of signing, by the same bounds.
-    pub(super) fn admit_redrive(
-        &self,
-        signed_at_ms: u64,
-        append_time_ms: Option<i64>,
-    ) -> Result<(), RedriveFault> {
-        let time_ms = i128::from(signed_at_ms);
-        if self.ahead_ms(time_ms, append_time_ms) > millis(self.future_tolerance) {
-            return Err(RedriveFault::Future);
-        }
-        if i128::from(self.now_ms) - time_ms > millis(self.max_age) {
-            return Err(RedriveFault::Stale);
         }
         Ok(())
     }

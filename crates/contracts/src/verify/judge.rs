@@ -47,7 +47,11 @@ impl Case<'_> {
         let kind = M::Event::KIND;
         let value = self.sized_value()?;
         known.redriven = self.redriven(value)?;
+        if let Some(redriven) = &known.redriven {
+            self.redrive_in_bounds(&redriven.terms)?;
+        }
 
+        let value = value.ok_or(Reason::Decode(DecodeFault::NullValue))?;
         let (mut event, too_many) = decode::<M::Event>(value).map_err(Reason::Decode)?;
         known.claimed = event.claimed().try_into().ok().map(PublicKey);
         if let Some(violation) = too_many {
@@ -88,18 +92,14 @@ impl Case<'_> {
         Ok(Verified::new(message.into(), facts))
     }
 
-    fn sized_value(&self) -> Result<&[u8], Reason> {
-        let value = self
-            .record
-            .value
-            .ok_or(Reason::Decode(DecodeFault::NullValue))?;
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(Reason::Oversize {
+    fn sized_value(&self) -> Result<Option<&[u8]>, Reason> {
+        match self.record.value {
+            Some(value) if value.len() > MAX_VALUE_BYTES => Err(Reason::Oversize {
                 bytes: value.len(),
                 limit: MAX_VALUE_BYTES,
-            });
+            }),
+            value => Ok(value),
         }
-        Ok(value)
     }
 
     /// The key the message names, where it is believed for this kind at the signed time.

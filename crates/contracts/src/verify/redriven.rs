@@ -28,12 +28,13 @@ pub(super) struct Redriven {
 }
 
 impl Case<'_> {
-    /// Judges the record's redrive header, where there is one.
+    /// Reads the record's redrive header, where there is one: a redrive that was signed for this
+    /// record, in this partition, for us. Whether it still holds is for
+    /// [`redrive_in_bounds`](Self::redrive_in_bounds) to say.
     ///
     /// It is judged before the message: what is redriven for one group must not be buried a second
-    /// time by all others. Whose it is counts only once the signature holds, and whatever may change
-    /// with time only where it is ours.
-    pub(super) fn redriven(&self, value: &[u8]) -> Result<Option<Redriven>, Reason> {
+    /// time by all others. Whose it is counts only once the signature holds.
+    pub(super) fn redriven(&self, value: Option<&[u8]>) -> Result<Option<Redriven>, Reason> {
         let mut found = self.record.headers_named(headers::REDRIVE);
         let Some(header) = found.next() else {
             return Ok(None);
@@ -51,7 +52,9 @@ impl Case<'_> {
         if !ours {
             return Err(Reason::OtherGroup);
         }
-        self.redrive_in_bounds(&terms)
+        let read_from = self.record.partition.unwrap_or(terms.origin_partition);
+        terms
+            .check_partition(read_from)
             .map_err(Reason::RedriveInvalid)?;
         Ok(Some(Redriven {
             terms,
@@ -65,7 +68,7 @@ impl Case<'_> {
         &self,
         header: Option<&[u8]>,
         repeated: bool,
-        value: &[u8],
+        value: Option<&[u8]>,
     ) -> Result<(Redrive, PublicKey, Claim), RedriveFault> {
         if repeated {
             return Err(RedriveFault::Repeated);
@@ -82,18 +85,20 @@ impl Case<'_> {
             key.verifying_key(),
             &self.verifier.audiences,
             &topics,
-            Some(value),
+            value,
         )?;
         Ok((redrive, key.public_key(), claim))
     }
 
-    fn redrive_in_bounds(&self, terms: &Terms) -> Result<(), RedriveFault> {
-        terms.check(self.record.partition.unwrap_or(terms.origin_partition))?;
+    /// Judges a redrive that is ours: its count and lifetime, and its nonce by the clock. One that
+    /// fails is buried with the count and the origin it names, since those were signed.
+    pub(super) fn redrive_in_bounds(&self, terms: &Terms) -> Result<(), Reason> {
+        terms.check_limits().map_err(Reason::RedriveInvalid)?;
         let Some(bounds) = self.bounds else {
             return Ok(());
         };
         if terms.has_expired(self.record.append_time_ms.unwrap_or(bounds.now_ms)) {
-            return Err(RedriveFault::Expired);
+            return Err(Reason::RedriveInvalid(RedriveFault::Expired));
         }
         bounds.admit_redrive(terms.signed_at_ms(), self.record.append_time_ms)
     }
