@@ -10,7 +10,7 @@ mod key;
 mod registry;
 mod toml_file;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,6 +28,7 @@ static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
 #[derive(Clone, Debug)]
 pub struct TrustStore {
     keys: Vec<TrustedKey>,
+    names: HashSet<Arc<str>>,
     by_key: HashMap<PublicKey, usize>,
     by_key_id: HashMap<KeyId, usize>,
     generation: u64,
@@ -38,6 +39,7 @@ impl Default for TrustStore {
     fn default() -> Self {
         Self {
             keys: Vec::new(),
+            names: HashSet::new(),
             by_key: HashMap::new(),
             by_key_id: HashMap::new(),
             generation: draw_generation(),
@@ -144,9 +146,9 @@ impl TrustStore {
         let position = self.keys.len();
         let public_key = key.public_key();
         let refuse = |fault| TrustError::key(position, Some(key.id()), fault);
-        if let Some(earlier) = self.keys.iter().find(|earlier| earlier.id() == key.id()) {
+        if let Some(earlier) = self.names.get(key.id()) {
             return Err(refuse(KeyFault::SameName {
-                id: Arc::clone(earlier.shared_id()),
+                id: Arc::clone(earlier),
             }));
         }
         if let Some(earlier) = self.key(&public_key) {
@@ -159,6 +161,7 @@ impl TrustStore {
                 id: Arc::clone(earlier.shared_id()),
             }));
         }
+        self.names.insert(Arc::clone(key.shared_id()));
         self.by_key.insert(public_key, position);
         self.by_key_id.insert(public_key.key_id(), position);
         self.keys.push(key);
