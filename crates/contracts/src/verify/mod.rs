@@ -7,6 +7,8 @@
 
 mod bounds;
 mod content;
+#[cfg(doctest)]
+mod forgery;
 mod judge;
 mod redriven;
 mod verified;

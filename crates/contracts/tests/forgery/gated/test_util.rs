@@ -1,5 +1,0 @@
-use cybermesh_contracts::verify::test_util::verified;
-
-fn main() {
-    let _ = verified;
-}
