@@ -158,7 +158,7 @@ impl Ledger {
         tallies
     }
 
-    /// The special messages in the order of their names' first letters of the log.
+    /// The special messages in log order.
     pub(super) fn specials(&self) -> Vec<Special> {
         self.entries
             .iter()
