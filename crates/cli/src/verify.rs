@@ -4,10 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use cybermesh_bridge::Settings;
-use cybermesh_bridge::settings::PayloadRule;
 use cybermesh_bridge::trust::Trust;
 use cybermesh_contracts::trust::{EnvelopeRule, TrustStore};
-use cybermesh_contracts::verify::{AnomalyPayload, Bounds, RedriveFor, Verifier};
+use cybermesh_contracts::verify::{Bounds, RedriveFor, Verifier};
 use cybermesh_contracts::{Kind, RecordView};
 use serde_json::{Value, json};
 
@@ -73,15 +72,7 @@ impl Judge {
         let trust = Trust::read(path)
             .map_err(|error| Failure::usage(format!("trust store {}: {error}", path.display())))?
             .current();
-        let payload = match settings.verify.anomaly_payload {
-            PayloadRule::Json => AnomalyPayload::Json,
-            PayloadRule::Any => AnomalyPayload::Any,
-        };
-        let mut verifier = Verifier::new(&settings.node.audience)
-            .accept_audiences(settings.verify.accept_audiences.iter().cloned())
-            .accept_origin_topics(settings.verify.accept_origin_topics.iter().cloned())
-            .anomaly_payload(payload)
-            .redrive_for(RedriveFor::Anyone);
+        let mut verifier = settings.verifier(RedriveFor::Anyone);
         if let Some(rule) = args.envelope {
             verifier = verifier.override_envelope_rule(match rule {
                 EnvelopeArg::Required => EnvelopeRule::Required,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::replay::{RingLimits, RingOutOfRange};
 use cybermesh_contracts::trust::TrustStore;
-use cybermesh_contracts::verify::{AnomalyPayload, RedriveFor, Verifier};
+use cybermesh_contracts::verify::RedriveFor;
 use cybermesh_transport::{
     Client, Consumer, ConsumerConfig, FetchConfig, IsolationLevel, StartPolicy, TransportError,
 };
@@ -27,7 +27,7 @@ use super::verify::ContractJudge;
 use crate::clock::WallClock;
 use crate::dlq::DeadLetters;
 use crate::handler::{Handlers, HandlersError};
-use crate::settings::{Isolation, PayloadRule, Settings, StartPosition};
+use crate::settings::{Isolation, Settings, StartPosition};
 use crate::telemetry::{Health, Metrics, ReceiveCounts};
 
 /// How often watermarks are committed while they move.
@@ -139,7 +139,7 @@ impl Subscriber {
         let ring = u16::try_from(settings.replay.ring).unwrap_or(u16::MAX);
         let orders = MemoryOrders::new(RingLimits::new(ring)?, settings.replay.max_age);
         let judge = ContractJudge::new(
-            verifier(settings),
+            settings.verifier(RedriveFor::Group(settings.kafka.group.clone())),
             parts.trust,
             settings.replay.max_age,
             settings.replay.future_tolerance,
@@ -237,22 +237,6 @@ fn topics(settings: &Settings, kinds: &[Kind]) -> Result<HashMap<Arc<str>, Kind>
         }
     }
     Ok(topics)
-}
-
-fn verifier(settings: &Settings) -> Verifier {
-    let verify = &settings.verify;
-    let (own, others) = match verify.accept_audiences.split_first() {
-        Some((first, rest)) => (first.clone(), rest.to_vec()),
-        None => (settings.node.audience.clone(), Vec::new()),
-    };
-    Verifier::new(own)
-        .accept_audiences(others)
-        .accept_origin_topics(verify.accept_origin_topics.clone())
-        .anomaly_payload(match verify.anomaly_payload {
-            PayloadRule::Json => AnomalyPayload::Json,
-            PayloadRule::Any => AnomalyPayload::Any,
-        })
-        .redrive_for(RedriveFor::Group(settings.kafka.group.clone()))
 }
 
 fn consumer_config(settings: &Settings, topics: impl Iterator<Item = Arc<str>>) -> ConsumerConfig {

@@ -26,6 +26,7 @@ mod sections;
 pub(crate) mod source;
 pub mod table;
 pub mod values;
+mod verifier;
 
 use std::fmt;
 

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use cybermesh_bridge::Settings;
-use cybermesh_bridge::settings::{Isolation, PayloadRule, StartPosition};
+use cybermesh_bridge::settings::{Isolation, StartPosition};
 use cybermesh_bridge::trust::Trust;
 use cybermesh_contracts::replay::{Judgement, PartitionReplay, RingLimits};
-use cybermesh_contracts::verify::{AnomalyPayload, Bounds, RedriveFor, Verifier};
+use cybermesh_contracts::verify::{Bounds, RedriveFor, Verifier};
 use cybermesh_contracts::{Disposition, Kind, RecordView};
 use cybermesh_transport::{
     Client, Event, FetchConfig, FetchedRecord, IsolationLevel, Position, Reader, RecordBatch,
@@ -107,17 +107,9 @@ struct Judge {
 
 impl Judge {
     fn new(settings: &Settings, trust: Trust) -> Result<Self, Failure> {
-        let payload = match settings.verify.anomaly_payload {
-            PayloadRule::Json => AnomalyPayload::Json,
-            PayloadRule::Any => AnomalyPayload::Any,
-        };
         let ring = u16::try_from(settings.replay.ring).unwrap_or(u16::MAX);
         Ok(Self {
-            verifier: Verifier::new(&settings.node.audience)
-                .accept_audiences(settings.verify.accept_audiences.iter().cloned())
-                .accept_origin_topics(settings.verify.accept_origin_topics.iter().cloned())
-                .anomaly_payload(payload)
-                .redrive_for(RedriveFor::NoGroup),
+            verifier: settings.verifier(RedriveFor::NoGroup),
             trust,
             bounds: Bounds {
                 now_ms: 0,
