@@ -76,6 +76,14 @@ impl<M: Believed> Flow<M> {
         }
     }
 
+    /// The lowest offset that was never taken up or passed.
+    pub(crate) fn position(&self) -> i64 {
+        self.backlog
+            .back()
+            .map_or_else(|| self.watermark.position(), |last| last.offset + 1)
+            .max(self.end)
+    }
+
     /// Records came, in offset order; nothing else exists below `end`.
     pub(crate) fn fetched(&mut self, records: impl IntoIterator<Item = Arc<Origin>>, end: i64) {
         if self.draining {
@@ -332,6 +340,11 @@ impl<M: Believed> Flow<M> {
         for offset in self.burials.forget_waiting() {
             self.lanes.finish(offset);
         }
+    }
+
+    /// Whether it is on its way out.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Whether a draining flow has nothing left that runs.

@@ -19,6 +19,8 @@ pub(crate) enum GroupEvent {
     Revoked(Vec<TopicPartition>),
     /// No longer ours: nothing of them may be committed.
     Lost(Vec<TopicPartition>),
+    /// The position was out of range, and reading goes on from this offset, which may lie below what was read.
+    Reset { partition: TopicPartition, to: i64 },
     /// Records of one partition.
     Fetched(Fetched),
     /// The broker refuses to let this partition be read, for this reason; it stands still.

@@ -32,6 +32,8 @@ pub(crate) trait JudgeOrder<M>: Send {
     fn pass_over(&mut self, offset: i64, record_bytes: usize);
     /// The partition was assigned again, with this offset committed by whoever had it meanwhile.
     fn resumed(&mut self, committed: i64);
+    /// The log begins again below what was judged: all that was accepted is settled.
+    fn log_begins_again(&mut self);
     /// The watermark that was committed, and when.
     fn committed(&mut self, watermark: i64, wall_ms: i64);
 }

@@ -114,7 +114,7 @@ async fn tell(consumer: &Consumer, events: &mpsc::Sender<GroupEvent>, starts: &S
             } => {
                 tracing::warn!(%partition, from, to, skipped = to.saturating_sub(from).max(0),
                     "the offset was out of range; reading goes on where the start position says");
-                None
+                Some(GroupEvent::Reset { partition, to })
             }
             Event::Corrupt { partition, fault } => {
                 tracing::error!(%partition, offset = fault.offset, resume_at = fault.resume_at,

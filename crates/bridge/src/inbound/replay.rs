@@ -80,6 +80,10 @@ impl JudgeOrder<Verified<Message>> for RingOrder {
         self.replay.committed(committed);
     }
 
+    fn log_begins_again(&mut self) {
+        self.replay.topic_recreated();
+    }
+
     fn committed(&mut self, watermark: i64, wall_ms: i64) {
         self.replay.committed(watermark);
         let max_age_ms = u64::try_from(self.max_age.as_millis()).unwrap_or(u64::MAX);

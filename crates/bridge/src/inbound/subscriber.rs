@@ -24,7 +24,7 @@ use super::pipeline::{
 };
 use super::replay::MemoryOrders;
 use super::verify::ContractJudge;
-use crate::clock::WallClock;
+use crate::clock::{WallClock, after};
 use crate::dlq::DeadLetters;
 use crate::handler::{Handlers, HandlersError};
 use crate::settings::{Isolation, Settings, StartPosition};
@@ -198,7 +198,7 @@ impl Subscriber {
     /// Stops in order within `deadline`: fetches no more, finishes or cancels handlers, waits for
     /// dead letters, commits, leaves the group.
     pub async fn stop(self, deadline: Duration) -> SubscriberReport {
-        let deadline = Instant::now() + deadline;
+        let deadline = after(Instant::now(), deadline);
         let (reply, report) = oneshot::channel();
         if self
             .stop

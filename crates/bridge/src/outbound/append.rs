@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::{
     nonces::Drawn,
     options::SendOptions,
-    publisher::Inner,
+    publisher::{Inner, QueueLock},
     receipt::{Invalid, NotSent, SendError, TooLarge},
 };
 use crate::{
@@ -106,7 +106,7 @@ impl Inner {
             .await?
             .map_err(refused_room)?;
 
-        let queue = self.queue(kind, partition);
+        let queue = self.queue(&topic, partition);
         loop {
             let now_ms = self.plausible_time()?;
             self.unless_late(
@@ -230,8 +230,9 @@ impl Inner {
         Err(SendError::NotSent(NotSent::Clock { unix_ms }))
     }
 
-    fn queue(&self, kind: Kind, partition: i32) -> Arc<Mutex<()>> {
-        Arc::clone(locked(&self.queues).entry((kind, partition)).or_default())
+    fn queue(&self, topic: &Arc<str>, partition: i32) -> QueueLock {
+        let name = (Arc::clone(topic), partition);
+        Arc::clone(locked(&self.queues).entry(name).or_default())
     }
 
     /// Under the partition's lock: time, nonce, signatures, append. Nothing is awaited.

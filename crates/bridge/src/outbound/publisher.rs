@@ -66,7 +66,7 @@ pub(super) struct Inner {
     pub(super) topics: HashMap<Kind, Arc<str>>,
     pub(super) limits: HashMap<Kind, Mutex<TokenBucket>>,
     /// Taken from the nonce to the append, so that each partition's queue is in nonce order.
-    pub(super) queues: Mutex<BTreeMap<(Kind, i32), QueueLock>>,
+    pub(super) queues: Mutex<BTreeMap<(Arc<str>, i32), QueueLock>>,
     pub(super) audience: String,
     pub(super) envelope: bool,
     pub(super) patience: Duration,

@@ -32,6 +32,8 @@ impl JudgeOrder<u8> for ByNumber {
 
     fn pass_over(&mut self, _offset: i64, _record_bytes: usize) {}
 
+    fn log_begins_again(&mut self) {}
+
     fn resumed(&mut self, _: i64) {}
 
     fn committed(&mut self, _watermark: i64, _wall_ms: i64) {}

@@ -247,6 +247,7 @@ impl<J: Judge> Pipeline<J> {
             GroupEvent::Assigned(assignments) => self.on_assigned(assignments),
             GroupEvent::Revoked(partitions) => self.on_revoked(partitions),
             GroupEvent::Lost(partitions) => self.on_lost(&partitions),
+            GroupEvent::Reset { partition, to } => self.on_reset(partition, to),
             GroupEvent::Fetched(fetched) => self.on_fetched(fetched),
             GroupEvent::Refused(partition, reason) => {
                 tracing::error!(%partition, reason, "the partition cannot be read; it stands still");

@@ -1,11 +1,12 @@
 //! Partitions come and go.
 
+use cybermesh_contracts::kind::Kind;
 use tokio::time::Instant;
 
 use super::{Held, Pipeline};
 use crate::inbound::flow::Flow;
 use crate::inbound::group::{Assignment, GroupCommand};
-use crate::inbound::judge::Judge;
+use crate::inbound::judge::{Judge, JudgeOrder};
 use crate::inbound::origin::TopicPartition;
 use crate::inbound::pause::Pause;
 
@@ -34,33 +35,71 @@ impl<J: Judge> Pipeline<J> {
                 continue;
             };
             self.forget(&partition);
-            self.serial += 1;
             let start = assignment
                 .committed
                 .as_ref()
                 .map_or(0, |(offset, _)| *offset);
             let order = self.orders.open(&assignment);
-            let mut flow = Flow::new(partition.clone(), start, order, self.config.retry);
-            if self.works.former_handler_runs(&partition, self.serial) {
-                flow.pause(Pause::FormerHandler);
-            }
-            let held = Held {
-                assignment: self.serial,
-                kind,
-                flow,
-                committed: start,
-                high_watermark: start,
-                fetching: true,
-                closing: false,
-                gauges: self.works.partition_gauges(&partition),
-            };
+            self.hold(&partition, kind, start, order);
             tracing::info!(%partition, start, "assigned");
-            self.budget.join(partition.clone());
-            self.held.insert(partition.clone(), held);
             self.group.tell(GroupCommand::Begin(partition.clone()));
             // A pause of its former assignment may still be in force.
             self.group.tell(GroupCommand::Resume(partition));
         }
+    }
+
+    fn hold(
+        &mut self,
+        partition: &TopicPartition,
+        kind: Kind,
+        start: i64,
+        order: Box<dyn JudgeOrder<J::Message>>,
+    ) {
+        self.serial += 1;
+        let mut flow = Flow::new(partition.clone(), start, order, self.config.retry);
+        if self.works.former_handler_runs(partition, self.serial) {
+            flow.pause(Pause::FormerHandler);
+        }
+        let held = Held {
+            assignment: self.serial,
+            kind,
+            flow,
+            committed: start,
+            high_watermark: start,
+            fetching: true,
+            closing: false,
+            gauges: self.works.partition_gauges(partition),
+        };
+        self.budget.join(partition.clone());
+        self.held.insert(partition.clone(), held);
+    }
+
+    /// Reading goes on from `to`. Ahead of what was read that is a gap like any other. Below it the
+    /// topic was made again or its log was cut: other messages stand at these offsets now, so what
+    /// is in flight is dropped, and a lower offset may be committed.
+    pub(super) fn on_reset(&mut self, partition: TopicPartition, to: i64) {
+        let begins_again = |held: &&Held<J::Message>| {
+            !held.closing && !held.flow.is_draining() && to < held.flow.position()
+        };
+        let Some(kind) = self
+            .held
+            .get(&partition)
+            .filter(begins_again)
+            .map(|held| held.kind)
+        else {
+            return;
+        };
+        tracing::error!(%partition, to,
+            "the log begins again below what was read; what was accepted before will not pass again");
+        self.works.cancel(&partition);
+        self.budget.leave(&partition);
+        let Some(former) = self.held.remove(&partition) else {
+            return;
+        };
+        let mut order = former.flow.into_order();
+        order.log_begins_again();
+        self.hold(&partition, kind, to, order);
+        self.group.tell(GroupCommand::Resume(partition));
     }
 
     /// Stops dispatching these partitions; [`advance_revocations`](Self::advance_revocations) goes on.
@@ -82,6 +121,15 @@ impl<J: Judge> Pipeline<J> {
     /// Drops everything: somebody else may have these partitions already.
     pub(super) fn on_lost(&mut self, partitions: &[TopicPartition]) {
         self.assigned = false;
+        // What was revoked and is lost before it was released must not be taken away once more when
+        // it has come back by the time its last commit is answered.
+        for revocation in &mut self.revocations {
+            revocation
+                .partitions
+                .retain(|partition| !partitions.contains(partition));
+        }
+        self.revocations
+            .retain(|revocation| !revocation.partitions.is_empty());
         for partition in partitions {
             if self.held.contains_key(partition) {
                 tracing::warn!(%partition, "lost; what was in flight will be handled again by its next owner");

@@ -103,6 +103,8 @@ impl JudgeOrder<String> for FakeOrder {
 
     fn pass_over(&mut self, _: i64, _: usize) {}
 
+    fn log_begins_again(&mut self) {}
+
     fn resumed(&mut self, _: i64) {}
 
     fn committed(&mut self, _: i64, _: i64) {}
@@ -879,6 +881,85 @@ async fn a_lost_partition_is_dropped_without_a_commit_and_delivered_again_later(
     assert_eq!(rig.call().await, Call::Started(0, 1));
     assert_eq!(rig.call().await, Call::Started(1, 1));
     rig.committed_up_to(0, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_commit_answered_after_its_partition_was_lost_and_came_back_takes_nothing_away() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine")]).await;
+    rig.call().await;
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let command = rig
+        .command(|command| matches!(command, GroupCommand::Commit(..)))
+        .await;
+    let GroupCommand::Commit(_, reply) = command else {
+        unreachable!()
+    };
+    rig.events
+        .send(GroupEvent::Lost(vec![tp(0)]))
+        .await
+        .unwrap();
+    rig.assign(&[0]).await;
+    reply
+        .send(Err(CommitError("no answer within 10 s".into())))
+        .unwrap();
+    rig.settle().await;
+    rig.deliver(0, &[("a", "fine")]).await;
+    assert_eq!(rig.call().await, Call::Started(0, 1));
+    rig.committed_up_to(0, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_whose_log_begins_again_below_what_was_committed_is_handled_from_there() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("a", "fine"), ("b", "hang")])
+        .await;
+    for offset in 0..3 {
+        let Call::Started(started, 1) = rig.call().await else {
+            panic!("offset {offset}")
+        };
+        assert!((0..3).contains(&started));
+    }
+    rig.committed_up_to(0, 2).await;
+    rig.events
+        .send(GroupEvent::Reset {
+            partition: tp(0),
+            to: 0,
+        })
+        .await
+        .unwrap();
+    assert_eq!(rig.call().await, Call::Dropped(2));
+    rig.next_offset.insert(0, 0);
+    rig.deliver(0, &[("a", "gate")]).await;
+    assert_eq!(rig.call().await, Call::Started(0, 1));
+    rig.gate.add_permits(1);
+    assert_eq!(rig.committed(0).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_that_skips_what_is_gone_leaves_what_is_in_flight_alone() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "gate")]).await;
+    assert_eq!(rig.call().await, Call::Started(0, 1));
+    rig.events
+        .send(GroupEvent::Reset {
+            partition: tp(0),
+            to: 7,
+        })
+        .await
+        .unwrap();
+    rig.settle().await;
+    rig.gate.add_permits(1);
+    rig.next_offset.insert(0, 7);
+    rig.deliver(0, &[("b", "fine")]).await;
+    assert_eq!(rig.call().await, Call::Started(7, 1));
+    rig.committed_up_to(0, 8).await;
 }
 
 #[tokio::test(start_paused = true)]
