@@ -271,3 +271,35 @@ async fn an_unknown_topic_is_told_before_joining() {
         .unwrap_err();
     assert_eq!(error.error_code(), Some(ErrorCode::UnknownTopicOrPartition));
 }
+
+#[tokio::test]
+async fn leaving_is_tried_again_where_the_coordinator_moved_or_the_connection_broke() {
+    for fault in [
+        Fault::error(Api::LeaveGroup, Answer::NOT_COORDINATOR),
+        Fault::error(Api::LeaveGroup, Answer::COORDINATOR_LOAD_IN_PROGRESS),
+        Fault::drop_before_apply(Api::LeaveGroup),
+        Fault::drop_after_apply(Api::LeaveGroup),
+    ] {
+        let broker = broker("t", 1).await;
+        let consumer = member(&broker).await;
+        assigned(&consumer).await;
+        let hit = broker.fault(fault.once());
+        leave(&consumer).await;
+        within(hit.wait_for_hits(1)).await;
+        let left = broker
+            .group("g")
+            .is_none_or(|group| group.members.is_empty());
+        assert!(left, "{:?}", broker.group("g"));
+    }
+}
+
+#[tokio::test]
+async fn a_coordinator_that_never_takes_the_leave_is_given_up_at_the_deadline() {
+    let broker = broker("t", 1).await;
+    let consumer = member(&broker).await;
+    assigned(&consumer).await;
+    broker.fault(Fault::error(Api::LeaveGroup, Answer::NOT_COORDINATOR));
+    let deadline = Instant::now() + Duration::from_millis(400);
+    let error = within(consumer.leave(deadline)).await.unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::NotCoordinator));
+}

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     cluster::Client,
     consumer::{AssignedPartition, ConsumerConfig, Event, OffsetToCommit},
-    error::{ErrorCode, ErrorKind, Operation, Target, TransportError},
+    error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
     fetch,
     record::TopicPartition,
     wire::{
@@ -31,6 +31,8 @@ use crate::{
 const PROTOCOL_TYPE: &str = "consumer";
 /// JoinGroup and SyncGroup wait for the slowest member, and a little longer.
 const BEYOND_REBALANCE: Duration = Duration::from_secs(5);
+/// Between two attempts to leave.
+const LEAVE_RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// What a caller asks of the member.
 #[derive(Debug)]
@@ -476,6 +478,7 @@ impl GroupTask {
         }));
     }
 
+    /// Leaving twice does no harm, so what may pass is tried again.
     async fn leave(&mut self, deadline: Instant) -> Result<(), TransportError> {
         // Commits on their way are for partitions we still hold; they go first.
         while self.commits > 0 {
@@ -499,29 +502,22 @@ impl GroupTask {
                 reason: None,
             },
         };
-        let target = self.target();
-        let answer = async {
-            let connections = within(deadline, self.coordinator.connections()).await?;
-            let answer = connections.rest.request(request, deadline).await?;
-            let refused = answer
-                .members
-                .first()
-                .map_or(answer.error_code, |(_, code)| *code);
-            match ErrorCode::from_code(if answer.error_code == 0 {
-                refused
-            } else {
-                answer.error_code
-            }) {
-                // The coordinator has forgotten us already: that is what was wanted.
-                None | Some(ErrorCode::UnknownMemberId) => Ok(()),
-                Some(code) => Err(TransportError::code(
-                    Operation::LeaveGroup,
-                    Target::default(),
-                    code,
-                )),
+        let (coordinator, target) = (Arc::clone(&self.coordinator), self.target());
+        loop {
+            let answer = leave_once(&coordinator, request.clone(), deadline)
+                .await
+                .map_err(|error| error.about(target.clone()));
+            let Err(error) = answer else {
+                return Ok(());
+            };
+            coordinator.doubt(&error);
+            let again_at = Instant::now() + LEAVE_RETRY_AFTER;
+            if error.class() == Class::Fatal || again_at >= deadline {
+                return Err(error);
             }
-        };
-        answer.await.map_err(|error| error.about(target))
+            tracing::debug!(%error, "leaving is tried again");
+            tokio::time::sleep_until(again_at).await;
+        }
     }
 
     async fn refuse_commands(&mut self) {
@@ -542,6 +538,32 @@ impl GroupTask {
                 }
             }
         }
+    }
+}
+
+async fn leave_once(
+    coordinator: &Coordinator,
+    request: LeaveGroupRequest,
+    deadline: Instant,
+) -> Result<(), TransportError> {
+    let connections = within(deadline, coordinator.connections()).await?;
+    let answer = connections.rest.request(request, deadline).await?;
+    let refused = answer
+        .members
+        .first()
+        .map_or(answer.error_code, |(_, code)| *code);
+    match ErrorCode::from_code(if answer.error_code == 0 {
+        refused
+    } else {
+        answer.error_code
+    }) {
+        // The coordinator has forgotten us already: that is what was wanted.
+        None | Some(ErrorCode::UnknownMemberId) => Ok(()),
+        Some(code) => Err(TransportError::code(
+            Operation::LeaveGroup,
+            Target::default(),
+            code,
+        )),
     }
 }
 
