@@ -381,3 +381,25 @@ async fn a_closed_gate_holds_everything_back_and_hears_of_every_attempt_it_let_t
     );
     assert_eq!(heard.last(), Some(&AttemptOutcome::Answered));
 }
+
+#[tokio::test]
+async fn while_no_broker_answers_an_aged_view_of_the_cluster_goes_on_serving() {
+    let broker = broker("t", 2).await;
+    let bootstrap = cybermesh_transport::Address::parse_list(&broker.bootstrap()).unwrap();
+    let config =
+        cybermesh_transport::ClientConfig::new(bootstrap, cybermesh_transport::Security::Plaintext)
+            .metadata_max_age(Duration::ZERO);
+    let client = cybermesh_transport::Client::connect(config).await.unwrap();
+    assert_eq!(within(client.partition_count("t")).await, Ok(2));
+    broker.go_down().await;
+    assert_eq!(within(client.partition_count("t")).await, Ok(2));
+    let patient = ProducerConfig {
+        linger: Duration::ZERO,
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(client.clone(), patient);
+    let delivery = send(&producer, "t", 1, "a").await;
+    assert!(within(client.partition_count("other")).await.is_err());
+    broker.come_up().await.unwrap();
+    assert_eq!(within(delivery).await.unwrap().partition, 1);
+}

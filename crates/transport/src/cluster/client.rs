@@ -91,7 +91,8 @@ impl Client {
         Ok(self.topic(topic).await?.partition_count())
     }
 
-    /// What is known of a topic, from a view no older than the configuration's metadata age.
+    /// What is known of a topic, from a view no older than the configuration's metadata age, or from an
+    /// older one while no broker answers.
     ///
     /// # Errors
     /// [`ErrorCode::UnknownTopicOrPartition`] if the cluster has no such topic, or it is so new that not all
@@ -280,7 +281,17 @@ impl Client {
         }
         // Whoever waited here while another read takes the other's view.
         let before = self.generation();
-        let _reading = self.0.reading.lock().await;
+        let only_aged =
+            matches!(wish, Wish::Current { known: true }) && self.freshness().has_view();
+        let _reading = if only_aged {
+            // An aged view is better than a queue of those who find out one by one that nobody answers.
+            match self.0.reading.try_lock() {
+                Ok(reading) => reading,
+                Err(_) => return Ok(self.view()),
+            }
+        } else {
+            self.0.reading.lock().await
+        };
         let wish = match wish {
             Wish::Current { .. } => Wish::LaterThan(before),
             later => later,
@@ -290,7 +301,19 @@ impl Client {
             match step {
                 Step::Use => return Ok(self.view()),
                 Step::ReadAt(at) => tokio::time::sleep_until(at).await,
-                Step::Read => return self.read().await,
+                Step::Read => {
+                    return match self.read().await {
+                        Err(error)
+                            if only_aged
+                                && error.class() != Class::Fatal
+                                && self.freshness().put_off(Instant::now()) =>
+                        {
+                            tracing::warn!(%error, "the view of the cluster is past its age; going on with it");
+                            Ok(self.view())
+                        }
+                        read => read,
+                    };
+                }
             }
         }
     }

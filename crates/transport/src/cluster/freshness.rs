@@ -13,6 +13,9 @@ use super::Generation;
 /// Forced reads start at least this far apart.
 const APART: Duration = Duration::from_millis(100);
 
+/// After a read that nobody answered, an aged view is used for this long before the next is tried.
+const PUT_OFF: Duration = Duration::from_secs(1);
+
 /// What to do about a wish for metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -40,6 +43,8 @@ pub(super) struct Freshness {
     generation: Generation,
     read_at: Option<Instant>,
     begun_at: Option<Instant>,
+    /// An aged view has to do until then.
+    put_off_until: Option<Instant>,
 }
 
 impl Freshness {
@@ -49,6 +54,7 @@ impl Freshness {
             generation: Generation::default(),
             read_at: None,
             begun_at: None,
+            put_off_until: None,
         }
     }
 
@@ -56,8 +62,9 @@ impl Freshness {
         let too_old = self
             .read_at
             .is_none_or(|read_at| now.saturating_duration_since(read_at) >= self.max_age);
+        let put_off = self.put_off_until.is_some_and(|until| now < until);
         match wish {
-            Wish::Current { known: true } if !too_old => Step::Use,
+            Wish::Current { known: true } if !too_old || put_off => Step::Use,
             Wish::Current { known: true } => Step::Read,
             Wish::LaterThan(seen) if self.generation > seen => Step::Use,
             Wish::Current { known: false } | Wish::LaterThan(_) => match self.begun_at {
@@ -74,6 +81,21 @@ impl Freshness {
     pub(super) fn read(&mut self, now: Instant, generation: Generation) {
         self.generation = generation;
         self.read_at = Some(now);
+        self.put_off_until = None;
+    }
+
+    /// A read failed that was only made because of the view's age. Answers whether the view at hand
+    /// will do, which it does for a while once there is one.
+    pub(super) fn put_off(&mut self, now: Instant) -> bool {
+        if self.read_at.is_some() {
+            self.put_off_until = Some(now + PUT_OFF);
+        }
+        self.read_at.is_some()
+    }
+
+    /// Whether there is a view at all, of whatever age.
+    pub(super) fn has_view(&self) -> bool {
+        self.read_at.is_some()
     }
 }
 
@@ -104,6 +126,22 @@ mod tests {
             Step::Use
         );
         assert_eq!(freshness.step(start + AGE, wish), Step::Read);
+    }
+
+    #[test]
+    fn an_aged_view_serves_for_a_while_after_a_read_that_nobody_answered() {
+        let (mut freshness, start) = read_once();
+        let (wish, now) = (Wish::Current { known: true }, start + AGE);
+        assert_eq!(freshness.step(now, wish), Step::Read);
+        assert!(freshness.put_off(now));
+        assert_eq!(freshness.step(now, wish), Step::Use);
+        assert_eq!(freshness.step(now + PUT_OFF, wish), Step::Read);
+        // Whoever was misled is not served by what misled them.
+        assert_ne!(
+            freshness.step(now, Wish::LaterThan(Generation(1))),
+            Step::Use
+        );
+        assert!(!Freshness::new(AGE).put_off(start));
     }
 
     #[test]
