@@ -65,15 +65,30 @@ impl Health {
         Self::default()
     }
 
-    /// `condition` holds from now on; `detail` says more, without payload or secrets. Logs the change once.
+    /// `condition` holds from now on; `detail` says more, without payload or secrets. Logs the change
+    /// once: as information where it belongs to an orderly start or stop, else as a warning.
     pub fn raise(&self, condition: Condition, detail: impl Into<String>) {
-        let detail = detail.into();
+        let expected = matches!(condition, Condition::Starting | Condition::Stopping);
+        self.note(condition, detail.into(), expected);
+    }
+
+    /// As [`raise`](Self::raise), for what is on its way to be well: nobody need be warned.
+    pub(crate) fn await_end_of(&self, condition: Condition, detail: impl Into<String>) {
+        self.note(condition, detail.into(), true);
+    }
+
+    fn note(&self, condition: Condition, detail: String, expected: bool) {
         let mut conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = conditions
             .insert(condition.clone(), detail.clone())
             .is_some();
         drop(conditions);
-        if !known {
+        if known {
+            return;
+        }
+        if expected {
+            tracing::info!(target: "audit", %condition, detail, "not ready");
+        } else {
             tracing::warn!(target: "audit", %condition, detail, "not ready");
         }
     }
@@ -111,7 +126,60 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use tracing::{
+        Event, Level, Metadata,
+        span::{Attributes, Id, Record},
+    };
+
     use super::*;
+
+    /// Writes down the level of every event.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<Mutex<Vec<Level>>>);
+
+    impl tracing::Subscriber for Levels {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().unwrap().push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn an_orderly_start_and_stop_warn_nobody_and_trouble_does_once() {
+        let levels = Levels::default();
+        tracing::subscriber::with_default(levels.clone(), || {
+            let health = Health::new();
+            health.raise(Condition::Starting, "not connected yet");
+            health.clear(&Condition::Starting);
+            health.await_end_of(Condition::Unassigned, "not assigned yet");
+            health.raise(Condition::Stopping, "an orderly stop is under way");
+            health.raise(Condition::Clock, "before the build date");
+            health.raise(Condition::Clock, "before the build date");
+        });
+        let expected = [
+            Level::INFO,
+            Level::INFO,
+            Level::INFO,
+            Level::INFO,
+            Level::WARN,
+        ];
+        assert_eq!(*levels.0.lock().unwrap(), expected);
+    }
 
     #[test]
     fn a_process_is_ready_again_when_the_last_condition_is_cleared() {

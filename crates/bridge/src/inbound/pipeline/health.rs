@@ -32,7 +32,11 @@ impl<J: Judge> Pipeline<J> {
         if !self.assigned {
             holds.insert(
                 Condition::Unassigned,
-                "no partitions are assigned yet, or they were lost".to_owned(),
+                if self.was_assigned {
+                    "the partitions were lost and are not assigned again yet".to_owned()
+                } else {
+                    "no partitions are assigned yet".to_owned()
+                },
             );
         }
         self.raised.retain(|condition| {
@@ -44,7 +48,11 @@ impl<J: Judge> Pipeline<J> {
         });
         for (condition, detail) in holds {
             if self.raised.insert(condition.clone()) {
-                self.health.raise(condition, detail);
+                if condition == Condition::Unassigned && !self.was_assigned {
+                    self.health.await_end_of(condition, detail);
+                } else {
+                    self.health.raise(condition, detail);
+                }
             }
         }
     }

@@ -101,6 +101,8 @@ pub(crate) struct Pipeline<J: Judge> {
     health: Health,
     raised: BTreeSet<Condition>,
     assigned: bool,
+    /// Whether it ever was.
+    was_assigned: bool,
 }
 
 /// How the pipeline ended.
@@ -138,6 +140,7 @@ impl<J: Judge> Pipeline<J> {
             health: parts.health,
             raised: BTreeSet::new(),
             assigned: false,
+            was_assigned: false,
         }
     }
 

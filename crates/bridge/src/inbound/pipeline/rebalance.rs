@@ -28,6 +28,7 @@ impl Revocation {
 impl<J: Judge> Pipeline<J> {
     pub(super) fn on_assigned(&mut self, assignments: Vec<Assignment>) {
         self.assigned = true;
+        self.was_assigned = true;
         for assignment in assignments {
             let partition = assignment.partition.clone();
             let Some(kind) = self.config.kinds.get(&partition.topic).copied() else {
