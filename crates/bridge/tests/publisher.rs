@@ -550,3 +550,23 @@ async fn a_closed_publisher_takes_nothing_and_says_so() {
     bridge.stop(STOP).await;
     assert_eq!(publisher.send(anomaly()).await, Err(SendError::Closed));
 }
+
+#[tokio::test]
+async fn one_deadline_holds_for_the_wait_before_the_transport_and_the_delivery_together() {
+    let stage = Stage::set().await;
+    let settings = [
+        ("KAFKA_DELIVERY_TIMEOUT_MS", "2000"),
+        ("CYBERMESH_RATE_LIMIT_ANOMALY", "1@1/s"),
+    ];
+    let bridge = stage.sender(&settings).start().await.unwrap();
+    soon(bridge.publisher().send(anomaly())).await.unwrap();
+    let held = stage.broker.fault(Fault::hold(Api::Produce));
+    let begun = std::time::Instant::now();
+    // It waits a second for its token, and then for an answer.
+    let error = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
+    let took = begun.elapsed();
+    assert!(matches!(error, SendError::Unknown(_)), "{error}");
+    assert!(took < Duration::from_millis(2_600), "{took:?}");
+    held.release();
+    assert!(bridge.stop(STOP).await.publisher.abandoned == 0);
+}

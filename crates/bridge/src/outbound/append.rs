@@ -37,6 +37,9 @@ const SEAL_BYTES: usize = 11 + 34 + 34 + 18 + 66 + 34 + 9 + 14;
 /// What the contract's headers add to a record at most, their framing and a trace included.
 const OWN_HEADERS_BYTES: usize = 512;
 
+/// How long before a caller's deadline the transport is to have answered, if it can.
+const A_MOMENT: Duration = Duration::from_millis(100);
+
 /// A message that is in its partition's queue, and goes on whether anybody waits or not.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -53,14 +56,31 @@ pub(super) struct Addressed {
     pub(super) key: Vec<u8>,
     pub(super) value_bytes: usize,
     pub(super) begun: Instant,
+    pub(super) patience: Patience,
     pub(super) begun_unix_ms: u64,
 }
 
 /// Until when, and how to say that it passed.
-#[derive(Clone, Copy)]
-struct Patience {
-    until: Instant,
-    whole: Duration,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) until: Instant,
+    pub(super) whole: Duration,
+    /// When the transport gives up. A caller in more of a hurry than the settings stops waiting
+    /// and leaves it at that: a request cut short takes its connection, and all others on it, down.
+    trying_until: Instant,
+}
+
+impl Patience {
+    fn new(begun: Instant, wished: Option<Duration>, usual: Duration) -> Self {
+        let whole = wished.unwrap_or(usual);
+        let trying = whole.max(usual);
+        Self {
+            until: after(begun, whole),
+            whole,
+            // A moment early, so that the transport's own answer, which says more, comes first.
+            trying_until: after(begun, trying - A_MOMENT.min(trying / 10)),
+        }
+    }
 }
 
 impl Inner {
@@ -72,11 +92,7 @@ impl Inner {
         begun: Instant,
     ) -> Result<Pending, SendError> {
         let kind = draft.kind();
-        let whole = options.deadline.unwrap_or(self.patience);
-        let patience = Patience {
-            until: after(begun, whole),
-            whole,
-        };
+        let patience = Patience::new(begun, options.deadline, self.patience);
         if self.closing.is_cancelled() {
             return Err(SendError::Closed);
         }
@@ -122,6 +138,7 @@ impl Inner {
                 partition,
                 key: &key,
                 begun,
+                patience,
             };
             match self.sign_and_append(
                 &queue,
@@ -310,11 +327,12 @@ impl Inner {
             key: place.key.to_vec(),
             value_bytes,
             begun: place.begun,
+            patience: place.patience,
             begun_unix_ms: now_ms,
         };
         Ok(Step::Appended(Pending {
             to,
-            delivery: reservation.append(record),
+            delivery: reservation.append_until(record, place.patience.trying_until),
         }))
     }
 }
@@ -327,6 +345,7 @@ struct Place<'a> {
     partition: i32,
     key: &'a [u8],
     begun: Instant,
+    patience: Patience,
 }
 
 enum Step {
@@ -344,4 +363,29 @@ fn refused_room(error: TransportError) -> SendError {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_deadline_spans_the_wait_and_the_delivery() {
+        let (begun, usual) = (Instant::now(), Duration::from_secs(120));
+        let patience = Patience::new(begun, None, usual);
+        assert_eq!(patience.until, begun + usual);
+        assert!(patience.trying_until < patience.until);
+        assert!(patience.trying_until >= begun + usual - A_MOMENT);
+    }
+
+    #[test]
+    fn a_caller_in_a_hurry_does_not_cut_short_what_is_on_its_way() {
+        let (begun, usual) = (Instant::now(), Duration::from_secs(120));
+        let patience = Patience::new(begun, Some(Duration::from_millis(300)), usual);
+        assert_eq!(patience.until, begun + Duration::from_millis(300));
+        assert_eq!(
+            patience.trying_until,
+            Patience::new(begun, None, usual).trying_until
+        );
+    }
 }

@@ -43,8 +43,8 @@ impl SendOptions {
         self
     }
 
-    /// From `send` to its answer, waiting for rate limit and buffer included. By default the waits
-    /// before the transport and the delivery each have `KAFKA_DELIVERY_TIMEOUT_MS`.
+    /// From `send` to its answer, waiting for rate limit and buffer included. By default
+    /// `KAFKA_DELIVERY_TIMEOUT_MS`.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);

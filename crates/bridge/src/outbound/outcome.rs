@@ -15,7 +15,6 @@ use super::{
     publisher::Inner,
     receipt::{Invalid, NotSent, Receipt, SendError, TooLarge, Unknown},
 };
-use crate::clock::after;
 
 impl Inner {
     /// Waits for the end, counts it, and buries the draft where its topic refused it.
@@ -26,9 +25,7 @@ impl Inner {
         options: &SendOptions,
     ) -> Result<Receipt, SendError> {
         let Pending { to, delivery } = pending;
-        let deadline = options
-            .deadline
-            .map(|whole| (after(to.begun, whole), whole));
+        let deadline = (to.patience.until, to.patience.whole);
         let mut waiting = Waiting {
             publisher: self,
             to: &to,
@@ -51,12 +48,14 @@ impl Inner {
         };
         // With an outbox, what was given up would go there, until the cluster is well again.
         if is_topics_fault(&error) {
-            let burying = self.bury(&to, draft, options, &error);
-            match deadline {
-                None => burying.await,
-                // What the deadline cuts off is the waiting: the dead letter is on its way by itself.
-                Some((until, _)) => drop(timeout_at(until, burying).await),
-            }
+            // In a task of its own: a caller that goes away, or whose deadline passes, only stops waiting.
+            let burying = {
+                let (publisher, error) = (Arc::clone(self), error.clone());
+                let (to, draft, options) = (to.clone(), draft.clone(), options.clone());
+                self.under_way
+                    .spawn(async move { publisher.bury(&to, &draft, &options, &error).await })
+            };
+            drop(timeout_at(deadline.0, burying).await);
         }
         Err(verdict(error, to.value_bytes))
     }
@@ -98,19 +97,13 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    async fn until(
-        &mut self,
-        deadline: Option<(Instant, Duration)>,
-    ) -> Result<Appended, Unsettled> {
+    async fn until(&mut self, (until, whole): (Instant, Duration)) -> Result<Appended, Unsettled> {
         let Some(delivery) = &mut self.delivery else {
             return Err(Unsettled::Late(Duration::ZERO));
         };
-        let outcome = match deadline {
-            None => delivery.await,
-            Some((until, whole)) => timeout_at(until, delivery)
-                .await
-                .map_err(|_| Unsettled::Late(whole))?,
-        };
+        let outcome = timeout_at(until, delivery)
+            .await
+            .map_err(|_| Unsettled::Late(whole))?;
         self.delivery = None;
         self.publisher.count(self.to, &outcome);
         outcome.map_err(Unsettled::GivenUp)

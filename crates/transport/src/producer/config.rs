@@ -21,7 +21,8 @@ pub struct ProducerConfig {
     pub compression: Compression,
     /// Batches of one partition on their way at a time, 1 to 5: the broker remembers five (KIP-98). Default 5.
     pub max_in_flight: usize,
-    /// From `append` to the end of trying. Default 120 s.
+    /// From `append` to the end of trying, unless a deadline of the record's own is sooner; up to a second less where
+    /// a batch is shared. Default 120 s.
     pub delivery_timeout: Duration,
     /// When and how often a failed batch is sent again. Default [`FixedSchedule`] of 5 resends, 100 ms apart.
     pub schedule: Arc<dyn ResendSchedule>,

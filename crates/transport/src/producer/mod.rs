@@ -25,7 +25,8 @@ use tokio::{
 };
 
 pub use config::{
-    Admission, AttemptOutcome, FixedSchedule, Gate, OpenGate, Permit, ProducerConfig, ResendSchedule,
+    Admission, AttemptOutcome, FixedSchedule, Gate, OpenGate, Permit, ProducerConfig,
+    ResendSchedule,
 };
 pub use outcome::{Appended, DeliveryError, GiveUp, Written};
 use queue::AttemptId;
@@ -150,11 +151,22 @@ impl Reservation {
     ///
     /// A record larger than the reservation, and any after the producer was closed, is given up at once.
     pub fn append(self, record: Record) -> Delivery {
+        self.append_with(record, None)
+    }
+
+    /// As [`append`](Self::append), to be given up at `deadline`, or after
+    /// [`delivery_timeout`](ProducerConfig::delivery_timeout) if that is sooner. A request that is on its way by then
+    /// is waited for, at most a second longer.
+    pub fn append_until(self, record: Record, deadline: Instant) -> Delivery {
+        self.append_with(record, Some(deadline))
+    }
+
+    fn append_with(self, record: Record, deadline: Option<Instant>) -> Delivery {
         let (done, outcome) = oneshot::channel();
         let token = shared::Token::new(done, self.room);
         self.producer
             .shared
-            .append(self.partition, record, self.bytes, token);
+            .append(self.partition, record, self.bytes, deadline, token);
         Delivery { outcome }
     }
 

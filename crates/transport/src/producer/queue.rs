@@ -36,6 +36,8 @@ use crate::{
 /// After this long without an acknowledgement the broker may have forgotten the producer
 /// (`producer.id.expiration.ms` is a day; operators may set less).
 const MAY_BE_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// How much sooner than its own deadline a record may be given up for sharing a batch.
+const MOST_TIME_LOST: Duration = Duration::from_secs(1);
 /// Fences in a row, each on a fresh producer id, after which someone else must be at work.
 const FENCES_ENDURED: u32 = 3;
 
@@ -137,16 +139,35 @@ impl<T> PartitionQueue<T> {
     }
 
     /// Takes a record in, behind all others.
-    pub(crate) fn append(&mut self, now: Instant, record: Record, token: T) {
+    #[cfg(test)]
+    fn append(&mut self, now: Instant, record: Record, token: T) {
+        self.append_until(now, now + self.settings.delivery_timeout, record, token);
+    }
+
+    /// Takes a record in, behind all others, to be given up at `deadline`, or after the delivery timeout if
+    /// that is sooner.
+    pub(crate) fn append_until(
+        &mut self,
+        now: Instant,
+        deadline: Instant,
+        record: Record,
+        token: T,
+    ) {
+        let deadline = deadline.min(now + self.settings.delivery_timeout);
+        // Who shares a batch shares its end: nobody's may come late, or much too early.
+        let ends_together = |batch: &Batch<T>| {
+            batch.deadline <= deadline && deadline - batch.deadline <= MOST_TIME_LOST
+        };
         let fits = self.unsent.back().is_some_and(|batch| {
-            !batch.closed && batch.size + record.size_bound() <= self.settings.batch_bytes
+            !batch.closed
+                && batch.size + record.size_bound() <= self.settings.batch_bytes
+                && ends_together(batch)
         });
         if !fits {
             if let Some(batch) = self.unsent.back_mut() {
                 batch.closed = true;
             }
-            self.unsent
-                .push_back(Batch::new(now, now + self.settings.delivery_timeout));
+            self.unsent.push_back(Batch::new(now, deadline));
         }
         if let Some(batch) = self.unsent.back_mut() {
             batch.push(record, token);
@@ -293,7 +314,7 @@ impl<T> PartitionQueue<T> {
             .filter(|sent| !matches!(sent.status, Status::Outstanding(_)));
         waiting
             .map(|sent| sent.batch.deadline)
-            .chain(self.unsent.front().map(|batch| batch.deadline))
+            .chain(self.unsent.iter().map(|batch| batch.deadline))
             .min()
     }
 

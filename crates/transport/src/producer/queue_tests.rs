@@ -670,6 +670,39 @@ fn what_was_never_sent_expires_as_not_written() {
 }
 
 #[test]
+fn a_record_in_a_hurry_is_given_up_at_its_own_deadline_and_takes_no_other_with_it() {
+    let mut bench = Bench::new(5);
+    let soon = bench.now + Duration::from_secs(1);
+    bench.queue.append(bench.now, record(1), 1);
+    bench.queue.append_until(bench.now, soon, record(2), 2);
+    bench.queue.append(bench.now, record(3), 3);
+    assert_eq!(bench.queue.next_deadline(), Some(soon));
+    bench.queue.advance(soon);
+    let settled = bench.queue.take_settled();
+    let numbers: Vec<u32> = settled.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [2]);
+    let error = settled[0].1.as_ref().unwrap_err();
+    assert_eq!(
+        (error.written(), error.reason()),
+        (Written::No, GiveUp::DeadlinePassed)
+    );
+    bench.queue.advance(bench.now + Duration::from_secs(120));
+    assert_eq!(bench.queue.take_settled().len(), 2);
+}
+
+#[test]
+fn a_record_that_comes_late_to_a_batch_that_waits_is_not_given_up_with_it() {
+    let mut bench = Bench::new(5);
+    bench.queue.append(bench.now, record(1), 1);
+    let late = bench.now + Duration::from_secs(100);
+    bench.queue.append(late, record(2), 2);
+    bench.queue.advance(bench.now + Duration::from_secs(120));
+    assert_eq!(bench.queue.take_settled().len(), 1);
+    bench.queue.advance(late + Duration::from_secs(120));
+    assert_eq!(bench.queue.take_settled().len(), 1);
+}
+
+#[test]
 fn abandoning_tells_what_was_on_its_way_from_what_was_not() {
     let mut bench = five_in_flight(5);
     bench.queue.abandon();

@@ -107,6 +107,7 @@ impl Shared {
         partition: TopicPartition,
         record: Record,
         reserved: usize,
+        deadline: Option<Instant>,
         mut token: Token,
     ) {
         let refuse = |reason, kind| {
@@ -156,7 +157,9 @@ impl Shared {
             };
             PartitionQueue::new(partition, settings)
         });
-        queue.append(Instant::now(), record, token);
+        let now = Instant::now();
+        let deadline = deadline.unwrap_or(now + self.config.delivery_timeout);
+        queue.append_until(now, deadline, record, token);
         drop(state);
         self.wake.notify_one();
     }

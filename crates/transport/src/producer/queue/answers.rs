@@ -241,15 +241,11 @@ impl<T> PartitionQueue<T> {
         {
             self.give_up_sent(index, GiveUp::DeadlinePassed);
         }
-        while self
-            .unsent
-            .front()
-            .is_some_and(|batch| batch.deadline <= now)
-        {
-            let Some(batch) = self.unsent.pop_front() else {
-                return;
-            };
-            self.give_up(batch, GiveUp::DeadlinePassed);
+        // Not only the first: a later record may be in more of a hurry.
+        while let Some(index) = self.unsent.iter().position(|batch| batch.deadline <= now) {
+            if let Some(batch) = self.unsent.remove(index) {
+                self.give_up(batch, GiveUp::DeadlinePassed);
+            }
         }
         let idle = self
             .confirmed
