@@ -622,6 +622,7 @@ fn a_redrive_that_was_signed_and_fails_keeps_count_and_origin() {
         .judge(&trust, group(), NOW_MS + 600_001)
         .unwrap_err();
     assert_eq!(expired.disposition(), Disposition::RedriveInvalid);
+    assert_eq!(expired.claimed(), Some(signer().public_key()));
     assert_eq!(expired.redriven(), Some(&redriven.terms));
     let unsigned = redriven.judge(&redriven.trust([]), group(), NOW_MS);
     assert_eq!(unsigned.unwrap_err().redriven(), None);

@@ -46,14 +46,19 @@ impl Case<'_> {
     fn demands<M: Content>(&self, known: &mut Known) -> Result<Verified<Message>, Reason> {
         let kind = M::Event::KIND;
         let value = self.sized_value()?;
+        let decoded = value.map(decode::<M::Event>);
+        if let Some(Ok((event, _))) = &decoded {
+            known.claimed = event.claimed().try_into().ok().map(PublicKey);
+        }
         known.redriven = self.redriven(value)?;
         if let Some(redriven) = &known.redriven {
             self.redrive_in_bounds(&redriven.terms)?;
         }
 
-        let value = value.ok_or(Reason::Decode(DecodeFault::NullValue))?;
-        let (mut event, too_many) = decode::<M::Event>(value).map_err(Reason::Decode)?;
-        known.claimed = event.claimed().try_into().ok().map(PublicKey);
+        let (Some(value), Some(decoded)) = (value, decoded) else {
+            return Err(Reason::Decode(DecodeFault::NullValue));
+        };
+        let (mut event, too_many) = decoded.map_err(Reason::Decode)?;
         if let Some(violation) = too_many {
             return Err(Reason::Contract(violation));
         }

@@ -65,7 +65,7 @@ impl Verifier {
     /// Accepts these audiences besides its own: for environments that are renamed.
     #[must_use]
     pub fn accept_audiences(mut self, audiences: impl IntoIterator<Item = String>) -> Self {
-        self.audiences.extend(audiences);
+        extend_distinct(&mut self.audiences, audiences);
         self
     }
 
@@ -73,7 +73,7 @@ impl Verifier {
     /// that are mirrored under another name.
     #[must_use]
     pub fn accept_origin_topics(mut self, topics: impl IntoIterator<Item = String>) -> Self {
-        self.origin_topics.extend(topics);
+        extend_distinct(&mut self.origin_topics, topics);
         self
     }
 
@@ -138,5 +138,42 @@ impl Verifier {
     fn topics<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = &'a str> {
         let others = self.origin_topics.iter().map(String::as_str);
         std::iter::once(topic).chain(others.filter(move |other| *other != topic))
+    }
+}
+
+/// Adds the names that are not there yet: each costs a signature to verify where an envelope fails.
+fn extend_distinct(names: &mut Vec<String>, others: impl IntoIterator<Item = String>) {
+    for name in others {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_audience_is_tried_once_with_every_topic() {
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let verifier = Verifier::new("prod")
+            .accept_audiences(names(&["prod", "live", "live"]))
+            .accept_origin_topics(names(&["mirror", "mirror", "own"]));
+        let scopes: Vec<_> = verifier.scopes("own").collect();
+        assert_eq!(
+            scopes,
+            [
+                ("prod", "own"),
+                ("live", "own"),
+                ("prod", "mirror"),
+                ("live", "mirror")
+            ]
+        );
     }
 }
