@@ -187,7 +187,7 @@ fn read(path: &Path) -> (Result<TrustStore, String>, Vec<Stamp>) {
     let mut read_key = |name: &str| {
         let key = folder.join(name);
         stamps.borrow_mut().push(Stamp::of(&key));
-        text(&key, LONGEST_KEY_BYTES).map_err(|reason| format!("{name:?}: {reason}"))
+        text(&key, LONGEST_KEY_BYTES)
     };
     let store = text(&main, LONGEST_STORE_BYTES).and_then(|content| {
         let store = if is_folder {
@@ -343,9 +343,7 @@ mod tests {
             "version = 1\n[[key]]\nid = \"b\"\npublic_key_file = \"gone.pem\"\nmay_sign = [\"commit\"]\n",
         );
         let refused = Trust::read(&path).unwrap_err();
-        assert!(
-            refused.contains("gone.pem") && refused.contains("no such file"),
-            "{refused}"
-        );
+        assert_eq!(refused.matches("gone.pem").count(), 1, "{refused}");
+        assert!(refused.contains("\"gone.pem\": no such file"), "{refused}");
     }
 }

@@ -173,7 +173,8 @@ fn a_registry_trusts_its_validators_for_the_control_kinds() {
             ..
         })
     ));
-    assert!(TrustStore::from_registry("{", &mut read).is_err());
+    let cut = TrustStore::from_registry("{", &mut read).unwrap_err();
+    assert_eq!(cut.to_string(), "line 1: EOF while parsing an object");
 }
 
 #[test]

@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use crate::sign::PublicKeyError;
 
-/// Why a trust store is refused, whole.
+/// Why a trust store is refused, whole. Which one it is, is for whoever read it to say.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TrustError {
     /// Not the form that is expected.
-    #[error("trust store, line {line}: {message}")]
+    #[error("line {line}: {message}")]
     Form {
         /// Where, from 1.
         line: usize,
@@ -19,13 +19,13 @@ pub enum TrustError {
         message: String,
     },
     /// A version of the form that is not known here.
-    #[error("trust store: version is {version}; accepted is 1")]
+    #[error("version is {version}; accepted is 1")]
     Version {
         /// What the file says.
         version: i64,
     },
     /// Another number of keys than the file states: it was cut short, or edited by halves.
-    #[error("trust store: count is {stated}, but {found} keys are there")]
+    #[error("count is {stated}, but {found} keys are there")]
     Count {
         /// What the file states.
         stated: u64,
@@ -33,7 +33,7 @@ pub enum TrustError {
         found: usize,
     },
     /// Something is wrong with one key.
-    #[error("trust store, {place}: {fault}")]
+    #[error("{place}: {fault}")]
     Key {
         /// Which key.
         place: Place,

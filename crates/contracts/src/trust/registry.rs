@@ -34,7 +34,7 @@ pub(super) fn read(
 ) -> Result<TrustStore, TrustError> {
     let registry: Registry = serde_json::from_str(text).map_err(|error| TrustError::Form {
         line: error.line(),
-        message: error.to_string(),
+        message: without_place(&error),
     })?;
     let mut store = TrustStore::default();
     for (position, validator) in registry.validators.iter().enumerate() {
@@ -48,6 +48,13 @@ pub(super) fn read(
         store.add(key)?;
     }
     Ok(store)
+}
+
+/// What the parser says, without the line that it adds.
+fn without_place(error: &serde_json::Error) -> String {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let message = error.to_string();
+    message.strip_suffix(&place).unwrap_or(&message).to_owned()
 }
 
 impl Validator {
