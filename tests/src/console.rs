@@ -2,13 +2,13 @@
 //! word for what is in the log.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use bytes::Bytes;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::Broker;
+use crate::java::java;
 use crate::log::LoggedRecord;
 use crate::stage::Stage;
 
@@ -27,17 +27,14 @@ pub async fn read_until(
     topic: &str,
     mut is_last: impl FnMut(&LoggedRecord) -> bool,
 ) -> Vec<LoggedRecord> {
-    let mut consumer = command(stage, topic).spawn().expect("java");
+    let mut consumer = command(stage, topic)
+        .args(["--timeout-ms", "60000"])
+        .spawn()
+        .expect("java");
     let mut stdout = BufReader::new(consumer.stdout.take().expect("its standard output"));
     let mut records = Vec::new();
-    let mut bytes = Vec::new();
     loop {
-        bytes.clear();
-        let read = stdout
-            .read_until(RECORD_END, &mut bytes)
-            .await
-            .expect("its output");
-        if read == 0 {
+        let Some(record) = next_record(&mut stdout).await else {
             let mut complaint = String::new();
             if let Some(mut stderr) = consumer.stderr.take() {
                 stderr
@@ -49,10 +46,7 @@ pub async fn read_until(
                 "the console consumer ended after {} records of {topic}: {complaint}",
                 records.len()
             );
-        }
-        bytes.pop();
-        let text = std::str::from_utf8(&bytes).expect("escaped text");
-        let record = parse(text).unwrap_or_else(|| panic!("the console consumer printed {text:?}"));
+        };
         let last = is_last(&record);
         records.push(record);
         if last {
@@ -62,10 +56,29 @@ pub async fn read_until(
     }
 }
 
-fn command(stage: &Stage, topic: &str) -> Command {
-    let Broker::Kafka(kafka) = stage.cluster().broker() else {
-        panic!("the console consumer needs Apache Kafka");
-    };
+/// The next record a console consumer writes; `None` at its end.
+///
+/// # Panics
+/// When it writes something else.
+pub(crate) async fn next_record(stdout: &mut (impl AsyncBufRead + Unpin)) -> Option<LoggedRecord> {
+    let mut bytes = Vec::new();
+    let read = stdout
+        .read_until(RECORD_END, &mut bytes)
+        .await
+        .expect("its output");
+    if read == 0 {
+        return None;
+    }
+    bytes.pop();
+    let text = std::str::from_utf8(&bytes).expect("escaped text");
+    Some(parse(text).unwrap_or_else(|| panic!("the console consumer printed {text:?}")))
+}
+
+/// A console consumer that reads `topic` from its beginning, and writes what [`next_record`] reads.
+///
+/// # Panics
+/// When the stage is not over Apache Kafka.
+pub(crate) fn command(stage: &Stage, topic: &str) -> Command {
     let bytes = "org.apache.kafka.common.serialization.BytesDeserializer";
     let formatting = [
         "print.partition=true".to_owned(),
@@ -79,35 +92,22 @@ fn command(stage: &Stage, topic: &str) -> Command {
         format!("headers.separator={HEADER_END}"),
         format!("line.separator={}", char::from(RECORD_END)),
     ];
-    let mut command = Command::new("java");
+    let mut command = java(stage, "org.apache.kafka.tools.consumer.ConsoleConsumer");
     command
-        .args([
-            "-Xmx128m",
-            "-XX:+UseSerialGC",
-            "-cp",
-            &format!("{}/*", kafka.jars.display()),
-        ])
-        .args([
-            "org.apache.kafka.tools.consumer.ConsoleConsumer",
-            "--from-beginning",
-        ])
+        .arg("--from-beginning")
         .args([
             "--bootstrap-server",
             stage.cluster().bootstrap(),
             "--topic",
             topic,
         ])
-        .args(["--timeout-ms", "60000", "--consumer.config"])
+        .arg("--consumer.config")
         .arg(properties(stage))
         .args(
             formatting
                 .iter()
                 .flat_map(|property| ["--property", property.as_str()]),
-        )
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+        );
     command
 }
 

@@ -9,7 +9,7 @@
 //! [`scenario`] runs a body, [`stage`] is what it plays on, [`cluster`] the broker under it,
 //! [`identity`] the keys and who trusts them, [`proxy`] stands between client and broker and loses
 //! what is said, [`history`] judges what a consumer did, [`console`] reads a topic with Kafka's own
-//! consumer.
+//! consumer, [`java`] starts Kafka's other programs.
 
 pub mod cluster;
 pub mod console;
@@ -17,6 +17,7 @@ pub mod drafts;
 pub mod forge;
 pub mod history;
 pub mod identity;
+pub mod java;
 pub mod link;
 pub mod log;
 pub mod offsets;

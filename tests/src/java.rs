@@ -1,0 +1,155 @@
+//! Kafka's own programs: its console producer, a console consumer that shares a group, and what
+//! its tool says of a group.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::Broker;
+use crate::console::{self, properties};
+use crate::log::LoggedRecord;
+use crate::stage::Stage;
+
+/// One of Kafka's programs; killed when dropped.
+///
+/// # Panics
+/// When the stage is not over Apache Kafka.
+pub(crate) fn java(stage: &Stage, class: &str) -> Command {
+    let Broker::Kafka(kafka) = stage.cluster().broker() else {
+        panic!("Kafka's programs need Apache Kafka");
+    };
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx128m", "-XX:+UseSerialGC", "-cp"])
+        .arg(format!("{}/*", kafka.jars.display()))
+        .arg(class)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// What stands for null in the lines of [`produce`].
+pub const NULL: &str = "<null>";
+
+/// Has Kafka's console producer write `lines` to `topic`, each `name:value,name:value` TAB key TAB
+/// value, with [`NULL`] for null.
+///
+/// # Panics
+/// When it does not succeed.
+pub async fn produce(stage: &Stage, topic: &str, codec: &str, lines: &[String]) {
+    let mut producer = java(stage, "org.apache.kafka.tools.ConsoleProducer");
+    producer
+        .args(["--bootstrap-server", stage.cluster().bootstrap()])
+        .args(["--topic", topic, "--compression-codec", codec, "--sync"])
+        .arg("--producer.config")
+        .arg(properties(stage))
+        .args(["--property", "parse.key=true"])
+        .args(["--property", "parse.headers=true"])
+        .args(["--property", &format!("null.marker={NULL}")])
+        .stdin(Stdio::piped());
+    let mut producer = producer.spawn().expect("java");
+    let mut stdin = producer.stdin.take().expect("its standard input");
+    for line in lines {
+        stdin.write_all(line.as_bytes()).await.expect("its input");
+        stdin.write_all(b"\n").await.expect("its input");
+    }
+    drop(stdin);
+    let output = producer.wait_with_output().await.expect("its end");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    // It ends with success, whatever became of the records.
+    assert!(
+        output.status.success() && !complaint.contains("ERROR"),
+        "the console producer: {complaint}"
+    );
+}
+
+/// A console consumer that is a member of a group by range assignment, and begins with the oldest
+/// record where nothing is committed.
+#[derive(Debug)]
+pub struct GroupMember {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl GroupMember {
+    /// Has it join `group`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn join(stage: &Stage, group: &str, topic: &str) -> Self {
+        let assignor = "org.apache.kafka.clients.consumer.RangeAssignor";
+        let mut process = console::command(stage, topic)
+            .args(["--group", group, "--consumer-property"])
+            .arg(format!("partition.assignment.strategy={assignor}"))
+            .args(["--consumer-property", "heartbeat.interval.ms=500"])
+            // Nobody reads it, and a full pipe would hold it up.
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("java");
+        let stdout = process.stdout.take().expect("its standard output");
+        Self {
+            process,
+            stdout: BufReader::new(stdout),
+        }
+    }
+
+    /// The next record it was given. Not to be cancelled.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub async fn next(&mut self) -> LoggedRecord {
+        let record = console::next_record(&mut self.stdout).await;
+        record.expect("the console consumer has ended")
+    }
+
+    /// Has it commit and leave; what it was given before that.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn leave(mut self) -> Vec<LoggedRecord> {
+        let id = self.process.id().expect("it runs").to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(told.expect("kill").success());
+        let mut rest = Vec::new();
+        while let Some(record) = console::next_record(&mut self.stdout).await {
+            rest.push(record);
+        }
+        self.process.wait().await.expect("its end");
+        rest
+    }
+}
+
+/// What Kafka's tool says of a group: assignment strategy, state and number of members.
+///
+/// # Panics
+/// When it cannot be asked.
+pub async fn group_state(stage: &Stage, group: &str) -> [String; 3] {
+    let output = java(
+        stage,
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    )
+    .args(["--describe", "--state", "--group", group])
+    .args(["--bootstrap-server", stage.cluster().bootstrap()])
+    .arg("--command-config")
+    .arg(properties(stage))
+    .output()
+    .await
+    .expect("java");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let words = text
+        .lines()
+        .find(|line| line.starts_with(group))
+        .map(|line| line.split_whitespace().rev().take(3).collect::<Vec<_>>());
+    match words.as_deref() {
+        Some([members, state, strategy]) => {
+            [strategy, state, members].map(|word| (*word).to_owned())
+        }
+        _ => panic!(
+            "describing {group}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        ),
+    }
+}

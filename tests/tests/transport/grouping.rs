@@ -1,0 +1,332 @@
+//! Members of a group: sharing, committing, leaving, dying, and starting all at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cybermesh_tests::Stage;
+use cybermesh_transport::{
+    AssignedPartition, Class, Consumer, ConsumerConfig, Event, OffsetToCommit, Position, Producer,
+    ProducerConfig, TopicPartition,
+};
+use futures_util::future::select_all;
+use tokio::time::Instant;
+
+use crate::support::{send_numbers, text, within};
+
+cybermesh_tests::scenarios! {
+    both: [
+        two_members_share_and_the_one_that_stays_takes_all_when_the_other_leaves,
+        what_is_committed_comes_back_with_its_metadata,
+        partitions_of_a_member_that_died_are_taken_over_where_it_committed,
+        members_that_join_while_others_are_draining_all_get_their_share,
+        a_commit_of_a_member_that_was_thrown_out_is_refused_and_said_to_be_lost,
+    ],
+}
+
+/// A record by where it is.
+type Place = (i32, i64);
+
+/// A member that reads whatever it is given, and commits it when it has to give it up.
+pub(crate) struct Member {
+    pub(crate) consumer: Consumer,
+    /// What it holds, by where it is to be read next.
+    pub(crate) held: BTreeMap<i32, i64>,
+    /// Where each of its last assignment began.
+    pub(crate) assigned: Vec<AssignedPartition>,
+    /// All that it was given, in order.
+    pub(crate) got: Vec<(Place, String)>,
+    topic: String,
+}
+
+impl Member {
+    pub(crate) async fn join(stage: &Stage, topic: &str) -> Self {
+        let config = ConsumerConfig {
+            // The shortest that brokers take.
+            session_timeout: Duration::from_secs(6),
+            heartbeat_interval: Duration::from_millis(300),
+            ..ConsumerConfig::new(stage.own("group"), [topic])
+        };
+        let consumer = Consumer::join(stage.client().await, config).await.unwrap();
+        Self {
+            consumer,
+            held: BTreeMap::new(),
+            assigned: Vec::new(),
+            got: Vec::new(),
+            topic: topic.to_owned(),
+        }
+    }
+
+    fn partition(&self, number: i32) -> TopicPartition {
+        TopicPartition::new(self.topic.as_str(), number)
+    }
+
+    pub(crate) async fn commit(&self) {
+        let offsets = self.held.iter().map(|(partition, offset)| OffsetToCommit {
+            partition: self.partition(*partition),
+            offset: *offset,
+            leader_epoch: None,
+            metadata: format!("done {offset}"),
+        });
+        within(self.consumer.commit(offsets.collect()))
+            .await
+            .unwrap();
+    }
+
+    /// Does what has to be done about an event.
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Assigned { partitions, .. } => {
+                self.held = partitions
+                    .iter()
+                    .map(|one| {
+                        let committed = one.committed.as_ref().map_or(0, |one| one.offset);
+                        (one.partition.partition, committed)
+                    })
+                    .collect();
+                for one in &partitions {
+                    self.consumer
+                        .begin(&one.partition, one.start.expect("by policy"));
+                }
+                self.assigned = partitions;
+            }
+            Event::Revoked { partitions } => {
+                self.commit().await;
+                self.held.clear();
+                self.consumer.release(partitions);
+            }
+            Event::Lost { .. } => self.held.clear(),
+            Event::Records(batch) => {
+                let partition = batch.partition.partition;
+                for record in &batch.records {
+                    let place = (partition, record.offset);
+                    self.got.push((place, text(record.value.as_ref())));
+                }
+                self.held.insert(partition, batch.next_offset);
+            }
+            Event::Failed(error) if error.class() == Class::Retriable => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn leave(mut self) -> Vec<(Place, String)> {
+        self.commit().await;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        within(self.consumer.leave(deadline)).await.unwrap();
+        while let Some(event) = within(self.consumer.next()).await {
+            assert!(!matches!(event, Event::Records(_)), "{event:?}");
+        }
+        std::mem::take(&mut self.got)
+    }
+}
+
+/// Has all of them at work until it is so.
+pub(crate) async fn play(members: &mut [&mut Member], is_so: impl Fn(&[&mut Member]) -> bool) {
+    while !is_so(members) {
+        let nexts = members.iter().map(|one| Box::pin(one.consumer.next()));
+        // Those that are dropped lose nothing.
+        let (event, at, _) = within(select_all(nexts)).await;
+        members[at].take(event.expect("a member")).await;
+    }
+}
+
+fn held(members: &[&mut Member]) -> Vec<usize> {
+    members.iter().map(|one| one.held.len()).collect()
+}
+
+fn places(got: &[(Place, String)]) -> BTreeSet<Place> {
+    got.iter().map(|(place, _)| *place).collect()
+}
+
+pub(crate) fn all_places(partitions: i32, count: i64) -> BTreeSet<Place> {
+    (0..partitions)
+        .flat_map(|partition| (0..count).map(move |offset| (partition, offset)))
+        .collect()
+}
+
+/// The places without any twice.
+pub(crate) fn places_once(got: &[(Place, String)]) -> BTreeSet<Place> {
+    let once = places(got);
+    assert_eq!(once.len(), got.len(), "something came twice");
+    once
+}
+
+async fn topic(stage: &Stage, partitions: i32) -> (String, Producer) {
+    let topic = stage.own("grouping");
+    stage.make_topic(&topic, partitions).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    (topic, producer)
+}
+
+async fn two_members_share_and_the_one_that_stays_takes_all_when_the_other_leaves(stage: Stage) {
+    let (topic, producer) = topic(&stage, 4).await;
+    send_numbers(&producer, &topic, 4, 0..10).await;
+    let mut first = Member::join(&stage, &topic).await;
+    play(&mut [&mut first], |members| members[0].got.len() >= 20).await;
+    let mut second = Member::join(&stage, &topic).await;
+    play(&mut [&mut first, &mut second], |members| {
+        held(members) == [2, 2]
+    })
+    .await;
+    assert!(
+        first
+            .held
+            .keys()
+            .all(|mine| !second.held.contains_key(mine))
+    );
+    send_numbers(&producer, &topic, 4, 10..20).await;
+    play(&mut [&mut first, &mut second], |members| {
+        members[0].got.len() + members[1].got.len() == 80
+    })
+    .await;
+    let mut got = second.leave().await;
+    send_numbers(&producer, &topic, 4, 20..30).await;
+    play(&mut [&mut first], |members| {
+        members[0].got.len() + got.len() == 120
+    })
+    .await;
+    assert_eq!(first.held.len(), 4);
+    got.extend(first.leave().await);
+    assert_eq!(places_once(&got), all_places(4, 30));
+    assert!(
+        got.iter()
+            .all(|((_, offset), value)| *value == offset.to_string())
+    );
+}
+
+async fn what_is_committed_comes_back_with_its_metadata(stage: Stage) {
+    let (topic, producer) = topic(&stage, 2).await;
+    send_numbers(&producer, &topic, 1, 0..5).await;
+    let mut first = Member::join(&stage, &topic).await;
+    play(&mut [&mut first], |members| members[0].got.len() == 5).await;
+    first.leave().await;
+    let mut committed = stage.committed(&stage.own("group"), &topic, 2).await;
+    committed.sort_unstable();
+    assert_eq!(committed, [(0, 5), (1, 0)]);
+    let mut second = Member::join(&stage, &topic).await;
+    play(&mut [&mut second], |members| members[0].held.len() == 2).await;
+    let assigned: Vec<_> = second
+        .assigned
+        .iter()
+        .map(|one| {
+            let committed = one.committed.as_ref().expect("committed");
+            (one.start, committed.metadata.as_str())
+        })
+        .collect();
+    assert_eq!(
+        assigned,
+        [
+            (Some(Position::Offset(5)), "done 5"),
+            (Some(Position::Offset(0)), "done 0")
+        ]
+    );
+}
+
+async fn partitions_of_a_member_that_died_are_taken_over_where_it_committed(stage: Stage) {
+    let (topic, producer) = topic(&stage, 2).await;
+    let mut first = Member::join(&stage, &topic).await;
+    let mut second = Member::join(&stage, &topic).await;
+    play(&mut [&mut first, &mut second], |members| {
+        held(members) == [1, 1]
+    })
+    .await;
+    send_numbers(&producer, &topic, 2, 0..5).await;
+    play(&mut [&mut first, &mut second], |members| {
+        members[0].got.len() + members[1].got.len() == 10
+    })
+    .await;
+    first.commit().await;
+    // It reads on, and dies before it commits that.
+    send_numbers(&producer, &topic, 2, 5..8).await;
+    play(&mut [&mut first, &mut second], |members| {
+        members[0].got.len() + members[1].got.len() == 16
+    })
+    .await;
+    let dead = *first.held.keys().next().expect("one partition");
+    drop(first);
+    play(&mut [&mut second], |members| members[0].held.len() == 2).await;
+    let taken = second
+        .assigned
+        .iter()
+        .find(|one| one.partition.partition == dead)
+        .expect("the dead member's");
+    assert_eq!(taken.start, Some(Position::Offset(5)));
+    // What was not committed comes again, and nothing before it.
+    play(&mut [&mut second], |members| members[0].got.len() == 11).await;
+    let of_dead: Vec<_> = second
+        .got
+        .iter()
+        .filter(|((partition, _), _)| *partition == dead)
+        .map(|((_, offset), _)| *offset)
+        .collect();
+    assert_eq!(of_dead, [5, 6, 7]);
+}
+
+async fn members_that_join_while_others_are_draining_all_get_their_share(stage: Stage) {
+    let (topic, _) = topic(&stage, 6).await;
+    let mut first = Member::join(&stage, &topic).await;
+    play(&mut [&mut first], |members| members[0].held.len() == 6).await;
+    let mut second = Member::join(&stage, &topic).await;
+    let revoked = loop {
+        match within(first.consumer.next()).await.expect("a member") {
+            Event::Revoked { partitions } => break partitions,
+            Event::Records(_) | Event::Failed(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    // The group waits for the first; a third comes, and the first still commits as one of the old generation.
+    let mut third = Member::join(&stage, &topic).await;
+    first.commit().await;
+    first.held.clear();
+    first.consumer.release(revoked);
+    play(&mut [&mut first, &mut second, &mut third], |members| {
+        held(members) == [2, 2, 2]
+    })
+    .await;
+    let all: BTreeSet<i32> = [&first, &second, &third]
+        .into_iter()
+        .flat_map(|one| one.held.keys().copied())
+        .collect();
+    assert_eq!(all.len(), 6);
+}
+
+async fn a_commit_of_a_member_that_was_thrown_out_is_refused_and_said_to_be_lost(stage: Stage) {
+    let (topic, _) = topic(&stage, 2).await;
+    let config = ConsumerConfig {
+        session_timeout: Duration::from_secs(6),
+        // It drains for longer than the group waits.
+        rebalance_timeout: Duration::from_secs(2),
+        heartbeat_interval: Duration::from_millis(300),
+        ..ConsumerConfig::new(stage.own("group"), [topic.as_str()])
+    };
+    let first = Consumer::join(stage.client().await, config).await.unwrap();
+    let partitions = loop {
+        match within(first.next()).await.expect("a member") {
+            Event::Assigned { partitions, .. } => break partitions,
+            Event::Failed(error) if error.class() == Class::Retriable => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut second = Member::join(&stage, &topic).await;
+    let lost = async {
+        loop {
+            match within(first.next()).await.expect("a member") {
+                Event::Lost { partitions, .. } => break partitions,
+                Event::Revoked { .. } | Event::Failed(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let mut seconds = [&mut second];
+    let taken = play(&mut seconds, |members| !members[0].held.is_empty());
+    let (lost, ()) = tokio::join!(lost, taken);
+    assert_eq!(lost.len(), 2);
+    let late = OffsetToCommit {
+        partition: partitions[0].partition.clone(),
+        offset: 0,
+        leader_epoch: None,
+        metadata: String::new(),
+    };
+    // It joins again by itself, and may even be given the same again: what it held before is over.
+    let refused = within(first.commit(vec![late])).await.unwrap_err();
+    assert_eq!(refused.class(), Class::Fenced, "{refused}");
+}

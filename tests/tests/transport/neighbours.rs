@@ -1,0 +1,149 @@
+//! Beside Kafka's own programs, in one log and in one group.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use cybermesh_tests::Stage;
+use cybermesh_tests::java::{self, GroupMember, NULL};
+use cybermesh_tests::log::LoggedRecord;
+use cybermesh_transport::{Compression, Producer, ProducerConfig};
+
+use crate::grouping::{Member, all_places, places_once, play};
+use crate::support::{
+    assert_same_logged, headers, peculiar, read, send, send_numbers, text, within,
+};
+
+cybermesh_tests::scenarios! {
+    both: [],
+    kafka_only: [
+        kafkas_console_consumer_reads_what_we_wrote_in_every_codec:
+            "Kafka's own programs speak requests that the built-in broker does not",
+        we_read_what_kafkas_console_producer_wrote_in_every_codec:
+            "Kafka's own programs speak requests that the built-in broker does not",
+        a_group_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing:
+            "Kafka's own programs speak requests that the built-in broker does not",
+        kafkas_tool_describes_our_group_with_our_offsets:
+            "Kafka's own programs speak requests that the built-in broker does not",
+    ],
+}
+
+async fn kafkas_console_consumer_reads_what_we_wrote_in_every_codec(stage: Stage) {
+    let topic = stage.own("ours");
+    stage.make_topic(&topic, 1).await;
+    let codecs = [
+        Compression::None,
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+    ];
+    for compression in codecs {
+        let config = ProducerConfig {
+            compression,
+            ..ProducerConfig::default()
+        };
+        let producer = Producer::new(stage.client().await, config);
+        for record in peculiar() {
+            drop(send(&producer, &topic, 0, record).await);
+        }
+        within(producer.flush()).await;
+    }
+    let sent = codecs.map(|_| peculiar()).concat();
+    let logged = stage.log(&topic).await;
+    assert_eq!(logged.len(), sent.len());
+    for (logged, sent) in logged.iter().zip(&sent) {
+        assert_same_logged(logged, sent);
+    }
+}
+
+async fn we_read_what_kafkas_console_producer_wrote_in_every_codec(stage: Stage) {
+    let topic = stage.own("theirs");
+    stage.make_topic(&topic, 1).await;
+    let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
+    for codec in codecs {
+        let lines = [
+            format!("z:1,a:{NULL},z:2,z:1\tkey\t{codec}"),
+            format!("alone:\t{NULL}\t{}", codec.repeat(10_000)),
+            format!("x:y\tgone\t{NULL}"),
+        ];
+        java::produce(&stage, &topic, codec, &lines).await;
+    }
+    let came = read(&stage, &topic, 1, 3 * codecs.len()).await;
+    for (codec, came) in codecs.into_iter().zip(came[&0].chunks(3)) {
+        let header =
+            |name: &str, value: Option<&'static str>| (name.to_owned(), value.map(Bytes::from));
+        let [first, second, third] = came else {
+            panic!("{codec}: {came:?}");
+        };
+        assert_eq!(
+            headers(&first.headers),
+            [
+                header("z", Some("1")),
+                header("a", None),
+                header("z", Some("2")),
+                header("z", Some("1"))
+            ]
+        );
+        assert_eq!(text(first.key.as_ref()), "key");
+        assert_eq!(text(first.value.as_ref()), codec);
+        assert_eq!(headers(&second.headers), [header("alone", Some(""))]);
+        assert_eq!(second.key, None);
+        assert_eq!(text(second.value.as_ref()), codec.repeat(10_000));
+        assert_eq!(text(third.key.as_ref()), "gone");
+        assert_eq!(third.value, None);
+    }
+}
+
+async fn a_group_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing(stage: Stage) {
+    let topic = stage.own("shared");
+    stage.make_topic(&topic, 4).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    send_numbers(&producer, &topic, 4, 0..10).await;
+    let mut ours = Member::join(&stage, &topic).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 40).await;
+
+    let mut theirs = GroupMember::join(&stage, &stage.own("group"), &topic);
+    play(&mut [&mut ours], |members| members[0].held.len() == 2).await;
+    send_numbers(&producer, &topic, 4, 10..20).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 60).await;
+    let mut got = Vec::new();
+    while got.len() < 20 {
+        got.push(place(&within(theirs.next()).await));
+    }
+
+    got.extend(theirs.leave().await.iter().map(place));
+    play(&mut [&mut ours], |members| members[0].held.len() == 4).await;
+    send_numbers(&producer, &topic, 4, 20..30).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 100).await;
+    let their_partitions: BTreeSet<i32> =
+        got.iter().map(|((partition, _), _)| *partition).collect();
+    assert_eq!(their_partitions.len(), 2);
+    got.extend(ours.leave().await);
+    assert_eq!(places_once(&got), all_places(4, 30));
+}
+
+fn place(record: &LoggedRecord) -> ((i32, i64), String) {
+    (
+        (record.partition, record.offset),
+        text(record.value.as_ref()),
+    )
+}
+
+async fn kafkas_tool_describes_our_group_with_our_offsets(stage: Stage) {
+    let topic = stage.own("described");
+    stage.make_topic(&topic, 3).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    send_numbers(&producer, &topic, 3, 0..7).await;
+    let group = stage.own("group");
+    let mut ours = Member::join(&stage, &topic).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 21).await;
+    ours.commit().await;
+    assert_eq!(
+        java::group_state(&stage, &group).await,
+        ["range", "Stable", "1"]
+    );
+    let mut committed = stage.committed(&group, &topic, 3).await;
+    committed.sort_unstable();
+    assert_eq!(committed, [(0, 7), (1, 7), (2, 7)]);
+    ours.leave().await;
+    assert_eq!(java::group_state(&stage, &group).await[1..], ["Empty", "0"]);
+}
