@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Shared,
-    state::{Chunk, Incarnation, Wanted},
+    state::{Chunk, CutOff, Incarnation, Wanted},
 };
 use crate::{
     broker::{Broker, Purpose},
@@ -42,7 +42,7 @@ pub(super) async fn run(
         routes: Routes::default(),
         brokers: HashMap::new(),
         busy: HashSet::new(),
-        turn: 0,
+        turns: HashMap::new(),
         happenings: FuturesUnordered::new(),
     };
     loop {
@@ -102,7 +102,8 @@ struct Driver {
     /// Connections of our own: a long poll would hold up whoever shared them.
     brokers: HashMap<Address, Broker>,
     busy: HashSet<Address>,
-    turn: usize,
+    /// How many fetches each broker was sent: the others are no reason to pass a partition over.
+    turns: HashMap<Address, usize>,
     happenings: FuturesUnordered<Pin<Box<dyn Future<Output = Happened> + Send>>>,
 }
 
@@ -229,8 +230,9 @@ impl Driver {
     fn fetch(&mut self, led: Led, by: Generation, mut asked: Asked) {
         // The broker fills its answer from the front: everybody gets to stand there.
         let len = asked.len();
-        self.turn = self.turn.wrapping_add(1);
-        asked.rotate_left(self.turn.checked_rem(len).unwrap_or(0));
+        let turn = self.turns.entry(led.address.clone()).or_default();
+        *turn = turn.wrapping_add(1);
+        asked.rotate_left(turn.checked_rem(len).unwrap_or(0));
         let mut topics: Vec<FetchTopic> = Vec::new();
         for (partition, _, offset) in &asked {
             let wanted = FetchPartition {
@@ -376,12 +378,21 @@ impl Driver {
                     last_stable_offset: answer.last_stable_offset,
                     log_start_offset: answer.log_start_offset,
                 };
-                self.shared
-                    .change(|state| state.fetched(&partition, incarnation, chunk));
+                self.shared.change(|state| {
+                    let fetched = state.fetched(now, &partition, incarnation, chunk);
+                    if let Err(CutOff { offset }) = fetched {
+                        let reason = format!("bytes but no whole batch at offset {offset}");
+                        let kind = ErrorKind::Malformed {
+                            reason: reason.into(),
+                        };
+                        let target = target_of(&partition);
+                        let error = TransportError::new(Operation::Fetch, target, kind);
+                        state.tell(Event::Failed(error));
+                    }
+                });
                 continue;
             };
-            let target = Target::default().partition(partition.topic.clone(), partition.partition);
-            let error = TransportError::code(Operation::Fetch, target, code);
+            let error = TransportError::code(Operation::Fetch, target_of(&partition), code);
             if code == ErrorCode::OffsetOutOfRange {
                 let reset_to = match self.start {
                     StartPolicy::Earliest => Some(Position::Earliest),
@@ -421,7 +432,7 @@ impl Driver {
         self.routes.misled(partition, by);
         self.shared.change(|state| {
             if halts {
-                state.halted(partition, incarnation, Event::Failed(error));
+                state.halted(now, partition, incarnation, Event::Failed(error));
             } else {
                 state.failed(now, partition, incarnation);
                 if !moved {
@@ -430,6 +441,10 @@ impl Driver {
             }
         });
     }
+}
+
+fn target_of(partition: &TopicPartition) -> Target {
+    Target::default().partition(Arc::clone(&partition.topic), partition.partition)
 }
 
 fn millis(time: Duration) -> i32 {

@@ -35,6 +35,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the caller knows the assignment of this generation.
+    pub(crate) fn has_heard(&self, generation: i32) -> bool {
+        self.lock().has_heard(generation)
+    }
+
     /// Changes the state, and has both sides look at it.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut FetchState) -> T) -> T {
         let outcome = change(&mut self.lock());

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Payload bytes in one event at which it is full.
+/// Bytes of memory in one event at which it is full.
 const EVENT_BYTES: usize = 1024 * 1024;
 /// Shortest and longest wait before a partition that failed is asked for again.
 const RETRY_FROM: Duration = Duration::from_millis(100);
@@ -47,6 +47,13 @@ pub(super) struct Chunk {
     pub(super) high_watermark: i64,
     pub(super) last_stable_offset: i64,
     pub(super) log_start_offset: i64,
+}
+
+/// An answer held bytes, and not one whole batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CutOff {
+    /// What was asked for.
+    pub(super) offset: i64,
 }
 
 #[derive(Debug)]
@@ -103,8 +110,18 @@ impl Partition {
         }
     }
 
+    fn wait_after_failure(&mut self, now: Instant) {
+        let doubled = 2_u32.saturating_pow(self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(now + RETRY_FROM.saturating_mul(doubled).min(RETRY_UP_TO));
+    }
+
+    fn has_undelivered(&self) -> bool {
+        self.reading.is_some() || !self.items.is_empty()
+    }
+
     fn has_something(&self) -> bool {
-        !self.paused && !self.halted && (self.reading.is_some() || !self.items.is_empty())
+        !self.paused && !self.halted && self.has_undelivered()
     }
 }
 
@@ -126,6 +143,8 @@ pub(crate) struct FetchState {
     /// The partition that was served last: the others come first.
     served: Option<TopicPartition>,
     next_incarnation: u64,
+    /// The generation of the last assignment that the caller was given.
+    heard: Option<i32>,
     ended: bool,
 }
 
@@ -139,6 +158,7 @@ impl FetchState {
             events: VecDeque::new(),
             served: None,
             next_incarnation: 0,
+            heard: None,
             ended: false,
         }
     }
@@ -216,6 +236,12 @@ impl FetchState {
         if !matches!(&event, Event::Failed(error) if waits(error)) {
             self.events.push_back(event);
         }
+    }
+
+    /// Whether the caller has been given the assignment of this generation: what it says before that is about
+    /// partitions it held under an earlier one.
+    pub(crate) fn has_heard(&self, generation: i32) -> bool {
+        self.heard == Some(generation)
     }
 
     /// No event comes after those there are.
@@ -313,25 +339,29 @@ impl FetchState {
         }
     }
 
+    /// Takes an answer in. One that holds bytes but no whole batch gets nobody any further: asking again at once
+    /// would be answered the same for ever, so that is an error, and asked again after a wait.
     pub(super) fn fetched(
         &mut self,
+        now: Instant,
         partition: &TopicPartition,
         incarnation: Incarnation,
         chunk: Chunk,
-    ) {
+    ) -> Result<(), CutOff> {
         let Some(found) = self.same(partition, incarnation) else {
-            return;
+            return Ok(());
         };
         let Position::Offset(from) = found.fetch_from else {
-            return;
+            return Ok(());
         };
-        (found.retry_at, found.failures) = (None, 0);
+        let is_empty = chunk.records.is_empty();
         found.high_watermark = chunk.high_watermark;
         found.last_stable_offset = chunk.last_stable_offset;
         found.log_start_offset = chunk.log_start_offset;
         let mut filter = AbortedFilter::new(chunk.aborted);
         let mut next = from;
         let mut batches = Batches::new(chunk.records, from);
+        let mut progressed = false;
         while let Some(batch) = batches.next_batch() {
             let item = match batch {
                 Ok(batch) => {
@@ -351,8 +381,15 @@ impl FetchState {
             found.buffered_bytes += size;
             found.faulty |= matches!(item, Item::Fault(_));
             found.items.push_back((item, size));
+            progressed = true;
         }
         found.fetch_from = Position::Offset(next);
+        if progressed || is_empty {
+            (found.retry_at, found.failures) = (None, 0);
+            return Ok(());
+        }
+        found.wait_after_failure(now);
+        Err(CutOff { offset: from })
     }
 
     /// The offset is out of range: begin at `position` instead, or halt where there is none.
@@ -368,12 +405,12 @@ impl FetchState {
             return;
         };
         match reset_to {
-            Some(position) if found.items.is_empty() && found.reading.is_none() => {
+            // What was fetched before is delivered first; the next answer will say the same.
+            _ if found.has_undelivered() => found.retry_at = Some(now + RETRY_FROM),
+            Some(position) => {
                 found.reset_from = offset_of(found.fetch_from);
                 found.fetch_from = position;
             }
-            // What was fetched before is delivered first; the next answer will say the same.
-            Some(_) => found.retry_at = Some(now + RETRY_FROM),
             None => {
                 found.halted = true;
                 self.events.push_back(halted);
@@ -389,20 +426,24 @@ impl FetchState {
         incarnation: Incarnation,
     ) {
         if let Some(found) = self.same(partition, incarnation) {
-            let doubled = 2_u32.saturating_pow(found.failures.min(16));
-            found.failures = found.failures.saturating_add(1);
-            found.retry_at = Some(now + RETRY_FROM.saturating_mul(doubled).min(RETRY_UP_TO));
+            found.wait_after_failure(now);
         }
     }
 
-    /// Asking failed in a way that will not pass by itself.
+    /// Asking failed in a way that will not pass by itself. What was fetched before is delivered first.
     pub(super) fn halted(
         &mut self,
+        now: Instant,
         partition: &TopicPartition,
         incarnation: Incarnation,
         event: Event,
     ) {
-        if let Some(found) = self.same(partition, incarnation) {
+        let Some(found) = self.same(partition, incarnation) else {
+            return;
+        };
+        if found.has_undelivered() {
+            found.retry_at = Some(now + RETRY_FROM);
+        } else {
             found.halted = true;
             self.events.push_back(event);
         }
@@ -411,6 +452,9 @@ impl FetchState {
     /// The next event: what was told first, then records, one partition after the other.
     pub(crate) fn take_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
+            if let Event::Assigned { generation, .. } = event {
+                self.heard = Some(generation);
+            }
             return Some(event);
         }
         let ready = |(name, partition): (&TopicPartition, &Partition)| {
@@ -442,7 +486,7 @@ impl Partition {
             if let Some(reading) = &mut self.reading {
                 match reading.next_record() {
                     Some(Ok(record)) => {
-                        bytes += record.payload_len();
+                        bytes += record.memory_len();
                         position = record.offset + 1;
                         records.push(record);
                     }
@@ -474,6 +518,7 @@ impl Partition {
                     self.position = Some(position.max(fault.offset));
                     self.halted = true;
                     self.items.clear();
+                    self.buffered_bytes = 0;
                     return Event::Corrupt {
                         partition: name,
                         fault,

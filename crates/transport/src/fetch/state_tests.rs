@@ -62,6 +62,18 @@ fn records(event: Option<Event>) -> RecordBatch {
     }
 }
 
+fn fetched(
+    state: &mut FetchState,
+    now: Instant,
+    partition: &TopicPartition,
+    incarnation: Incarnation,
+    chunk: Chunk,
+) {
+    state
+        .fetched(now, partition, incarnation, chunk)
+        .expect("a whole batch");
+}
+
 fn offsets(batch: &RecordBatch) -> Vec<i64> {
     batch.records.iter().map(|record| record.offset).collect()
 }
@@ -73,7 +85,9 @@ fn fetching_runs_ahead_of_delivery_from_where_the_last_answer_ended() {
     let (_, incarnation, wanted) = ask(&mut state, now).remove(0);
     assert_eq!(wanted, Wanted::Fetch(0));
     assert!(ask(&mut state, now).is_empty(), "one request at a time");
-    state.fetched(
+    fetched(
+        &mut state,
+        now,
         &name(0),
         incarnation,
         chunk([batch(0, &["a", "b"]), batch(2, &["c"])].concat()),
@@ -93,10 +107,10 @@ fn a_seek_drops_what_was_fetched_and_what_is_still_on_its_way() {
     let now = Instant::now();
     let mut state = reading(&[0]);
     let (_, before, _) = ask(&mut state, now).remove(0);
-    state.fetched(&name(0), before, chunk(batch(0, &["a"])));
+    fetched(&mut state, now, &name(0), before, chunk(batch(0, &["a"])));
     ask(&mut state, now);
     state.begin(&name(0), Position::Offset(7));
-    state.fetched(&name(0), before, chunk(batch(1, &["b"])));
+    fetched(&mut state, now, &name(0), before, chunk(batch(1, &["b"])));
     assert!(state.take_event().is_none());
     assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(7));
 }
@@ -106,7 +120,13 @@ fn a_paused_partition_is_neither_fetched_nor_delivered_and_goes_on_where_it_was(
     let now = Instant::now();
     let mut state = reading(&[0]);
     let (_, incarnation, _) = ask(&mut state, now).remove(0);
-    state.fetched(&name(0), incarnation, chunk(batch(0, &["a"])));
+    fetched(
+        &mut state,
+        now,
+        &name(0),
+        incarnation,
+        chunk(batch(0, &["a"])),
+    );
     state.set_paused(&name(0), true);
     assert!(state.take_event().is_none() && state.wanted(now).is_empty());
     state.set_paused(&name(0), false);
@@ -119,7 +139,13 @@ fn partitions_take_turns() {
     let mut state = reading(&[0, 1, 2]);
     state.config.max_records = 1;
     for (partition, incarnation, _) in ask(&mut state, now) {
-        state.fetched(&partition, incarnation, chunk(batch(0, &["a", "b"])));
+        fetched(
+            &mut state,
+            now,
+            &partition,
+            incarnation,
+            chunk(batch(0, &["a", "b"])),
+        );
     }
     let served: Vec<_> = (0..6)
         .map(|_| records(state.take_event()).partition.partition)
@@ -137,7 +163,13 @@ fn a_partition_of_a_member_is_read_only_while_it_is_held() {
     state.begin(&name(0), Position::Offset(0));
     let (_, incarnation, _) = ask(&mut state, now).remove(0);
     state.drop_partitions(&[name(0)]);
-    state.fetched(&name(0), incarnation, chunk(batch(0, &["a"])));
+    fetched(
+        &mut state,
+        now,
+        &name(0),
+        incarnation,
+        chunk(batch(0, &["a"])),
+    );
     state.begin(&name(0), Position::Offset(0));
     assert!(state.take_event().is_none() && state.wanted(now).is_empty());
 }
@@ -155,7 +187,7 @@ fn a_fault_comes_after_what_stands_before_it_and_halts_only_its_partition() {
         } else {
             batch(0, &["x"])
         };
-        state.fetched(&partition, incarnation, chunk(records));
+        fetched(&mut state, now, &partition, incarnation, chunk(records));
     }
     assert_eq!(
         ask(&mut state, now)
@@ -225,7 +257,13 @@ fn fetching_stops_at_the_bound_and_goes_on_when_there_is_room() {
     let mut state = reading(&[0]);
     state.config.partition_max_bytes = 10;
     let (_, incarnation, _) = ask(&mut state, now).remove(0);
-    state.fetched(&name(0), incarnation, chunk(batch(0, &["a"])));
+    fetched(
+        &mut state,
+        now,
+        &name(0),
+        incarnation,
+        chunk(batch(0, &["a"])),
+    );
     assert!(state.wanted(now).is_empty());
     state.take_event();
     assert_eq!(state.wanted(now)[0].2, Wanted::Fetch(1));
@@ -258,4 +296,106 @@ fn a_failure_that_is_not_heard_is_not_repeated() {
     state.tell(Event::Failed(error.clone()));
     state.tell(Event::Failed(error));
     assert!(state.take_event().is_some() && state.take_event().is_none());
+}
+
+#[test]
+fn what_was_fetched_before_the_position_fell_out_of_range_is_delivered_first() {
+    let mut now = Instant::now();
+    let mut state = reading(&[0]);
+    let failed = || {
+        Event::Failed(crate::error::TransportError::code(
+            crate::error::Operation::Fetch,
+            crate::error::Target::default(),
+            crate::error::ErrorCode::OffsetOutOfRange,
+        ))
+    };
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    fetched(
+        &mut state,
+        now,
+        &name(0),
+        incarnation,
+        chunk(batch(0, &["a"])),
+    );
+    ask(&mut state, now);
+    state.out_of_range(now, &name(0), incarnation, None, failed());
+    assert_eq!(offsets(&records(state.take_event())), [0]);
+    assert!(state.take_event().is_none());
+    now += RETRY_FROM;
+    ask(&mut state, now);
+    state.out_of_range(now, &name(0), incarnation, None, failed());
+    assert!(matches!(state.take_event(), Some(Event::Failed(_))));
+}
+
+#[test]
+fn what_waits_behind_a_fault_takes_no_room_from_other_partitions() {
+    let now = Instant::now();
+    let mut state = reading(&[0, 1]);
+    let two = [batch(0, &["a"]), batch(1, &["b"])].concat();
+    state.config.buffer_bytes = batch(1, &["b"]).len();
+    state.config.max_batch_bytes = 1;
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    fetched(&mut state, now, &name(0), incarnation, chunk(two));
+    assert!(matches!(state.take_event(), Some(Event::Corrupt { .. })));
+    let other = state.partitions.get_mut(&name(1)).unwrap();
+    other.asking = false;
+    assert_eq!(state.wanted(now).len(), 1);
+}
+
+#[test]
+fn records_of_many_empty_headers_do_not_fill_the_memory_with_one_event() {
+    const HEADERS: usize = 5_000;
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    let record = Record {
+        headers: vec![crate::record::Header::new("", ""); HEADERS],
+        ..Record::default()
+    };
+    let producer = ProducerStamp {
+        id: -1,
+        epoch: -1,
+        base_sequence: -1,
+    };
+    let bytes = encode(&vec![record; 100], producer, Compression::Snappy)
+        .unwrap()
+        .bytes;
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    fetched(
+        &mut state,
+        now,
+        &name(0),
+        incarnation,
+        chunk(bytes.to_vec()),
+    );
+    let event = records(state.take_event());
+    let held = event.records.len() * HEADERS * size_of::<crate::record::Header>();
+    assert!(held < 2 * EVENT_BYTES, "{held} bytes in one event");
+}
+
+#[test]
+fn an_answer_without_a_whole_batch_is_an_error_and_asked_again_after_a_growing_wait() {
+    let mut now = Instant::now();
+    let mut state = reading(&[0]);
+    let mut cut = batch(0, &["a"]);
+    cut.pop();
+    for wait in [RETRY_FROM, RETRY_FROM * 2, RETRY_FROM * 4] {
+        let (_, incarnation, _) = ask(&mut state, now).remove(0);
+        assert_eq!(
+            state.fetched(now, &name(0), incarnation, chunk(cut.clone())),
+            Err(CutOff { offset: 0 })
+        );
+        assert!(state.wanted(now).is_empty());
+        assert_eq!(state.next_wakeup(now), Some(now + wait));
+        now += wait;
+    }
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    fetched(
+        &mut state,
+        now,
+        &name(0),
+        incarnation,
+        chunk(batch(0, &["a"])),
+    );
+    assert_eq!(offsets(&records(state.take_event())), [0]);
+    assert_eq!(state.next_wakeup(now), None);
 }

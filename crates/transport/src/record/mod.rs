@@ -132,7 +132,13 @@ impl FetchedRecord {
         }
     }
 
-    /// Bytes of key, value and headers: what the record weighs in memory, roughly.
+    /// Bytes of memory the record takes up, roughly: a header without name and value is two bytes on the wire and
+    /// many times that here.
+    pub(crate) fn memory_len(&self) -> usize {
+        size_of::<Self>() + self.headers.len() * size_of::<Header>() + self.payload_len()
+    }
+
+    /// Bytes of key, value and headers.
     pub fn payload_len(&self) -> usize {
         let headers: usize = self
             .headers
