@@ -403,3 +403,32 @@ async fn while_no_broker_answers_an_aged_view_of_the_cluster_goes_on_serving() {
     broker.come_up().await.unwrap();
     assert_eq!(within(delivery).await.unwrap().partition, 1);
 }
+
+#[tokio::test]
+async fn deliveries_end_when_the_runtime_of_their_producer_does() {
+    let broker = broker("t", 1).await;
+    let bootstrap = broker.bootstrap();
+    let theirs = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let held = broker.fault(Fault::hold(Api::Produce));
+    let sending = theirs.spawn(async move {
+        let client = client_at(&bootstrap).await;
+        let producer = Producer::new(client, eager(5));
+        let delivery = send(&producer, "t", 0, "a").await;
+        (producer, delivery)
+    });
+    let (producer, delivery) = within(sending).await.unwrap();
+    within(held.wait_for_hits(1)).await;
+    theirs.shutdown_background();
+    let error = within(delivery).await.unwrap_err();
+    assert_eq!(
+        (error.written(), error.reason()),
+        (Written::Unknown, GiveUp::Closed)
+    );
+    // Nor does anything wait for room that will never be made.
+    assert!(within(producer.reserve("t", 0, 100)).await.is_err());
+    within(producer.flush()).await;
+}

@@ -393,9 +393,13 @@ impl<T> PartitionQueue<T> {
         batch.closed = true;
         let count = i32::try_from(batch.entries.len()).unwrap_or(i32::MAX);
         let Some(next_sequence) = self.next_sequence.checked_add(count) else {
-            // Out of sequences: the next epoch has them all again.
+            // Out of sequences: the next epoch has them all again. Where nothing is on its way, no answer will
+            // come that could begin it.
             self.draining = true;
             self.unsent.push_front(batch);
+            if self.sent.is_empty() {
+                self.begin_epoch();
+            }
             return None;
         };
         let stamp = ProducerStamp {

@@ -728,3 +728,22 @@ fn the_last_epoch_is_followed_by_a_new_producer_id() {
         Some((2, 0))
     );
 }
+
+#[test]
+fn when_the_sequences_run_out_the_next_epoch_begins_at_once() {
+    let mut bench = Bench::new(5);
+    bench.warm_up();
+    bench.queue.next_sequence = i32::MAX;
+    bench.append(1);
+    bench.pump();
+    assert_eq!(bench.in_flight.len(), 1);
+    bench.finish();
+    assert_eq!(bench.leader.log, [0, 1]);
+    assert_eq!(
+        bench
+            .sent
+            .last()
+            .map(|(seen, _)| (seen.epoch, seen.sequence)),
+        Some((1, 0))
+    );
+}

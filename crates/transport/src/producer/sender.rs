@@ -56,6 +56,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
+impl Drop for Sender {
+    /// However the task ends, with its runtime or by a panic: nobody must wait for what it will not do.
+    fn drop(&mut self) {
+        self.shared.close();
+        self.shared.abandon();
+    }
+}
+
 async fn sleep_until(wakeup: Option<Instant>) {
     match wakeup {
         Some(at) => tokio::time::sleep_until(at).await,

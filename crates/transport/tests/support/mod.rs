@@ -21,7 +21,11 @@ pub(crate) async fn broker(topic: &str, partitions: usize) -> DevBroker {
 }
 
 pub(crate) async fn client(broker: &DevBroker) -> Client {
-    let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
+    client_at(&broker.bootstrap()).await
+}
+
+pub(crate) async fn client_at(bootstrap: &str) -> Client {
+    let bootstrap = Address::parse_list(bootstrap).unwrap();
     Client::connect(ClientConfig::new(bootstrap, Security::Plaintext))
         .await
         .unwrap()
