@@ -303,3 +303,90 @@ async fn a_coordinator_that_never_takes_the_leave_is_given_up_at_the_deadline() 
     let error = within(consumer.leave(deadline)).await.unwrap_err();
     assert_eq!(error.error_code(), Some(ErrorCode::NotCoordinator));
 }
+
+#[tokio::test]
+async fn a_member_that_ended_in_the_group_can_still_leave_it() {
+    let broker = broker("t", 1).await;
+    broker.fault(Fault::error(
+        Api::OffsetFetch,
+        Answer::GROUP_AUTHORIZATION_FAILED,
+    ));
+    let consumer = member(&broker).await;
+    assert!(matches!(
+        within(consumer.next()).await,
+        Some(Event::Failed(_))
+    ));
+    assert!(within(consumer.next()).await.is_none());
+    leave(&consumer).await;
+    assert_eq!(broker.requests(Api::LeaveGroup), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_committed_of_what_is_not_held() {
+    let broker = broker("t", 2).await;
+    let first = member(&broker).await;
+    let all = assigned(&first).await;
+    let second = member(&broker).await;
+    loop {
+        if let Some(Event::Revoked { partitions }) = within(first.next()).await {
+            break first.release(partitions);
+        }
+    }
+    // Nothing of it is held between two generations.
+    let error = within(first.commit(to_commit(all[0].partition.clone(), 1))).await;
+    assert_eq!(error.unwrap_err().class(), Class::Fenced);
+    let (mine, theirs) = tokio::join!(assigned(&first), assigned(&second));
+    within(second.commit(to_commit(theirs[0].partition.clone(), 9)))
+        .await
+        .unwrap();
+    let stray = [
+        to_commit(mine[0].partition.clone(), 1),
+        to_commit(theirs[0].partition.clone(), 1),
+    ];
+    let error = within(first.commit(stray.concat())).await.unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::IllegalGeneration));
+    assert_eq!(
+        error.target().partition_index(),
+        Some(theirs[0].partition.partition)
+    );
+    let committed = |one: &AssignedPartition| broker.committed("g", "t", one.partition.partition);
+    assert_eq!(committed(&theirs[0]).map(|one| one.offset), Some(9));
+    assert!(committed(&mine[0]).is_none(), "all or nothing");
+}
+
+#[tokio::test]
+async fn a_commit_made_before_a_loss_is_heard_is_refused_though_the_partition_came_back() {
+    let session_timeout = Duration::from_millis(500);
+    let broker = DevBroker::builder()
+        .topic("t", 1)
+        .min_session_timeout(session_timeout)
+        .start()
+        .await
+        .unwrap();
+    let config = ConsumerConfig {
+        session_timeout,
+        ..config()
+    };
+    let consumer = within(Consumer::join(client(&broker).await, config))
+        .await
+        .unwrap();
+    assigned(&consumer).await;
+    let fetched = broker.requests(Api::OffsetFetch);
+    broker.fault(Fault::error(Api::Heartbeat, Answer::UNKNOWN_MEMBER_ID).once());
+    // It is a member again, and nobody has listened since.
+    within(broker.wait_until(|broker| broker.requests(Api::OffsetFetch) > fetched)).await;
+    let beats = broker.requests(Api::Heartbeat);
+    within(broker.wait_until(|broker| broker.requests(Api::Heartbeat) > beats + 1)).await;
+    let error = within(consumer.commit(to_commit(partition("t", 0), 1)))
+        .await
+        .unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::IllegalGeneration));
+    assert!(matches!(
+        within(consumer.next()).await,
+        Some(Event::Lost { .. })
+    ));
+    assigned(&consumer).await;
+    within(consumer.commit(to_commit(partition("t", 0), 1)))
+        .await
+        .unwrap();
+}

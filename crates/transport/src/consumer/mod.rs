@@ -94,10 +94,12 @@ impl Consumer {
         self.fetcher.position(partition)
     }
 
-    /// Stores positions for the group, all of partitions that are held.
+    /// Stores positions for the group, all of partitions that are held: assigned by an [`Event::Assigned`] that
+    /// [`next`](Self::next) has given out, and neither released nor lost since.
     ///
     /// # Errors
-    /// The first refusal. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
+    /// [`ErrorCode::IllegalGeneration`](crate::ErrorCode) if one of them is not held; nothing is stored then. Otherwise
+    /// the first refusal of the coordinator. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
     /// [`Event::Lost`] follows; 27 (retriable) that the group is rebalancing. Dropping the future takes nothing back.
     pub async fn commit(&self, offsets: Vec<OffsetToCommit>) -> Result<(), TransportError> {
         if offsets.is_empty() {

@@ -69,8 +69,11 @@ pub(super) fn understand_join(answer: JoinGroupResponse) -> Result<Joined, Trans
     })
 }
 
+/// What the leader gave this member, of the topics it subscribes to. Whoever may join may come to lead the group,
+/// and must not make others read what they did not ask for.
 pub(super) fn understand_assignment(
     assignment: bytes::Bytes,
+    subscribed: &[Arc<str>],
 ) -> Result<Vec<TopicPartition>, TransportError> {
     let topics = protocol::decode_assignment(assignment).map_err(|malformed| {
         let kind = ErrorKind::Malformed {
@@ -81,8 +84,17 @@ pub(super) fn understand_assignment(
     // A leader that names a partition twice must not have it delivered twice.
     let unique: BTreeSet<TopicPartition> = topics
         .into_iter()
+        .filter_map(|(topic, partitions)| {
+            let known = subscribed.iter().find(|known| ***known == *topic);
+            if known.is_none() {
+                tracing::warn!(
+                    ?topic,
+                    "the group's leader assigned a topic that was not subscribed to"
+                );
+            }
+            Some((Arc::clone(known?), partitions))
+        })
         .flat_map(|(topic, partitions)| {
-            let topic: Arc<str> = topic.into();
             partitions
                 .into_iter()
                 .map(move |partition| TopicPartition::new(Arc::clone(&topic), partition))
@@ -98,8 +110,12 @@ pub(super) async fn count(
 ) -> Result<Counts, TransportError> {
     let topics: BTreeSet<&String> = topics.into_iter().collect();
     let mut counts = Counts::new();
-    for topic in topics {
-        match client.partition_count(topic).await {
+    // All at once, so that one look-up answers for all that are not known yet.
+    let asking = topics
+        .into_iter()
+        .map(|topic| async move { (topic, client.partition_count(topic).await) });
+    for (topic, counted) in futures_util::future::join_all(asking).await {
+        match counted {
             Ok(partitions) => {
                 counts.insert(topic.clone(), partitions);
             }
@@ -136,4 +152,26 @@ pub(super) fn divide(
             },
         )
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_partitions_of_subscribed_topics_are_taken_each_once() {
+        let given = BTreeMap::from([
+            ("ours".to_owned(), vec![1, 0, 1]),
+            ("theirs".to_owned(), vec![0]),
+        ]);
+        let bytes = protocol::encode_assignment(&given).unwrap();
+        let taken = understand_assignment(bytes.into(), &["ours".into()]).unwrap();
+        assert_eq!(
+            taken,
+            [
+                TopicPartition::new("ours", 0),
+                TopicPartition::new("ours", 1)
+            ]
+        );
+    }
 }

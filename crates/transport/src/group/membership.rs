@@ -145,6 +145,11 @@ impl Membership {
             .then_some((self.member_id.as_str(), self.generation))
     }
 
+    /// Whether a partition is held: assigned, and neither released nor lost.
+    pub(super) fn holds(&self, partition: &TopicPartition) -> bool {
+        self.held.contains(partition)
+    }
+
     /// The id the coordinator knows this member by, which it may even while joining.
     pub(super) fn member_id(&self) -> Option<&str> {
         (!self.member_id.is_empty()).then_some(self.member_id.as_str())

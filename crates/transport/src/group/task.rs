@@ -255,6 +255,7 @@ impl GroupTask {
     fn sync(&mut self, member_id: String, generation: i32, led: Option<Vec<Member>>) {
         let (client, coordinator) = (self.client.clone(), Arc::clone(&self.coordinator));
         let (target, deadline) = (self.target(), self.rebalance_deadline());
+        let subscribed = self.config.topics.clone();
         let mut request = SyncGroupRequest {
             group_id: self.config.group.to_string(),
             generation_id: generation,
@@ -285,7 +286,7 @@ impl GroupTask {
                         Target::default(),
                         code,
                     )),
-                    None => understand_assignment(answer.assignment),
+                    None => understand_assignment(answer.assignment, &subscribed),
                 }
             };
             let answer = answer.await.map_err(|error| error.about(target));
@@ -369,13 +370,24 @@ impl GroupTask {
         offsets: Vec<OffsetToCommit>,
         done: oneshot::Sender<Result<(), TransportError>>,
     ) {
-        let Some((member_id, generation)) = self.membership.identity() else {
-            // Not a member at the moment: others may have the partitions.
-            let code = ErrorCode::IllegalGeneration;
+        // The coordinator does not look whose partitions they are, and takes lower offsets too: what is not held,
+        // or is held again without the caller knowing, may have been committed further by others.
+        let stray = offsets
+            .iter()
+            .find(|one| !self.membership.holds(&one.partition))
+            .map(|one| {
+                self.target()
+                    .partition(Arc::clone(&one.partition.topic), one.partition.partition)
+            });
+        let identity = self
+            .membership
+            .identity()
+            .filter(|(_, generation)| stray.is_none() && self.fetch.has_heard(*generation));
+        let Some((member_id, generation)) = identity else {
             let _ = done.send(Err(TransportError::code(
                 Operation::OffsetCommit,
-                self.target(),
-                code,
+                stray.unwrap_or_else(|| self.target()),
+                ErrorCode::IllegalGeneration,
             )));
             return;
         };
@@ -532,8 +544,10 @@ impl GroupTask {
                     );
                     let _ = done.send(Err(error));
                 }
-                GroupCommand::Leave { done, .. } => {
-                    let _ = done.send(Ok(()));
+                // The membership has ended here; the coordinator may still count it.
+                GroupCommand::Leave { deadline, done } => {
+                    let outcome = self.leave(deadline).await;
+                    let _ = done.send(outcome);
                     return;
                 }
             }
