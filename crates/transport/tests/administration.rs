@@ -150,3 +150,34 @@ async fn a_topic_first_asked_for_while_another_is_being_read_is_found_too() {
     assert_eq!(second.await, Ok(1));
     assert_eq!(first.await.unwrap(), Ok(1));
 }
+
+/// Counts failures to connect, and dials again at once.
+#[derive(Debug, Default)]
+struct Redials(std::sync::atomic::AtomicU32);
+
+impl cybermesh_transport::config::RedialSchedule for Redials {
+    fn delay(&self, _failures: u32) -> Duration {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Duration::ZERO
+    }
+}
+
+#[tokio::test]
+async fn many_that_ask_a_cluster_that_is_away_fail_together_and_not_one_after_the_other() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let redials = std::sync::Arc::new(Redials::default());
+    let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
+    let config = ClientConfig::new(bootstrap, Security::Plaintext).redial(redials.clone());
+    let client = Client::connect(config).await.unwrap();
+    client.topic("t").await.unwrap();
+    broker.go_down().await;
+    let answers = futures_util::future::join_all((0..50).map(|_| client.refresh_topic("t"))).await;
+    for answer in answers {
+        assert!(answer.unwrap_err().is_unreachable());
+    }
+    let dialled = redials.0.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(
+        dialled < 10,
+        "dialled {dialled} times for 50 that asked at once"
+    );
+}

@@ -1,6 +1,5 @@
 //! The client of a cluster.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::Generation;
 use super::freshness::{Freshness, Step, Wish};
 use super::metadata::{Leader, TopicMetadata, View};
 use super::pool::Pool;
+use super::wanted::WantedTopics;
 use crate::broker::{Broker, Purpose};
 use crate::config::{Address, ClientConfig};
 use crate::error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError};
@@ -30,14 +30,12 @@ struct Inner {
     pool: Pool,
     view: RwLock<Arc<View>>,
     freshness: Mutex<Freshness>,
-    /// Topics that someone has asked for, and that each read therefore asks for.
-    topics: Mutex<BTreeSet<String>>,
+    topics: Mutex<WantedTopics>,
     /// Held by the one who reads metadata.
     reading: tokio::sync::Mutex<()>,
+    /// How many reads have failed, and how the last one did.
+    failed: Mutex<(u64, Option<TransportError>)>,
 }
-
-/// Asking for more topics than this over the life of a client is a leak: the oldest names are let go.
-const MOST_TOPICS: usize = 10_000;
 
 /// How long one broker is waited for before the next is asked as well.
 const TURN: Duration = Duration::from_secs(1);
@@ -64,6 +62,7 @@ impl Client {
             freshness: Mutex::new(Freshness::new(config.metadata_max_age)),
             topics: Mutex::default(),
             reading: tokio::sync::Mutex::default(),
+            failed: Mutex::default(),
             config,
         }));
         client
@@ -259,12 +258,11 @@ impl Client {
 
     fn want(&self, topic: &str) {
         let mut topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        if !topics.contains(topic) {
-            if topics.len() >= MOST_TOPICS {
-                topics.pop_first();
-            }
-            topics.insert(topic.to_owned());
-        }
+        topics.want(topic);
+    }
+
+    fn failed(&self) -> std::sync::MutexGuard<'_, (u64, Option<TransportError>)> {
+        self.0.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn freshness(&self) -> std::sync::MutexGuard<'_, Freshness> {
@@ -281,6 +279,7 @@ impl Client {
         }
         // Whoever waited here while another read takes the other's view.
         let before = self.generation();
+        let failures_before = self.failed().0;
         let only_aged =
             matches!(wish, Wish::Current { known: true }) && self.freshness().has_view();
         let _reading = if only_aged {
@@ -300,6 +299,11 @@ impl Client {
             let step = self.freshness().step(Instant::now(), wish);
             match step {
                 Step::Use => return Ok(self.view()),
+                // Nor does each of them find out for itself that nobody answers, one after the other.
+                _ if !only_aged && self.failed().0 > failures_before => {
+                    let error = self.failed().1.clone();
+                    return Err(error.unwrap_or_else(|| no_broker(Operation::Metadata)));
+                }
                 Step::ReadAt(at) => tokio::time::sleep_until(at).await,
                 Step::Read => {
                     return match self.read().await {
@@ -322,12 +326,15 @@ impl Client {
         self.freshness().begun(Instant::now());
         let wanted = {
             let topics = self.0.topics.lock().unwrap_or_else(PoisonError::into_inner);
-            topics.clone()
+            topics.names()
         };
         let request = MetadataRequest {
             topics: Some(wanted.iter().cloned().collect()),
         };
-        let response = self.ask_any(request).await?;
+        let response = self.ask_any(request).await.inspect_err(|error| {
+            let mut failed = self.failed();
+            *failed = (failed.0 + 1, Some(error.clone()));
+        })?;
         let view = Arc::new(self.view().after(response, &wanted));
         self.freshness().read(Instant::now(), view.generation);
         *self.0.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&view);

@@ -1,12 +1,14 @@
 //! The cluster as a whole: brokers, topics, leaders, coordinators, and the connections to them.
 //!
 //! [`Client`] is what everything else is made from. [`metadata`] turns answers into a view of the cluster,
-//! [`freshness`] decides when to ask again, [`pool`] keeps one [`Broker`] per broker and purpose.
+//! [`freshness`] decides when to ask again and [`wanted`] about which topics, [`pool`] keeps one [`Broker`] per broker
+//! and purpose.
 
 mod client;
 mod freshness;
 mod metadata;
 mod pool;
+mod wanted;
 
 pub use client::Client;
 pub use metadata::{Leader, PartitionMetadata, TopicMetadata};

@@ -487,6 +487,14 @@ fn points_elsewhere(answer: &Answer) -> bool {
 async fn ask_for_producer_id(client: &Client) -> Result<i64, TransportError> {
     let answer = client.ask_any(InitProducerIdRequest).await?;
     match ErrorCode::from_code(answer.error_code) {
+        // A negative id would mean none, and with it no protection from duplicates.
+        None if answer.producer_id < 0 => Err(TransportError::new(
+            Operation::InitProducerId,
+            Target::default(),
+            ErrorKind::Malformed {
+                reason: "a producer id is negative".into(),
+            },
+        )),
         None => Ok(answer.producer_id),
         Some(code) => Err(TransportError::code(
             Operation::InitProducerId,
