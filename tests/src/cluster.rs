@@ -123,10 +123,7 @@ impl Cluster {
                 ca: var("KAFKA_CA_CERT").into(),
                 client: files("KAFKA_CLIENT_CERT", "KAFKA_CLIENT_KEY"),
             },
-            expired: files(
-                "TESTS_KAFKA_EXPIRED_CERT",
-                "TESTS_KAFKA_EXPIRED_KEY",
-            ),
+            expired: files("TESTS_KAFKA_EXPIRED_CERT", "TESTS_KAFKA_EXPIRED_KEY"),
         }
     }
 

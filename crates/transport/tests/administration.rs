@@ -1,4 +1,5 @@
 //! Making, describing and deleting topics, and what is known of them.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Reaching a cluster, and saying what is wrong when it cannot be reached.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! Positions and deliveries, without any socket.
 
 use super::*;
+use crate::consumer::RecordBatch;
 use crate::record::{Compression, CorruptReason, ProducerStamp, Record, encode};
 
 fn name(partition: i32) -> TopicPartition {

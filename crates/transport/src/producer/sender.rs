@@ -1,31 +1,31 @@
 //! The task of a producer: looks up leaders, asks the gate, carries requests, and sleeps until there is more to do.
 //!
 //! All decisions about a batch are the queue's. Requests are submitted in the order in which queues hand out their
-//! attempts, and a broker's connection keeps that order.
+//! attempts, and a broker's connection keeps that order. [`requests`] writes them and reads their answers, [`admitted`]
+//! is the gate's leave to make one.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+mod admitted;
+mod requests;
+
+use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
 use super::{
-    Admission, AttemptId, AttemptOutcome, Gate, Permit,
-    queue::{Answer, Attempt},
+    Admission, AttemptId, Gate,
     shared::{Shared, State},
 };
 use crate::{
-    broker::{Broker, Purpose},
+    broker::Broker,
     cluster::{Client, Generation},
-    error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
+    error::{Class, TransportError},
     record::TopicPartition,
     route::{Route, Routes},
-    wire::{InitProducerIdRequest, ProducePartition, ProduceRequest, ProducedPartition},
+    wire::ProducedPartition,
 };
+use admitted::Admitted;
+use requests::{ask_for_producer_id, find_leader};
 
 /// How long after a failed request for a producer id the next one waits.
 const ID_RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -221,61 +221,12 @@ impl Sender {
         sent_any
     }
 
-    fn send(
-        &mut self,
-        now: Instant,
-        broker: Broker,
-        by: Generation,
-        attempts: Vec<(TopicPartition, Attempt)>,
-        admitted: Admitted,
-    ) {
-        let latest = attempts
-            .iter()
-            .map(|(_, attempt)| attempt.deadline)
-            .max()
-            .unwrap_or(now);
-        let deadline = latest
-            .max(now + SHORTEST_REQUEST)
-            .min(self.client.request_deadline());
-        // The broker is to say that it ran out of time before we stop listening.
-        let patience = deadline.saturating_duration_since(now).mul_f32(0.8);
-        let mut topics: BTreeMap<String, Vec<ProducePartition>> = BTreeMap::new();
-        let mut sent = Vec::with_capacity(attempts.len());
-        for (partition, attempt) in attempts {
-            let produce = ProducePartition {
-                partition: partition.partition,
-                batch: attempt.bytes,
-            };
-            topics
-                .entry(partition.topic.to_string())
-                .or_default()
-                .push(produce);
-            sent.push((partition, attempt.id));
-        }
-        let request = ProduceRequest {
-            timeout_ms: i32::try_from(patience.as_millis()).unwrap_or(i32::MAX),
-            topics: topics.into_iter().collect(),
-        };
-        // Submitting is what fixes the order on the connection; waiting comes after.
-        let pending = broker.submit(request, deadline);
-        self.events.push(Box::pin(async move {
-            let answer = pending.await;
-            admitted.record(answer.as_ref().err());
-            Happened::Produced {
-                sent,
-                by,
-                broker,
-                answer,
-            }
-        }));
-    }
-
     fn admit(&mut self, now: Instant) -> Option<Admitted> {
         if self.closed_until.is_some() {
             return None;
         }
         match self.gate.admit(now) {
-            Admission::Admitted(permit) => Some(Admitted(Some((Arc::clone(&self.gate), permit)))),
+            Admission::Admitted(permit) => Some(Admitted::new(Arc::clone(&self.gate), permit)),
             Admission::Wait(time) => {
                 // A gate that says "now" and "not now" at once must not keep us spinning.
                 self.closed_until = Some(now + time.max(Duration::from_millis(1)));
@@ -333,54 +284,6 @@ impl Sender {
         shared.settle(&mut state);
     }
 
-    fn produced(
-        &mut self,
-        now: Instant,
-        state: &mut State,
-        sent: Vec<(TopicPartition, AttemptId)>,
-        by: Generation,
-        broker: &Broker,
-        answer: Produced,
-    ) {
-        let mut answers: HashMap<(String, i32), ProducedPartition> = HashMap::new();
-        let failure = match answer {
-            Ok(topics) => {
-                for (topic, partitions) in topics {
-                    answers.extend(
-                        partitions
-                            .into_iter()
-                            .map(|answer| ((topic.clone(), answer.partition), answer)),
-                    );
-                }
-                None
-            }
-            Err(error) => Some(error),
-        };
-        for (partition, attempt) in sent {
-            let target = Target::broker(broker.address())
-                .partition(partition.topic.clone(), partition.partition);
-            let answer = match (
-                &failure,
-                answers.remove(&(partition.topic.to_string(), partition.partition)),
-            ) {
-                (Some(error), _) => Answer::Failed(error.about(target)),
-                (None, Some(answer)) => understand(answer, target),
-                (None, None) => {
-                    let kind = ErrorKind::Malformed {
-                        reason: "the answer leaves a partition out".into(),
-                    };
-                    Answer::Failed(TransportError::new(Operation::Produce, target, kind))
-                }
-            };
-            if points_elsewhere(&answer) {
-                self.routes.misled(&partition, by);
-            }
-            if let Some(queue) = state.queues.get_mut(&partition) {
-                queue.answered(now, attempt, answer);
-            }
-        }
-    }
-
     fn next_wakeup(&self, now: Instant, state: &State) -> Option<Instant> {
         let id = self.id();
         let mut earliest: Option<Instant> = None;
@@ -412,108 +315,4 @@ impl Sender {
         // Nothing in the past may be waited for in a circle: whatever is due was done, or is hindered.
         earliest.map(|at| at.max(now + Duration::from_millis(1)))
     }
-}
-
-/// An attempt the gate let through; it hears of the outcome exactly once, whatever becomes of the task.
-struct Admitted(Option<(Arc<dyn Gate>, Permit)>);
-
-impl Admitted {
-    fn record(mut self, error: Option<&TransportError>) {
-        let outcome = match error {
-            Some(error) if error.is_unreachable() => AttemptOutcome::Unreachable,
-            Some(error) if matches!(error.kind(), ErrorKind::Busy { .. } | ErrorKind::Closed) => {
-                AttemptOutcome::Abandoned
-            }
-            Some(_) | None => AttemptOutcome::Answered,
-        };
-        if let Some((gate, permit)) = self.0.take() {
-            gate.record(Instant::now(), permit, outcome);
-        }
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        if let Some((gate, permit)) = self.0.take() {
-            gate.record(Instant::now(), permit, AttemptOutcome::Abandoned);
-        }
-    }
-}
-
-fn understand(answer: ProducedPartition, target: Target) -> Answer {
-    let known = |number: i64| (number >= 0).then_some(number);
-    match ErrorCode::from_code(answer.error_code) {
-        None | Some(ErrorCode::DuplicateSequenceNumber) => Answer::Written {
-            base_offset: known(answer.base_offset),
-            log_append_time_ms: known(answer.log_append_time_ms),
-        },
-        Some(code) => {
-            let named = answer
-                .record_errors
-                .iter()
-                .filter_map(|(index, _)| usize::try_from(*index).ok());
-            let kind = ErrorKind::Code {
-                code,
-                message: answer.error_message.map(Into::into),
-            };
-            Answer::Refused {
-                code,
-                records: named.collect(),
-                error: TransportError::new(Operation::Produce, target, kind),
-            }
-        }
-    }
-}
-
-/// Whether the answer says that another broker may be the right one.
-fn points_elsewhere(answer: &Answer) -> bool {
-    match answer {
-        Answer::Written { .. } => false,
-        Answer::Failed(_) => true,
-        Answer::Refused { code, .. } => matches!(
-            code,
-            ErrorCode::UnknownTopicOrPartition
-                | ErrorCode::LeaderNotAvailable
-                | ErrorCode::NotLeaderOrFollower
-                | ErrorCode::ReplicaNotAvailable
-                | ErrorCode::KafkaStorageError
-                | ErrorCode::FencedLeaderEpoch
-                | ErrorCode::UnknownLeaderEpoch
-                | ErrorCode::UnknownTopicId
-        ),
-    }
-}
-
-async fn ask_for_producer_id(client: &Client) -> Result<i64, TransportError> {
-    let answer = client.ask_any(InitProducerIdRequest).await?;
-    match ErrorCode::from_code(answer.error_code) {
-        // A negative id would mean none, and with it no protection from duplicates.
-        None if answer.producer_id < 0 => Err(TransportError::new(
-            Operation::InitProducerId,
-            Target::default(),
-            ErrorKind::Malformed {
-                reason: "a producer id is negative".into(),
-            },
-        )),
-        None => Ok(answer.producer_id),
-        Some(code) => Err(TransportError::code(
-            Operation::InitProducerId,
-            Target::default(),
-            code,
-        )),
-    }
-}
-
-async fn find_leader(
-    client: &Client,
-    partition: &TopicPartition,
-    misled_by: Option<Generation>,
-) -> Result<(Broker, Generation), TransportError> {
-    if let Some(misled_by) = misled_by {
-        client.refresh(misled_by).await?;
-    }
-    let (_, broker) = client
-        .leader_broker(&partition.topic, partition.partition, Purpose::Produce)
-        .await?;
-    Ok((broker, client.generation()))
 }

@@ -47,7 +47,7 @@ pub(crate) use metadata::{MetadataBroker, MetadataPartition};
 pub(crate) use metadata::{MetadataRequest, MetadataResponse, MetadataTopic};
 pub(crate) use offsets::{OffsetCommitPartition, OffsetCommitRequest, OffsetFetchRequest};
 pub(crate) use produce::{ProducePartition, ProduceRequest, ProducedPartition};
-pub(crate) use producer_id::InitProducerIdRequest;
+pub(crate) use producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 pub(crate) use reader::{Malformed, Reader};
 pub(crate) use request::{Request, VersionRange};
 pub(crate) use topics::{CreateTopic, CreateTopicsRequest, DeleteTopicsRequest};

@@ -1,0 +1,150 @@
+//! One partition: what was fetched of it and not yet delivered, and how that becomes events.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use super::{EVENT_BYTES, Incarnation, RETRY_FROM, RETRY_UP_TO};
+use crate::{
+    consumer::{Event, FetchConfig, Position, RecordBatch},
+    record::{CorruptRecord, FetchedRecord, RawBatch, Records, TopicPartition},
+};
+
+#[derive(Debug)]
+pub(super) enum Item {
+    Batch(RawBatch),
+    /// Nothing for the reader up to this offset: control batches, aborted transactions.
+    Skip(i64),
+    Fault(CorruptRecord),
+}
+
+#[derive(Debug)]
+pub(super) struct Partition {
+    pub(super) incarnation: Incarnation,
+    pub(super) fetch_from: Position,
+    /// The offset after the last one delivered; `None` until it is resolved.
+    pub(super) position: Option<i64>,
+    /// The position that was out of range, until the reset is told.
+    pub(super) reset_from: Option<i64>,
+    pub(super) paused: bool,
+    /// Stands until a seek.
+    pub(super) halted: bool,
+    /// What was fetched last ends in a fault: delivery will come to it, and nothing behind it is asked for.
+    pub(super) faulty: bool,
+    pub(super) asking: bool,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) failures: u32,
+    pub(super) items: VecDeque<(Item, usize)>,
+    pub(super) buffered_bytes: usize,
+    pub(super) reading: Option<Records>,
+    pub(super) high_watermark: i64,
+    pub(super) last_stable_offset: i64,
+    pub(super) log_start_offset: i64,
+}
+
+impl Partition {
+    pub(super) fn new(incarnation: Incarnation, position: Position) -> Self {
+        Self {
+            incarnation,
+            fetch_from: position,
+            position: offset_of(position),
+            reset_from: None,
+            paused: false,
+            halted: false,
+            faulty: false,
+            asking: false,
+            retry_at: None,
+            failures: 0,
+            items: VecDeque::new(),
+            buffered_bytes: 0,
+            reading: None,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+        }
+    }
+
+    pub(super) fn wait_after_failure(&mut self, now: Instant) {
+        let doubled = 2_u32.saturating_pow(self.failures.min(16));
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(now + RETRY_FROM.saturating_mul(doubled).min(RETRY_UP_TO));
+    }
+
+    pub(super) fn has_undelivered(&self) -> bool {
+        self.reading.is_some() || !self.items.is_empty()
+    }
+
+    pub(super) fn has_something(&self) -> bool {
+        !self.paused && !self.halted && self.has_undelivered()
+    }
+}
+
+pub(super) fn offset_of(position: Position) -> Option<i64> {
+    match position {
+        Position::Offset(offset) => Some(offset),
+        Position::Earliest | Position::Latest => None,
+    }
+}
+
+impl Partition {
+    /// One event out of what waits, which is not nothing.
+    pub(super) fn deliver(&mut self, name: TopicPartition, config: &FetchConfig) -> Event {
+        let mut position = self.position.unwrap_or(0);
+        let mut records: Vec<FetchedRecord> = Vec::new();
+        let mut bytes = 0;
+        loop {
+            if let Some(reading) = &mut self.reading {
+                match reading.next_record() {
+                    Some(Ok(record)) => {
+                        bytes += record.memory_len();
+                        position = record.offset + 1;
+                        records.push(record);
+                    }
+                    Some(Err(fault)) => {
+                        self.reading = None;
+                        self.items.push_front((Item::Fault(fault), 0));
+                    }
+                    None => {
+                        position = position.max(reading.batch_end());
+                        self.reading = None;
+                    }
+                }
+                if records.len() >= config.max_records || bytes >= EVENT_BYTES {
+                    break;
+                }
+                continue;
+            }
+            match self.items.pop_front() {
+                Some((Item::Batch(batch), size)) => {
+                    self.buffered_bytes = self.buffered_bytes.saturating_sub(size);
+                    self.reading = Some(batch.records(position, config.max_batch_bytes));
+                }
+                Some((Item::Skip(next), _)) => position = position.max(next),
+                Some((Item::Fault(fault), size)) if !records.is_empty() => {
+                    self.items.push_front((Item::Fault(fault), size));
+                    break;
+                }
+                Some((Item::Fault(fault), _)) => {
+                    self.position = Some(position.max(fault.offset));
+                    self.halted = true;
+                    self.items.clear();
+                    self.buffered_bytes = 0;
+                    return Event::Corrupt {
+                        partition: name,
+                        fault,
+                    };
+                }
+                None => break,
+            }
+        }
+        self.position = Some(position);
+        Event::Records(RecordBatch {
+            partition: name,
+            records,
+            next_offset: position,
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.last_stable_offset,
+            log_start_offset: self.log_start_offset,
+        })
+    }
+}

@@ -1,0 +1,335 @@
+//! What a member asks of its coordinator: each request, and what its answer means as an outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{GroupTask, Outcome};
+use crate::{
+    consumer::OffsetToCommit,
+    error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
+    group::{
+        ASSIGNOR,
+        assignor::Member,
+        coordinator::Coordinator,
+        exchange::{count, divide, understand_assignment, understand_join},
+        offsets::{self, Committer},
+        protocol,
+    },
+    record::TopicPartition,
+    wire::{
+        HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, LeavingMember, SyncGroupRequest,
+    },
+};
+
+const PROTOCOL_TYPE: &str = "consumer";
+/// JoinGroup and SyncGroup wait for the slowest member, and a little longer.
+const BEYOND_REBALANCE: Duration = Duration::from_secs(5);
+/// Between two attempts to leave.
+const LEAVE_RETRY_AFTER: Duration = Duration::from_millis(50);
+
+impl GroupTask {
+    pub(super) fn target(&self) -> Target {
+        Target::default().group(Arc::clone(&self.config.group))
+    }
+
+    fn instance_id(&self) -> Option<String> {
+        self.config.instance_id.as_ref().map(ToString::to_string)
+    }
+
+    fn rebalance_deadline(&self) -> Instant {
+        Instant::now() + self.config.rebalance_timeout + BEYOND_REBALANCE
+    }
+
+    pub(super) fn join(&mut self, member_id: String) {
+        self.led = None;
+        let target = self.target();
+        let Some(subscription) = protocol::encode_subscription(&self.config.topics) else {
+            let kind = ErrorKind::Unencodable {
+                reason: "a topic's name is too long".into(),
+            };
+            let error = TransportError::new(Operation::JoinGroup, target, kind);
+            self.membership.joined(Instant::now(), Err(error));
+            return;
+        };
+        let request = JoinGroupRequest {
+            group_id: self.config.group.to_string(),
+            session_timeout_ms: millis(self.config.session_timeout),
+            rebalance_timeout_ms: millis(self.config.rebalance_timeout),
+            member_id,
+            group_instance_id: self.instance_id(),
+            protocol_type: PROTOCOL_TYPE.to_owned(),
+            protocols: vec![(ASSIGNOR.to_owned(), subscription.into())],
+            reason: None,
+        };
+        let (coordinator, deadline) = (Arc::clone(&self.coordinator), self.rebalance_deadline());
+        self.doing.push(Box::pin(async move {
+            let answer = async {
+                coordinator
+                    .connections()
+                    .await?
+                    .join
+                    .request(request, deadline)
+                    .await
+            };
+            let answer = answer
+                .await
+                .and_then(understand_join)
+                .map_err(|error| error.about(target));
+            Outcome::Joined(answer.inspect_err(|error| coordinator.doubt(error)))
+        }));
+    }
+
+    pub(super) fn sync(&mut self, member_id: String, generation: i32, led: Option<Vec<Member>>) {
+        let (client, coordinator) = (self.client.clone(), Arc::clone(&self.coordinator));
+        let (target, deadline) = (self.target(), self.rebalance_deadline());
+        let subscribed = self.config.topics.clone();
+        let mut request = SyncGroupRequest {
+            group_id: self.config.group.to_string(),
+            generation_id: generation,
+            member_id,
+            group_instance_id: self.instance_id(),
+            protocol_type: PROTOCOL_TYPE.to_owned(),
+            protocol_name: ASSIGNOR.to_owned(),
+            assignments: Vec::new(),
+        };
+        self.doing.push(Box::pin(async move {
+            let mut counted = None;
+            let answer = async {
+                if let Some(members) = led {
+                    let counts =
+                        count(&client, members.iter().flat_map(|member| &member.topics)).await?;
+                    request.assignments = divide(&members, &counts)?;
+                    counted = Some(counts);
+                }
+                let answer = coordinator
+                    .connections()
+                    .await?
+                    .join
+                    .request(request, deadline)
+                    .await?;
+                match ErrorCode::from_code(answer.error_code) {
+                    Some(code) => Err(TransportError::code(
+                        Operation::SyncGroup,
+                        Target::default(),
+                        code,
+                    )),
+                    None => understand_assignment(answer.assignment, &subscribed),
+                }
+            };
+            let answer = answer.await.map_err(|error| error.about(target));
+            Outcome::Synced {
+                answer: answer.inspect_err(|error| coordinator.doubt(error)),
+                counted,
+            }
+        }));
+    }
+
+    pub(super) fn heartbeat(&mut self, member_id: String, generation: i32) {
+        let request = HeartbeatRequest {
+            group_id: self.config.group.to_string(),
+            generation_id: generation,
+            member_id,
+            group_instance_id: self.instance_id(),
+        };
+        let (coordinator, target) = (Arc::clone(&self.coordinator), self.target());
+        // Two more fit into the session if this one is not answered.
+        let deadline = self
+            .client
+            .request_deadline()
+            .min(Instant::now() + self.config.session_timeout / 3);
+        self.doing.push(Box::pin(async move {
+            let answer = async {
+                let connections = within(deadline, coordinator.connections()).await?;
+                let code = connections.rest.request(request, deadline).await?;
+                match ErrorCode::from_code(code) {
+                    Some(code) => Err(TransportError::code(
+                        Operation::Heartbeat,
+                        Target::default(),
+                        code,
+                    )),
+                    None => Ok(()),
+                }
+            };
+            let answer = answer.await.map_err(|error| error.about(target));
+            Outcome::Heartbeat {
+                generation,
+                answer: answer.inspect_err(|error| coordinator.doubt(error)),
+            }
+        }));
+    }
+
+    pub(super) fn fetch_offsets(&mut self, generation: i32, partitions: Vec<TopicPartition>) {
+        let request = offsets::fetch_request(&self.config.group, &partitions);
+        let (coordinator, config) = (Arc::clone(&self.coordinator), Arc::clone(&self.config));
+        let deadline = self.client.request_deadline();
+        let target = self.target();
+        self.doing.push(Box::pin(async move {
+            let answer = async {
+                let answer = coordinator
+                    .connections()
+                    .await?
+                    .rest
+                    .request(request, deadline)
+                    .await?;
+                offsets::fetch_outcome(&config.group, partitions, config.start, answer)
+            };
+            let answer = answer.await.map_err(|error| error.about(target));
+            Outcome::Offsets {
+                generation,
+                answer: answer.inspect_err(|error| coordinator.doubt(error)),
+            }
+        }));
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        offsets: Vec<OffsetToCommit>,
+        done: oneshot::Sender<Result<(), TransportError>>,
+    ) {
+        // The coordinator does not look whose partitions they are, and takes lower offsets too: what is not held,
+        // or is held again without the caller knowing, may have been committed further by others.
+        let stray = offsets
+            .iter()
+            .find(|one| !self.membership.holds(&one.partition))
+            .map(|one| {
+                self.target()
+                    .partition(Arc::clone(&one.partition.topic), one.partition.partition)
+            });
+        let identity = self
+            .membership
+            .identity()
+            .filter(|(_, generation)| stray.is_none() && self.fetch.has_heard(*generation));
+        let Some((member_id, generation)) = identity else {
+            let _ = done.send(Err(TransportError::code(
+                Operation::OffsetCommit,
+                stray.unwrap_or_else(|| self.target()),
+                ErrorCode::IllegalGeneration,
+            )));
+            return;
+        };
+        let committer = Committer {
+            group: Arc::clone(&self.config.group),
+            generation,
+            member_id: member_id.to_owned(),
+            instance_id: self.config.instance_id.clone(),
+        };
+        let (coordinator, target) = (Arc::clone(&self.coordinator), self.target());
+        let deadline = self.client.request_deadline();
+        self.commits += 1;
+        self.doing.push(Box::pin(async move {
+            let request = offsets::commit_request(&committer, &offsets);
+            let answer = async {
+                let answer = within(deadline, coordinator.connections())
+                    .await?
+                    .rest
+                    .request(request, deadline)
+                    .await?;
+                offsets::commit_outcome(&committer.group, &offsets, answer)
+            };
+            let answer = answer
+                .await
+                .map_err(|error| error.during(Operation::OffsetCommit).about(target));
+            Outcome::Committed {
+                generation,
+                answer: answer.inspect_err(|error| coordinator.doubt(error)),
+                done,
+            }
+        }));
+    }
+
+    /// Leaving twice does no harm, so what may pass is tried again.
+    pub(super) async fn leave(&mut self, deadline: Instant) -> Result<(), TransportError> {
+        // Commits on their way are for partitions we still hold; they go first.
+        while self.commits > 0 {
+            match tokio::time::timeout_at(deadline, self.doing.next()).await {
+                Ok(Some(outcome)) => self.take_in(outcome),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let Some(member_id) = self
+            .membership
+            .member_id()
+            .filter(|_| self.config.instance_id.is_none())
+        else {
+            return Ok(());
+        };
+        let request = LeaveGroupRequest {
+            group_id: self.config.group.to_string(),
+            member: LeavingMember {
+                member_id: member_id.to_owned(),
+                group_instance_id: None,
+                reason: None,
+            },
+        };
+        let (coordinator, target) = (Arc::clone(&self.coordinator), self.target());
+        loop {
+            let answer = leave_once(&coordinator, request.clone(), deadline)
+                .await
+                .map_err(|error| error.about(target.clone()));
+            let Err(error) = answer else {
+                return Ok(());
+            };
+            coordinator.doubt(&error);
+            let again_at = Instant::now() + LEAVE_RETRY_AFTER;
+            if error.class() == Class::Fatal || again_at >= deadline {
+                return Err(error);
+            }
+            tracing::debug!(%error, "leaving is tried again");
+            tokio::time::sleep_until(again_at).await;
+        }
+    }
+}
+
+async fn leave_once(
+    coordinator: &Coordinator,
+    request: LeaveGroupRequest,
+    deadline: Instant,
+) -> Result<(), TransportError> {
+    let connections = within(deadline, coordinator.connections()).await?;
+    let answer = connections.rest.request(request, deadline).await?;
+    let refused = answer
+        .members
+        .first()
+        .map_or(answer.error_code, |(_, code)| *code);
+    match ErrorCode::from_code(if answer.error_code == 0 {
+        refused
+    } else {
+        answer.error_code
+    }) {
+        // The coordinator has forgotten us already: that is what was wanted.
+        None | Some(ErrorCode::UnknownMemberId) => Ok(()),
+        Some(code) => Err(TransportError::code(
+            Operation::LeaveGroup,
+            Target::default(),
+            code,
+        )),
+    }
+}
+
+/// Looking the coordinator up counts against the deadline too.
+async fn within<T>(
+    deadline: Instant,
+    future: impl Future<Output = Result<T, TransportError>>,
+) -> Result<T, TransportError> {
+    let given = deadline.saturating_duration_since(Instant::now());
+    tokio::time::timeout_at(deadline, future)
+        .await
+        .unwrap_or_else(|_| {
+            let kind = ErrorKind::TimedOut {
+                after: given,
+                sent: false,
+            };
+            Err(TransportError::new(
+                Operation::FindCoordinator,
+                Target::default(),
+                kind,
+            ))
+        })
+}
+
+fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
