@@ -159,3 +159,29 @@ async fn every_control_kind_is_sent_by_a_backend_key_and_heard() {
         assert_eq!(heard.json()[0]["signer"], "backend-1");
     }
 }
+
+#[tokio::test]
+async fn drafts_are_logged_in_the_order_of_their_lines() {
+    let stage = Stage::set().await;
+    let line = DRAFTS.lines().next().unwrap();
+    let drafts: String = (0..300)
+        .map(|n| line.replace("{\"n\": 1}", &format!("{{\"n\": {n}}}")) + "\n")
+        .collect();
+    let sent = stage.run(&["send", "anomaly"], &drafts).await;
+    assert_eq!(sent.code, Some(0), "{}", sent.stderr);
+    let offsets: Vec<i64> = sent
+        .json()
+        .iter()
+        .map(|receipt| receipt["offset"].as_i64().unwrap())
+        .collect();
+    assert_eq!(offsets, (0..300).collect::<Vec<_>>());
+    let heard = stage
+        .run(&["listen", "--kind", "anomaly", "--count", "300"], "")
+        .await;
+    let order: Vec<i64> = heard
+        .json()
+        .iter()
+        .map(|line| payload(line)["n"].as_i64().unwrap())
+        .collect();
+    assert_eq!(order, (0..300).collect::<Vec<_>>());
+}
