@@ -232,15 +232,9 @@ fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
         ("TESTS_KAFKA_VERSION", VERSION.to_owned()),
         ("TESTS_KAFKA_JARS", text(jars)),
         ("TESTS_KAFKA_KEYSTORE", text(&pki.client_keystore)),
-        (
-            "TESTS_KAFKA_EXPIRED_CERT",
-            text(&pki.expired_cert),
-        ),
+        ("TESTS_KAFKA_EXPIRED_CERT", text(&pki.expired_cert)),
         ("TESTS_KAFKA_EXPIRED_KEY", text(&pki.expired_key)),
-        (
-            "TESTS_KAFKA_BEHIND_PROXY",
-            list(|ports| ports.behind_proxy),
-        ),
+        ("TESTS_KAFKA_BEHIND_PROXY", list(|ports| ports.behind_proxy)),
         ("TESTS_KAFKA_PROXY", list(|ports| ports.proxy)),
     ])
 }

@@ -1,8 +1,9 @@
 //! What the sources and the dependency graph are held to.
 //!
 //! [`policy`] reads `deny.toml`, [`licence`] judges a licence expression by it, [`graph`] judges
-//! every package.
+//! every package, [`features`] what the binary is built with.
 
+mod features;
 mod graph;
 mod licence;
 mod policy;
@@ -28,6 +29,7 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<(), TaskError> {
     };
     note("format", cargo(&["fmt", "--all", "--check"]).stream().await);
     note("dependency graph", dependency_graph(workspace).await);
+    note("features", features::judge(workspace).await);
     let clippy = [
         "clippy",
         "--workspace",
