@@ -117,6 +117,16 @@ async fn a_second_member_takes_half_once_the_first_has_released_and_gives_it_bac
         .find(|one| one.partition.partition == 3)
         .unwrap();
     assert_eq!(handed_over.start, Some(Position::Offset(5)));
+    // A commit that waited while the group changed must not move what is another member's now.
+    let others = theirs[0].partition.clone();
+    let error = within(first.commit(to_commit(others.clone(), 9)))
+        .await
+        .unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::IllegalGeneration));
+    let moved = broker
+        .committed("g", "t", others.partition)
+        .is_some_and(|committed| committed.offset == 9);
+    assert!(!moved);
     leave(&second).await;
     assert_eq!(numbers(&assigned(&first).await), [0, 1, 2, 3].into());
 }

@@ -304,7 +304,7 @@ impl Metrics {
         self.0.counts.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A handler was done with a message; `latency` from its first dispatch to the verdict.
+    /// A handler was done with a message; `latency` of the call that ended it, from dispatch to verdict.
     pub fn processed(&self, topic: &str, kind: Kind, latency: Duration) {
         self.0
             .processed
