@@ -38,6 +38,8 @@ use crate::{
 const MAY_BE_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// How much sooner than its own deadline a record may be given up for sharing a batch.
 const MOST_TIME_LOST: Duration = Duration::from_secs(1);
+/// How long after its deadline the answer to a request that is on its way is still waited for.
+const WAITED_LONGER_AT_MOST: Duration = Duration::from_secs(1);
 /// Fences in a row, each on a fresh producer id, after which someone else must be at work.
 const FENCES_ENDURED: u32 = 3;
 
@@ -308,12 +310,9 @@ impl<T> PartitionQueue<T> {
 
     /// When [`advance`](Self::advance) will have something to give up.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let waiting = self
-            .sent
+        self.sent
             .iter()
-            .filter(|sent| !matches!(sent.status, Status::Outstanding(_)));
-        waiting
-            .map(|sent| sent.batch.deadline)
+            .map(given_up_at)
             .chain(self.unsent.iter().map(|batch| batch.deadline))
             .min()
     }
@@ -438,6 +437,15 @@ impl<T> PartitionQueue<T> {
                 None
             }
         }
+    }
+}
+
+/// When trying ends. An answer on its way is worth a moment more; but it may share its request, and the request's time,
+/// with records that have longer.
+fn given_up_at<T>(sent: &Sent<T>) -> Instant {
+    match sent.status {
+        Status::Outstanding(_) => sent.batch.deadline + WAITED_LONGER_AT_MOST,
+        Status::Waiting(_) | Status::Behind | Status::Refused => sent.batch.deadline,
     }
 }
 

@@ -747,3 +747,28 @@ fn when_the_sequences_run_out_the_next_epoch_begins_at_once() {
         Some((1, 0))
     );
 }
+
+#[test]
+fn a_record_in_a_hurry_does_not_wait_for_the_answer_to_a_request_it_shares() {
+    let mut bench = Bench::new(5);
+    bench.warm_up();
+    let deadline = bench.now + Duration::from_secs(3);
+    bench.queue.append_until(bench.now, deadline, record(1), 1);
+    bench.appended += 1;
+    bench.queue.flush();
+    bench.pump();
+    assert_eq!(bench.in_flight.len(), 1);
+    assert_eq!(
+        bench.queue.next_deadline(),
+        Some(deadline + WAITED_LONGER_AT_MOST)
+    );
+    bench.wait(Duration::from_secs(3));
+    assert!(!bench.settled.contains_key(&1), "its answer is on its way");
+    bench.wait(WAITED_LONGER_AT_MOST);
+    assert_eq!(bench.outcome(1), Err(Written::Unknown));
+    // The answer comes at last, and so does what was sent after it.
+    bench.append(1);
+    bench.finish();
+    assert_eq!(bench.outcome(2), Ok(Some(2)));
+    assert_eq!(bench.leader.log, [0, 1, 2]);
+}

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{FENCES_ENDURED, Identity, MAY_BE_FORGOTTEN_AFTER, PartitionQueue};
+use super::{FENCES_ENDURED, Identity, MAY_BE_FORGOTTEN_AFTER, PartitionQueue, given_up_at};
 use crate::{
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
     producer::{
@@ -233,12 +233,10 @@ impl<T> PartitionQueue<T> {
     }
 
     pub(super) fn expire(&mut self, now: Instant) {
-        let waiting = |sent: &Sent<T>| !matches!(sent.status, Status::Outstanding(_));
-        while let Some(index) = self
-            .sent
-            .iter()
-            .position(|sent| waiting(sent) && sent.batch.deadline <= now)
-        {
+        while let Some(index) = self.sent.iter().position(|sent| given_up_at(sent) <= now) {
+            if let Some(sent) = self.sent.get_mut(index) {
+                sent.batch.ambiguous |= matches!(sent.status, Status::Outstanding(_));
+            }
             self.give_up_sent(index, GiveUp::DeadlinePassed);
         }
         // Not only the first: a later record may be in more of a hurry.
