@@ -181,6 +181,14 @@ impl RedialSchedule for ExponentialRedial {
     }
 }
 
+/// Times longer than this mean "without end". As instants they must not overflow.
+const WITHOUT_END: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A time that can be added to an instant.
+pub(crate) fn finite(time: Duration) -> Duration {
+    time.min(WITHOUT_END)
+}
+
 /// What a client needs to know before its first connection. Made by [`ClientConfig::new`], which has the
 /// defaults; each method changes one of them.
 #[derive(Debug, Clone)]
@@ -224,19 +232,19 @@ impl ClientConfig {
     /// The deadline of one connection: resolving, connecting, TLS and the exchange of versions together;
     /// 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = finite(timeout);
         self
     }
 
     /// The deadline of one request, connecting included; 30 s by default.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
+        self.request_timeout = finite(timeout);
         self
     }
 
     /// How old metadata may become before it is read anew; 300 s by default.
     pub fn metadata_max_age(mut self, age: Duration) -> Self {
-        self.metadata_max_age = age;
+        self.metadata_max_age = finite(age);
         self
     }
 

@@ -432,3 +432,56 @@ async fn deliveries_end_when_the_runtime_of_their_producer_does() {
     assert!(within(producer.reserve("t", 0, 100)).await.is_err());
     within(producer.flush()).await;
 }
+
+/// Says "not now, nor ever" once.
+#[derive(Debug, Default)]
+struct Never(std::sync::atomic::AtomicBool);
+
+impl Gate for Never {
+    fn admit(&self, _now: Instant) -> Admission {
+        if self.0.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            Admission::Admitted(Permit(0))
+        } else {
+            Admission::Wait(Duration::MAX)
+        }
+    }
+
+    fn record(&self, _now: Instant, _permit: Permit, _outcome: AttemptOutcome) {}
+}
+
+#[tokio::test]
+async fn times_without_end_are_no_reason_to_panic() {
+    let broker = broker("t", 1).await;
+    let bootstrap = cybermesh_transport::Address::parse_list(&broker.bootstrap()).unwrap();
+    let config =
+        cybermesh_transport::ClientConfig::new(bootstrap, cybermesh_transport::Security::Plaintext)
+            .connect_timeout(Duration::MAX)
+            .request_timeout(Duration::MAX)
+            .metadata_max_age(Duration::MAX);
+    let client = within(cybermesh_transport::Client::connect(config))
+        .await
+        .unwrap();
+    let endless = ProducerConfig {
+        linger: Duration::MAX,
+        delivery_timeout: Duration::MAX,
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(client.clone(), endless.clone());
+    let delivery = send(&producer, "t", 0, "a").await;
+    within(producer.flush()).await;
+    assert_eq!(within(delivery).await.unwrap().offset, Some(0));
+
+    let shut = ProducerConfig {
+        gate: Arc::new(Never::default()),
+        ..endless
+    };
+    let producer = Producer::new(client, shut);
+    let delivery = send(&producer, "t", 0, "b").await;
+    let closed = within(producer.close(Instant::now() + Duration::from_millis(50))).await;
+    assert_eq!(closed.abandoned, 1);
+    assert_eq!(
+        within(delivery).await.unwrap_err().written(),
+        Written::No,
+        "the gate never opened"
+    );
+}

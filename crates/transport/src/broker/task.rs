@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Purpose;
 use super::call::{Flight, Job};
 use super::connection::{Connection, Ending};
-use crate::config::{Address, ClientConfig};
+use crate::config::{Address, ClientConfig, finite};
 use crate::dial::dial;
 
 type Queue = mpsc::Receiver<Box<dyn Job>>;
@@ -59,7 +59,7 @@ pub(super) async fn run(
             }
         }
         if failures > 0 {
-            not_before = Instant::now() + config.redial.delay(failures);
+            not_before = Instant::now() + finite(config.redial.delay(failures));
         }
     }
 }

@@ -21,6 +21,7 @@ pub use reader::Reader;
 
 use crate::{
     cluster::Client,
+    config::finite,
     error::{ErrorKind, Operation, Target, TransportError},
     fetch::{FetchState, Fetcher},
     group::{GroupCommand, GroupTask},
@@ -49,6 +50,12 @@ impl Consumer {
         for topic in &config.topics {
             client.partition_count(topic).await?;
         }
+        let config = ConsumerConfig {
+            session_timeout: finite(config.session_timeout),
+            heartbeat_interval: finite(config.heartbeat_interval),
+            rebalance_timeout: finite(config.rebalance_timeout),
+            ..config
+        };
         let (commands, received) = mpsc::unbounded_channel();
         let state = FetchState::of_member(config.fetch.clone());
         let fetcher = Fetcher::new(client.clone(), config.fetch.clone(), config.start, state);

@@ -16,6 +16,7 @@ pub(crate) use state::FetchState;
 
 use crate::{
     cluster::Client,
+    config::finite,
     consumer::{Event, FetchConfig, Position, StartPolicy},
     record::TopicPartition,
 };
@@ -63,6 +64,10 @@ impl Fetcher {
         start: StartPolicy,
         state: FetchState,
     ) -> Self {
+        let config = FetchConfig {
+            max_wait: finite(config.max_wait),
+            ..config
+        };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Notify::new(),

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     broker::Broker,
     cluster::{Client, Generation},
+    config::finite,
     error::{Class, TransportError},
     record::TopicPartition,
     route::{Route, Routes},
@@ -229,7 +230,7 @@ impl Sender {
             Admission::Admitted(permit) => Some(Admitted::new(Arc::clone(&self.gate), permit)),
             Admission::Wait(time) => {
                 // A gate that says "now" and "not now" at once must not keep us spinning.
-                self.closed_until = Some(now + time.max(Duration::from_millis(1)));
+                self.closed_until = Some(now + finite(time.max(Duration::from_millis(1))));
                 None
             }
         }

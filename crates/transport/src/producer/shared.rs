@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     cluster::Client,
+    config::finite,
     error::{ErrorKind, Operation, Target, TransportError},
     record::{Record, TopicPartition},
 };
@@ -75,6 +76,11 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(client: Client, config: ProducerConfig) -> Self {
+        let config = ProducerConfig {
+            linger: finite(config.linger),
+            delivery_timeout: finite(config.delivery_timeout),
+            ..config
+        };
         let room = config.buffer_bytes.min(Semaphore::MAX_PERMITS);
         Self {
             config,

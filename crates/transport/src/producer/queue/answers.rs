@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::{FENCES_ENDURED, Identity, MAY_BE_FORGOTTEN_AFTER, PartitionQueue, given_up_at};
 use crate::{
+    config::finite,
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
     producer::{
         Appended, DeliveryError, GiveUp, Written,
@@ -100,7 +101,7 @@ impl<T> PartitionQueue<T> {
             sent.batch.failures += 1;
             match self.settings.schedule.next(sent.batch.failures) {
                 Some(delay) => {
-                    sent.batch.not_before = Some(now + delay);
+                    sent.batch.not_before = Some(now + finite(delay));
                     self.draining = true;
                 }
                 None => self.give_up_sent(index, GiveUp::ResendsExhausted),
@@ -205,7 +206,7 @@ impl<T> PartitionQueue<T> {
         } else if is_head {
             sent.batch.failures += 1;
             match self.settings.schedule.next(sent.batch.failures) {
-                Some(delay) => sent.status = Status::Waiting(now + delay),
+                Some(delay) => sent.status = Status::Waiting(now + finite(delay)),
                 None => self.give_up_sent(index, GiveUp::ResendsExhausted),
             }
         } else {
