@@ -161,13 +161,16 @@ impl Scribe {
     }
 }
 
-/// Reads a history.
+/// Reads a history. A last line without its end is being written, or was when its process was killed: it is not in
+/// the history yet.
 ///
 /// # Errors
 /// What the system says, or that a line is no event.
 pub fn read(path: &Path) -> io::Result<Vec<Event>> {
     let text = std::fs::read_to_string(path)?;
-    text.lines()
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole
+        .lines()
         .map(|line| serde_json::from_str(line).map_err(io::Error::from))
         .collect()
 }
@@ -175,6 +178,16 @@ pub fn read(path: &Path) -> io::Result<Vec<Event>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_is_being_written_is_not_read_yet() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let event = serde_json::to_string(&handled("a", 1)).unwrap();
+        std::fs::write(file.path(), format!("{event}\n{}", &event[..9])).unwrap();
+        assert_eq!(read(file.path()).unwrap(), [handled("a", 1)]);
+        std::fs::write(file.path(), &event[..9]).unwrap();
+        assert_eq!(read(file.path()).unwrap(), []);
+    }
 
     fn handled(consumer: &str, offset: i64) -> Event {
         Event::Handled {

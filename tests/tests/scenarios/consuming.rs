@@ -9,6 +9,7 @@ use cybermesh_tests::drafts::draft;
 use cybermesh_tests::history::{self, Breach, Event, Log, Scribe};
 use cybermesh_tests::process::{Conduct, Recorder};
 use cybermesh_tests::stage::Role;
+use futures_util::FutureExt;
 
 cybermesh_tests::scenarios! {
     both: [
@@ -163,10 +164,10 @@ async fn a_second_consumer_that_joins_and_leaves_loses_nothing(stage: Stage) {
     };
     tokio::pin!(joined);
     let coming = loop {
-        tokio::select! {
-            biased;
-            coming = &mut joined => break coming,
-            () = play.send(30) => {}
+        // Sent to the end: what was sent and not noted would be taken for invented.
+        play.send(30).await;
+        if let Some(coming) = joined.as_mut().now_or_never() {
+            break coming;
         }
     };
     play.note_commits().await;
