@@ -13,6 +13,7 @@ pub(crate) async fn check(workspace: &Workspace) -> Result<(), TaskError> {
         "cargo",
         "check",
         "--bins",
+        "--locked",
         "--manifest-path",
         "fuzz/Cargo.toml",
         "--target-dir",

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use cybermesh_bridge::bridge::StartError;
 
 /// Why a subcommand ended without success; the number is the exit code.
@@ -45,6 +46,22 @@ impl Failure {
         Self::new(Code::Usage, [])
     }
 
+    /// What clap says of the command line: on one line where it is an error, as it is where help was asked for.
+    pub(crate) fn command_line(error: clap::Error) -> Self {
+        if !error.use_stderr()
+            || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        {
+            error.exit();
+        }
+        let text = error.to_string();
+        let said = text.split("\n\nUsage:").next().unwrap_or_default();
+        let said = said.split("\n\nFor more").next().unwrap_or_default();
+        Self::usage(format!(
+            "{}; see --help",
+            said.trim_start_matches("error: ").trim_end()
+        ))
+    }
+
     /// Several wrong settings, each a line.
     pub(crate) fn settings<I>(lines: I) -> Self
     where
@@ -66,6 +83,12 @@ impl Failure {
             error if error.is_cluster() => Self::cluster(error),
             error => Self::usage(error),
         }
+    }
+
+    /// The same, with more lines behind it.
+    pub(crate) fn and(mut self, lines: &[String]) -> Self {
+        self.lines.extend_from_slice(lines);
+        self
     }
 
     fn new(code: Code, lines: impl IntoIterator<Item = String>) -> Self {

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     // The entry alone goes to standard output, so that it can be appended to a trust store.
     let _ = writeln!(
         io::stderr().lock(),
-        "private key: {} (mode 0600)\npublic key:  {}\nappend the entry to the trust store of whoever is to believe this key",
+        "private key: {} (mode 0600)\npublic key:  {}\nappend the entry to the trust store of whoever is to believe this key; a new store begins with the line: version = 1",
         files.private.display(),
         files.public.display(),
     );
@@ -121,12 +121,20 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
             }
             _ => "",
         };
-        Failure::usage(format!("{}: {error}{hint}", path.display()))
+        let what = match error.kind() {
+            io::ErrorKind::AlreadyExists => "exists already".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::usage(format!("{}: {what}{hint}", path.display()))
     };
     let mut file = create_new(path, mode).map_err(refused)?;
     file.write_all(bytes)
         .and_then(|()| file.sync_all())
-        .map_err(refused)
+        .map_err(|error| {
+            // Half a key would only stand in the way of the next attempt.
+            let _ = fs::remove_file(path);
+            refused(error)
+        })
 }
 
 #[cfg(unix)]

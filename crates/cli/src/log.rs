@@ -7,8 +7,17 @@ use tracing_subscriber::EnvFilter;
 
 /// Installs the subscriber that the settings ask for; a second call changes nothing.
 pub(crate) fn init(settings: &Settings) {
+    init_with(settings, None);
+}
+
+/// As [`init`], with a directive that holds whatever the settings say.
+pub(crate) fn init_with(settings: &Settings, always: Option<&str>) {
     let filter =
         EnvFilter::try_new(&settings.log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = match always.and_then(|directive| directive.parse().ok()) {
+        Some(directive) => filter.add_directive(directive),
+        None => filter,
+    };
     let json = match settings.log.format {
         LogFormat::Json => true,
         LogFormat::Text => false,

@@ -13,10 +13,14 @@ mod lines;
 mod listen;
 mod log;
 mod send;
+mod signal;
 mod verify;
 mod version;
 
+use std::future::Future;
+use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
 
@@ -24,9 +28,11 @@ use args::{Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().long_version(version::long()).get_matches();
-    let result = Cli::from_arg_matches(&matches)
-        .map_err(|error| Failure::usage(error.to_string()))
+    let result = Cli::command()
+        .long_version(version::long())
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(Failure::command_line)
         .and_then(run);
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,23 +46,28 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => verify::run(&args, &cli.settings),
         Command::Config => config::run(&cli.settings),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "cybermesh-bridge",
-                &mut std::io::stdout().lock(),
-            );
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cybermesh-bridge", &mut script);
+            std::io::stdout()
+                .lock()
+                .write_all(&script)
+                .map_err(|error| Failure::no(format!("standard output: {error}")))
         }
-        Command::Demo(args) => runtime()?.block_on(demo::run(args, &cli.settings)),
-        Command::Send(args) => runtime()?.block_on(send::run(args, &cli.settings)),
-        Command::Listen(args) => runtime()?.block_on(listen::run(args, &cli.settings)),
+        Command::Demo(args) => run_async(demo::run(args, &cli.settings)),
+        Command::Send(args) => run_async(send::run(args, &cli.settings)),
+        Command::Listen(args) => run_async(listen::run(args, &cli.settings)),
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+/// How long what is still blocked at the end (a write nobody reads, a name server) is waited for.
+const BLOCKED: Duration = Duration::from_secs(1);
+
+fn run_async(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::no(format!("the runtime did not start: {error}")))
+        .map_err(|error| Failure::no(format!("the runtime did not start: {error}")))?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(BLOCKED);
+    done
 }

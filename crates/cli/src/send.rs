@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 
-use cybermesh_bridge::outbound::{Publisher, Receipt, SendError};
+use cybermesh_bridge::outbound::{Enqueued, Publisher, Receipt, SendError};
 use cybermesh_bridge::{Bridge, Settings};
 use cybermesh_contracts::Kind;
-use cybermesh_contracts::message::Draft;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use crate::args::{SendArgs, SettingsArgs};
 use crate::failure::Failure;
 use crate::json::{self, MadeUp};
 use crate::lines::{Line, Lines};
-use crate::{config, log};
+use crate::{config, log, signal};
 
 /// Drafts on their way at once: enough to fill batches, few enough to keep receipts coming.
 const IN_FLIGHT: usize = 512;
@@ -44,7 +43,10 @@ pub(crate) async fn run(args: SendArgs, settings: &SettingsArgs) -> Result<(), F
     let left = bridge.stop(settings.receive.stop_timeout).await;
     match sent? {
         true if left.is_clean() => Ok(()),
-        _ => Err(Failure::silent_no()),
+        true => Err(Failure::no(
+            "every message was logged, but the end was not in order",
+        )),
+        false => Err(Failure::silent_no()),
     }
 }
 
@@ -57,24 +59,53 @@ async fn send_all(
 ) -> Result<bool, Failure> {
     let mut lines = read_ahead(lines);
     let mut sending = FuturesOrdered::new();
-    let (mut open, mut all) = (true, true);
+    let (mut open, mut all, mut failure) = (true, true, None);
+    let mut signal = std::pin::pin!(signal::first());
+    // What was begun is waited for, whatever happens meanwhile: without its receipt it would be sent again.
     while open || !sending.is_empty() {
         tokio::select! {
+            () = &mut signal, if open => {
+                open = false;
+                failure.get_or_insert_with(interrupted);
+            }
             line = lines.recv(), if open && sending.len() < IN_FLIGHT => match line {
-                Some(line) => {
-                    let line = line?;
-                    sending.push_back(send_one(publisher, settings, kind, line));
+                // Each has its place before the next line is looked at: the log has them in the order of their lines.
+                Some(Ok(line)) => {
+                    let number = line.number;
+                    tokio::select! {
+                        begun = begin(publisher, kind, line) => {
+                            sending.push_back(async move { (number, end(begun).await) });
+                        }
+                        () = &mut signal => {
+                            open = false;
+                            failure.get_or_insert_with(interrupted);
+                        }
+                    }
+                }
+                Some(Err(unreadable)) => {
+                    open = false;
+                    failure.get_or_insert(unreadable);
                 }
                 None => open = false,
             },
-            Some((receipt, safe)) = sending.next() => {
-                all &= safe;
-                writeln!(io::stdout().lock(), "{receipt}")
-                    .map_err(|error| Failure::no(format!("standard output: {error}")))?;
+            Some((number, outcome)) = sending.next() => {
+                all &= outcome.is_safe();
+                let receipt = outcome.receipt(number, settings.topics.of(kind));
+                if let Err(error) = writeln!(io::stdout().lock(), "{receipt}") {
+                    open = false;
+                    failure.get_or_insert_with(|| Failure::no(format!("standard output: {error}")));
+                }
             }
         }
     }
-    Ok(all)
+    match failure {
+        Some(failure) => Err(failure),
+        None => Ok(all),
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::no("interrupted; lines without a receipt were not sent")
 }
 
 /// Reads on a thread of its own: standard input blocks.
@@ -91,56 +122,42 @@ fn read_ahead(mut lines: Lines) -> mpsc::Receiver<Result<Line, Failure>> {
     receive
 }
 
-async fn send_one(
-    publisher: &Publisher,
-    settings: &Settings,
-    kind: Kind,
-    line: Line,
-) -> (Value, bool) {
-    let draft: Result<Draft, String> = line
+async fn begin(publisher: &Publisher, kind: Kind, line: Line) -> Result<Enqueued, Outcome> {
+    let draft = line
         .text
-        .and_then(|text| json::draft(kind, &text, MadeUp::now()));
-    let (outcome, safe) = match draft {
-        Err(reason) => (Outcome::failed("invalid", reason), false),
-        Ok(draft) => match publisher.send(draft).await {
-            Ok(Receipt::Logged {
-                topic,
-                partition,
-                offset,
-                ..
-            }) => (
-                Outcome {
-                    result: "logged",
-                    topic: Some(topic.to_string()),
-                    partition: Some(partition),
-                    offset,
-                    reason: None,
-                },
-                true,
-            ),
-            // Receipts may grow; whatever is one says that the message is safe.
-            Ok(_) => (
-                Outcome {
-                    result: "spooled",
-                    ..Outcome::default()
-                },
-                true,
-            ),
-            Err(error) => (Outcome::failed(result(&error), error.to_string()), false),
-        },
+        .and_then(|text| json::draft(kind, &text, MadeUp::now()))
+        .map_err(|reason| Outcome::failed("invalid", reason))?;
+    publisher
+        .enqueue(draft)
+        .await
+        .map_err(|error| Outcome::of_error(&error))
+}
+
+async fn end(begun: Result<Enqueued, Outcome>) -> Outcome {
+    let enqueued = match begun {
+        Ok(enqueued) => enqueued,
+        Err(outcome) => return outcome,
     };
-    let topic = outcome
-        .topic
-        .or_else(|| (outcome.result != "invalid").then(|| settings.topics.of(kind).to_owned()));
-    let receipt = json!({
-        "line": line.number,
-        "result": outcome.result,
-        "topic": topic,
-        "partition": outcome.partition,
-        "offset": outcome.offset,
-        "reason": outcome.reason,
-    });
-    (receipt, safe)
+    match enqueued.receipt().await {
+        Ok(Receipt::Logged {
+            topic,
+            partition,
+            offset,
+            ..
+        }) => Outcome {
+            result: "logged",
+            topic: Some(topic.to_string()),
+            partition: Some(partition),
+            offset,
+            reason: None,
+        },
+        // Receipts may grow; whatever is one says that the message is safe.
+        Ok(_) => Outcome {
+            result: "spooled",
+            ..Outcome::default()
+        },
+        Err(error) => Outcome::of_error(&error),
+    }
 }
 
 #[derive(Debug, Default)]
@@ -159,6 +176,27 @@ impl Outcome {
             reason: Some(reason),
             ..Self::default()
         }
+    }
+
+    fn of_error(error: &SendError) -> Self {
+        Self::failed(result(error), error.to_string())
+    }
+
+    fn is_safe(&self) -> bool {
+        self.reason.is_none()
+    }
+
+    /// The line; `topic` is where a valid draft was to go.
+    fn receipt(self, line: u64, topic: &str) -> Value {
+        let valid = self.result != "invalid";
+        json!({
+            "line": line,
+            "result": self.result,
+            "topic": self.topic.or_else(|| valid.then(|| topic.to_owned())),
+            "partition": self.partition,
+            "offset": self.offset,
+            "reason": self.reason,
+        })
     }
 }
 

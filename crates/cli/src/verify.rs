@@ -1,6 +1,6 @@
 //! `verify`: judges archived messages offline, each alone.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use cybermesh_bridge::Settings;
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &VerifyArgs, settings: &SettingsArgs) -> Result<(), Fail
     let settings = config::load(settings)?;
     let judge = Judge::new(args, &settings)?;
     let mut lines = Lines::open(args.file.as_ref())?;
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = io::stdout().lock();
     let (mut rejected, mut broken) = (false, false);
     while let Some(line) = lines.next()? {
         let answer = match line.text.and_then(|text| Archived::parse(&text, &settings)) {
@@ -37,7 +37,6 @@ pub(crate) fn run(args: &VerifyArgs, settings: &SettingsArgs) -> Result<(), Fail
         };
         writeln!(out, "{answer}").map_err(closed)?;
     }
-    out.flush().map_err(closed)?;
     match (broken, rejected) {
         (true, _) => Err(Failure::silent_usage()),
         (false, true) => Err(Failure::silent_no()),

@@ -182,3 +182,26 @@ async fn many_that_ask_a_cluster_that_is_away_fail_together_and_not_one_after_th
         "dialled {dialled} times for 50 that asked at once"
     );
 }
+
+#[tokio::test]
+async fn a_caller_that_is_not_polled_holds_up_nobody_else() {
+    let broker = DevBroker::builder()
+        .topic("a", 1)
+        .topic("b", 1)
+        .start()
+        .await
+        .unwrap();
+    let client = client(&broker).await;
+    let held = broker.fault(Fault::hold(Api::Metadata).once());
+    let mut idle = std::pin::pin!(client.partition_count("a"));
+    tokio::select! {
+        biased;
+        early = &mut idle => panic!("answered while the read was held: {early:?}"),
+        () = held.wait_for_hits(1) => held.release(),
+    }
+    // Its answer may be there by now, but it is not asked for it.
+    let other = client.partition_count("b");
+    let other = tokio::time::timeout(Duration::from_secs(10), other).await;
+    assert_eq!(other.expect("an answer"), Ok(1));
+    assert_eq!(idle.await, Ok(1));
+}

@@ -39,7 +39,9 @@ pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
         Ok(binaries) => tests(workspace, scope, &binaries, &mut tally).await,
         Err(error) => tally.check("build of the tests", Err(error)),
     }
+    tally.demand(Over::Devbroker, "tests over devbroker");
     if scope == Scope::Everything {
+        tally.demand(Over::Kafka, "tests over Apache Kafka");
         tally.check("fuzz targets compile", fuzz::check(workspace).await);
         gates_of_the_binary(workspace, &mut tally).await;
     }

@@ -70,6 +70,14 @@ impl Tally {
         }
     }
 
+    /// That tests over a broker ran at all: a filter that matches nothing passes everything.
+    pub(super) fn demand(&mut self, over: Over, what: &str) {
+        let ended = self.passed.get(&over).copied().unwrap_or_default() + self.failed.len();
+        if ended == 0 {
+            self.check(what, Err("none ran"));
+        }
+    }
+
     /// What could not run here, and why.
     pub(super) fn skip(&mut self, what: &str, reason: &str) {
         println!("SKIPPED: {what}: {reason}");

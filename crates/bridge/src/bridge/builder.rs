@@ -204,6 +204,7 @@ impl Builder {
         };
 
         let client = Client::connect(self.settings.client_config(security)).await?;
+        self.learn_topics(&client).await;
         let gate = ClusterGate::new(self.breaker, seed, metrics.clone(), health.clone());
         let schedule: Arc<dyn ResendSchedule> = Arc::new(CountedResends {
             schedule: self.settings.retry_schedule(seed),
@@ -276,6 +277,20 @@ impl Builder {
             cancel,
             _state: state,
         })
+    }
+
+    /// Learns the partitions of what is sent, so that the first sends go in the order they were begun. What
+    /// cannot be learnt is told to whoever sends it.
+    async fn learn_topics(&self, client: &Client) {
+        let topics = self.sends.iter().map(|kind| self.settings.topics.of(*kind));
+        let learning = topics.map(|topic| client.topic(topic));
+        for error in futures_util::future::join_all(learning)
+            .await
+            .into_iter()
+            .filter_map(Result::err)
+        {
+            tracing::warn!(%error, "messages to this topic cannot be sent for now");
+        }
     }
 
     /// Reads every file before anything is said about the first that is wrong.

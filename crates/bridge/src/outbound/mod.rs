@@ -17,5 +17,5 @@ pub mod receipt;
 pub mod retry;
 
 pub use options::SendOptions;
-pub use publisher::{Publisher, PublisherReport};
+pub use publisher::{Enqueued, Publisher, PublisherReport};
 pub use receipt::{Receipt, SendError};

@@ -111,13 +111,19 @@ impl Nonces {
         if self.lock().wanted(now_ms).is_none() {
             return Ok(());
         }
+        // In a task of its own: a sender may stop polling at any time, and must not sit on the lock meanwhile.
+        let nonces = self.clone();
+        tokio::spawn(async move { nonces.keep(now_ms).await })
+            .await
+            .map_err(|_| NonceFault::Cancelled)?
+    }
+
+    async fn keep(&self, now_ms: u64) -> Result<(), NonceFault> {
         let _one_at_a_time = self.0.keeping.lock().await;
         let Some(reservation) = self.lock().wanted(now_ms) else {
             return Ok(());
         };
         let state = Arc::clone(self.0.state.as_ref().ok_or(NonceFault::NoState)?);
-        // A caller that goes away here leaves the file ahead of the source, which wastes time that
-        // nobody gave out; the next caller writes again.
         tokio::task::spawn_blocking(move || state.replace(FILE, &reservation.encode()))
             .await
             .map_err(|_| NonceFault::Cancelled)??;

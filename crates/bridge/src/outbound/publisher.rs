@@ -16,7 +16,7 @@ use cybermesh_contracts::{
     sign::Signer,
 };
 use cybermesh_transport::{Client, Producer};
-use tokio::time::Instant;
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
     limit::TokenBucket,
     nonces::Nonces,
     options::SendOptions,
-    receipt::{Receipt, SendError},
+    receipt::{Receipt, SendError, Unknown},
 };
 use crate::{
     clock::WallClock,
@@ -39,6 +39,23 @@ const COUNTING: Duration = Duration::from_millis(200);
 /// Sends drafts of any kind. Cheap to clone; all clones are one publisher.
 #[derive(Debug, Clone)]
 pub struct Publisher(Arc<Inner>);
+
+/// A message that has its place in its partition. Dropping this takes nothing back.
+#[derive(Debug)]
+#[must_use = "whether it was written is told by its receipt"]
+pub struct Enqueued(JoinHandle<Result<Receipt, SendError>>);
+
+impl Enqueued {
+    /// Waits until Kafka has the message.
+    ///
+    /// # Errors
+    /// As [`Publisher::send`].
+    pub async fn receipt(self) -> Result<Receipt, SendError> {
+        self.0
+            .await
+            .unwrap_or(Err(SendError::Unknown(Unknown::RuntimeEnded)))
+    }
+}
 
 /// What a publisher is made of.
 #[derive(Debug)]
@@ -161,6 +178,31 @@ impl Publisher {
         let begun = Instant::now();
         match Inner::append(&self.0, &draft, &options, begun).await {
             Ok(pending) => Inner::settle(&self.0, pending, &draft, &options).await,
+            Err(error) => {
+                self.0.count_failure(draft.kind(), &error, begun);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a draft its place behind all those enqueued before it in its partition, and returns; what comes of
+    /// it is told by [`Enqueued::receipt`]. Sends that are begun together without this may pass one another.
+    ///
+    /// # Errors
+    /// [`SendError`]: it has no place, and is certainly not written.
+    pub async fn enqueue(&self, draft: impl Into<Draft>) -> Result<Enqueued, SendError> {
+        let (draft, options) = (draft.into(), SendOptions::default());
+        let token = self.0.under_way.token();
+        let begun = Instant::now();
+        match Inner::append(&self.0, &draft, &options, begun).await {
+            Ok(pending) => {
+                let inner = Arc::clone(&self.0);
+                // In a task of its own, so that the outcome is counted whether anybody asks or not.
+                Ok(Enqueued(tokio::spawn(async move {
+                    let _under_way = token;
+                    Inner::settle(&inner, pending, &draft, &options).await
+                })))
+            }
             Err(error) => {
                 self.0.count_failure(draft.kind(), &error, begun);
                 Err(error)

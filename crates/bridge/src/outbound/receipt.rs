@@ -91,6 +91,9 @@ pub enum Unknown {
     /// It was on its way when the transport gave it up.
     #[error("{0}")]
     GivenUp(DeliveryError),
+    /// The runtime ended while it was on its way.
+    #[error("the runtime ended while it was on its way")]
+    RuntimeEnded,
     /// The caller's deadline passed while it was on its way; it may still arrive.
     #[error("the deadline of {0:?} passed while it was on its way")]
     DeadlinePassed(Duration),

@@ -138,7 +138,7 @@ impl Ledger {
         let ended = self
             .entries
             .values()
-            .filter(|entry| entry.ended().is_some())
+            .filter(|entry| self.ended(entry).is_some())
             .count();
         (count(ended), count(self.entries.len()))
     }
@@ -168,8 +168,8 @@ impl Ledger {
                     name,
                     place: place.clone(),
                     expected: entry.expected,
-                    ended: entry.ended(),
-                    as_expected: entry.discrepancy().is_none(),
+                    ended: self.ended(entry),
+                    as_expected: entry.discrepancy().is_none() && self.ended(entry).is_some(),
                 }),
             })
             .collect()
@@ -218,6 +218,18 @@ impl Ledger {
         sorted.get(rank.min(sorted.len().checked_sub(1)?)).copied()
     }
 
+    /// How a message ended, as far as that was seen: of those that must be skipped, when as many were.
+    fn ended(&self, entry: &Entry) -> Option<End> {
+        match (entry.handled, entry.buried.as_slice(), entry.expected) {
+            (0, [], End::Skipped(disposition)) => {
+                (self.skipped >= self.to_skip()).then_some(End::Skipped(disposition))
+            }
+            (0, [], _) => None,
+            (_, [], _) => Some(End::Handled),
+            (_, [disposition, ..], _) => Some(End::Buried(*disposition)),
+        }
+    }
+
     fn to_skip(&self) -> u64 {
         count(
             self.entries
@@ -229,15 +241,6 @@ impl Ledger {
 }
 
 impl Entry {
-    fn ended(&self) -> Option<End> {
-        match (self.handled, self.buried.as_slice(), self.expected) {
-            (0, [], End::Skipped(disposition)) => Some(End::Skipped(disposition)),
-            (0, [], _) => None,
-            (_, [], _) => Some(End::Handled),
-            (_, [disposition, ..], _) => Some(End::Buried(*disposition)),
-        }
-    }
-
     fn discrepancy(&self) -> Option<String> {
         let right = match (self.expected, self.handled, self.buried.as_slice()) {
             (End::Handled, 1, []) | (End::Skipped(_), 0, []) => true,
@@ -336,6 +339,7 @@ mod tests {
     fn a_copy_counts_as_skipped_only_when_the_receiver_says_so() {
         let mut ledger = ledger(End::Skipped(Disposition::Duplicate));
         assert!(!ledger.settled());
+        assert_eq!(ledger.progress(), (0, 1));
         assert_eq!(ledger.discrepancies().len(), 1);
         ledger.skipped(1);
         assert!(ledger.settled());

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use cybermesh_bridge::Bridge;
 use cybermesh_bridge::outbound::Receipt;
+use cybermesh_bridge::telemetry::Exposition;
 use cybermesh_contracts::dead_letter::DeadLetter;
 use cybermesh_contracts::message::{
     Anomaly, Commit, Evidence, EvidenceRequest, Policy, PolicyUpdate, Reputation,
@@ -32,6 +33,7 @@ use self::run::Run;
 use self::world::World;
 use crate::args::{DemoArgs, SettingsArgs};
 use crate::failure::Failure;
+use crate::signal;
 
 /// Messages on their way at once, each way.
 const IN_FLIGHT: usize = 256;
@@ -41,6 +43,8 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 /// Between looks at the receivers' counts.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Longer than a fetch is held back for want of records.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long each party may take to stop.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -50,11 +54,11 @@ pub(crate) async fn run(args: DemoArgs, settings: &SettingsArgs) -> Result<(), F
     let run = Run::default();
     let outcome = tokio::select! {
         outcome = play(&world, &run, &args) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::no("interrupted")),
+        () = signal::first() => Err(Failure::no("interrupted")),
     };
     let (cluster, transport) = (world.cluster.clone(), world.transport().to_owned());
     let mut warnings = world.end().await;
-    let (honest, unclean) = outcome?;
+    let (honest, unclean) = outcome.map_err(|failure| failure.and(&warnings))?;
     warnings.extend(unclean);
     let facts = Facts {
         cluster,
@@ -80,6 +84,7 @@ pub(crate) async fn run(args: DemoArgs, settings: &SettingsArgs) -> Result<(), F
 
 /// Starts both parties, sends everything, waits until it has ended, stops both.
 async fn play(world: &World, run: &Run, args: &DemoArgs) -> Result<(Honest, Vec<String>), Failure> {
+    world.make_topics().await?;
     let node = world.node.bridge();
     let node = run.handle::<Commit>(node);
     let node = run.handle::<Reputation>(node);
@@ -109,17 +114,32 @@ async fn play(world: &World, run: &Run, args: &DemoArgs) -> Result<(Honest, Vec<
         settled(run).await;
         Ok::<_, Failure>(honest)
     };
-    let letters = follow_dead_letters(world, run);
-    let parties = [&node, &backend];
-    let counts = follow_counts(run, &parties, &bar);
+    let shown: Vec<Exposition> = [&node, &backend]
+        .iter()
+        .filter_map(|party| party.exposition().cloned())
+        .collect();
+    let mut letters = std::pin::pin!(follow_dead_letters(world, run));
+    let mut counts = std::pin::pin!(follow_counts(run, &shown, &bar));
     let honest = tokio::select! {
         honest = scenes => honest,
+        failure = &mut letters => Err(failure),
+        never = &mut counts => match never {},
+    };
+    bar.finish_and_clear();
+    // Both are still listened to: a second dead letter or one too many skipped would come now.
+    let unclean = tokio::select! {
+        unclean = stop([("node", node), ("backend", backend)]) => Ok(unclean),
         failure = letters => Err(failure),
         never = counts => match never {},
     };
-    bar.finish_and_clear();
+    run.skipped(skipped(&shown));
+    Ok((honest?, unclean?))
+}
+
+/// Stops the parties, and waits as long as a record may take to be read; says what was left unfinished.
+async fn stop(parties: [(&str, Bridge); 2]) -> Vec<String> {
     let mut unclean = Vec::new();
-    for (name, party) in [("node", node), ("backend", backend)] {
+    for (name, party) in parties {
         let left = party.stop(STOP_DEADLINE).await;
         if !left.is_clean() {
             unclean.push(format!(
@@ -127,7 +147,8 @@ async fn play(world: &World, run: &Run, args: &DemoArgs) -> Result<(Honest, Vec<
             ));
         }
     }
-    Ok((honest?, unclean))
+    tokio::time::sleep(LAST_LOOK).await;
+    unclean
 }
 
 /// Waits until both parties have their partitions.
@@ -252,11 +273,11 @@ async fn follow_dead_letters(world: &World, run: &Run) -> Failure {
 /// Takes what the receivers say they skipped, and moves the progress bar.
 async fn follow_counts(
     run: &Run,
-    bridges: &[&Bridge],
+    shown: &[Exposition],
     bar: &ProgressBar,
 ) -> std::convert::Infallible {
     loop {
-        run.skipped(bridges.iter().map(|bridge| skipped(bridge)).sum());
+        run.skipped(skipped(shown));
         let (ended, all) = run.ledger(ledger::Ledger::progress);
         bar.set_length(all);
         bar.set_position(ended);
@@ -264,16 +285,17 @@ async fn follow_counts(
     }
 }
 
-/// The receiver's own count, as its operators would read it.
-fn skipped(bridge: &Bridge) -> u64 {
-    let text = bridge
-        .exposition()
-        .and_then(|shown| shown.text().ok())
-        .unwrap_or_default();
-    text.lines()
-        .filter(|line| line.starts_with("bridge_skipped_total{"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
-        .sum()
+/// The receivers' own counts of copies, as their operators would read them.
+fn skipped(shown: &[Exposition]) -> u64 {
+    let texts = shown.iter().filter_map(|shown| shown.text().ok());
+    let of_text = |text: String| -> u64 {
+        text.lines()
+            .filter(|line| line.starts_with("bridge_skipped_total{"))
+            .filter(|line| line.contains("reason=\"duplicate\""))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    };
+    texts.map(of_text).sum()
 }
 
 fn progress(args: &DemoArgs) -> ProgressBar {

@@ -61,7 +61,7 @@ impl Party {
 }
 
 impl World {
-    /// Makes keys, certificates and topics, over the built-in broker or the cluster of the settings.
+    /// Makes keys and certificates, and connects to the built-in broker or the cluster of the settings.
     pub(super) async fn new(kafka: bool, args: &SettingsArgs) -> Result<Self, Failure> {
         let (node_key, backend_key) = (Arc::new(key()?), Arc::new(key()?));
         let stranger = key()?;
@@ -111,6 +111,7 @@ impl World {
         )?;
         let operator = node
             .bridge()
+            .sends([])
             .receives([])
             .start()
             .await
@@ -128,19 +129,14 @@ impl World {
                 brokers.join(", ")
             }
         };
-        let world = Self {
+        Ok(Self {
             node,
             backend,
             stranger,
             cluster,
             broker,
             operator,
-        };
-        if let Err(failure) = world.make_topics().await {
-            world.end().await;
-            return Err(failure);
-        }
-        Ok(world)
+        })
     }
 
     /// The connection of somebody who may write to the topics.
@@ -158,14 +154,16 @@ impl World {
 
     /// How messages are protected on the way.
     pub(super) fn transport(&self) -> &'static str {
-        if self.node.settings.tls.enabled || self.broker.is_some() {
-            "mutual TLS"
-        } else {
-            "plaintext"
+        let tls = &self.node.settings.tls;
+        match (tls.enabled, self.broker.is_some() || tls.cert.is_some()) {
+            (true, true) => "mutual TLS",
+            (true, false) => "TLS",
+            (false, _) => "plaintext",
         }
     }
 
-    async fn make_topics(&self) -> Result<(), Failure> {
+    /// Makes the demo's topics.
+    pub(super) async fn make_topics(&self) -> Result<(), Failure> {
         let admin = Admin::new(self.client().clone());
         for name in self.topics() {
             let topic = NewTopic::new(&name)

@@ -87,9 +87,14 @@ impl Object {
     pub(crate) fn finish(self, known: &str) -> Result<(), String> {
         match self.fields.first() {
             None => Ok(()),
-            Some((name, _)) => Err(format!("unknown field {name:?}; accepted: {known}")),
+            Some((name, _)) => Err(format!("unknown field {:?}; accepted: {known}", cut(name))),
         }
     }
+}
+
+/// As much of a name that is not ours as a person needs to find it.
+fn cut(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 /// Bytes from hex digits, either case.
@@ -137,7 +142,7 @@ impl<'de> Deserialize<'de> for Object {
                 let mut fields: Vec<(String, Box<RawValue>)> = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     if fields.iter().any(|(field, _)| *field == name) {
-                        return Err(de::Error::custom(format!("field {name:?} twice")));
+                        return Err(de::Error::custom(format!("field {:?} twice", cut(&name))));
                     }
                     if fields.len() == 64 {
                         return Err(de::Error::custom("more than 64 fields"));

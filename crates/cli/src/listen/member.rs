@@ -12,8 +12,9 @@ use cybermesh_contracts::message::{
 };
 use cybermesh_contracts::verify::Verified;
 
-use super::{Place, Printer, connect, signal};
+use super::{Place, Printer, connect};
 use crate::failure::Failure;
+use crate::signal;
 
 /// How long a message that is no longer wanted is put off: until after the stop that is under way.
 const AFTER_STOP: Duration = Duration::from_secs(60);
@@ -24,7 +25,7 @@ pub(super) async fn listen(
     printer: Printer,
 ) -> Result<(), Failure> {
     let printer = Arc::new(printer);
-    let bridge = connect(&settings, |builder| {
+    let mut bridge = connect(&settings, |builder| {
         kinds
             .iter()
             .fold(builder.receives(kinds.clone()), |builder, kind| {
@@ -32,12 +33,17 @@ pub(super) async fn listen(
             })
     })
     .await?;
-    tokio::select! {
-        () = printer.done() => {}
-        () = signal() => {}
-    }
+    let ended = tokio::select! {
+        () = printer.done() => Ok(()),
+        () = signal::first() => Ok(()),
+        why = bridge.ended() => Err(Failure::cluster(why)),
+    };
     let left = bridge.stop(settings.receive.stop_timeout).await;
-    printer.result()?;
+    ended?;
+    // Handlers that were cut off hold it no longer once the bridge has stopped.
+    if let Some(printer) = Arc::into_inner(printer) {
+        printer.result()?;
+    }
     // Messages that were not wanted any more are unfinished by intent; what was printed must be committed.
     if left.subscriber.is_none_or(|left| left.committed) {
         Ok(())
@@ -66,19 +72,18 @@ fn handle<M: Handled + Into<Message>>(builder: Builder, printer: &Arc<Printer>) 
         let printer = Arc::clone(&printer);
         async move {
             let signer = Arc::clone(&message.signer().id);
+            let message = message.into_message().into();
             let place = Place {
                 topic: context.topic(),
                 partition: context.partition(),
                 offset: context.offset(),
             };
             // What is not printed is not done: whoever comes next in the group gets it.
-            Ok(
-                if printer.print(&message.into_message().into(), &signer, place) {
-                    Verdict::Done
-                } else {
-                    Verdict::retry_after(AFTER_STOP)
-                },
-            )
+            Ok(if printer.print(&message, &signer, place).await {
+                Verdict::Done
+            } else {
+                Verdict::retry_after(AFTER_STOP)
+            })
         }
     })
 }

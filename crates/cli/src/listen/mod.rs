@@ -7,7 +7,6 @@ mod member;
 mod reader;
 
 use std::io::{self, Write};
-use std::sync::Mutex;
 
 use cybermesh_bridge::trust::Trust;
 use cybermesh_bridge::{Bridge, Settings};
@@ -15,7 +14,7 @@ use cybermesh_contracts::Kind;
 use cybermesh_contracts::message::Message;
 use cybermesh_contracts::trust::Right;
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 use crate::args::{From, ListenArgs, SettingsArgs};
 use crate::failure::Failure;
@@ -34,15 +33,18 @@ pub(crate) async fn run(args: ListenArgs, settings: &SettingsArgs) -> Result<(),
         // One at a time: lines then come in log order, and what is printed is what is committed.
         loader = loader
             .set("kafka.group", group)
-            .set("receive.max_inflight", "1");
+            .set("receive.max_inflight", "1")
+            // What is not printed any more is put off, and must never be given up for that.
+            .set("receive.handler_attempts", "5")
+            .set("receive.on_exhausted", "pause");
     }
     let settings = config::finish(loader)?;
-    log::init(&settings);
+    log::init_with(&settings, Some("audit=warn"));
     let kinds = kinds(&args.kinds, &settings)?;
     let printer = Printer::new(args.count);
     match args.group {
         Some(_) => member::listen(settings, kinds, printer).await,
-        None => reader::listen(settings, kinds, &printer).await,
+        None => reader::listen(settings, kinds, printer).await,
     }
 }
 
@@ -84,26 +86,6 @@ async fn connect(
         .map_err(Failure::start)
 }
 
-/// Ends with the first of SIGINT and SIGTERM.
-async fn signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    // Without signals there is nothing to wait for but the count.
-    if interrupt.await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Where a message stood.
 #[derive(Debug, Clone, Copy)]
 struct Place<'a> {
@@ -113,8 +95,11 @@ struct Place<'a> {
 }
 
 /// Prints at most as many messages as were asked for, and tells when that is done.
+///
+/// Lines are written by a thread of its own: whoever reads them may stall, and signals must be heard all the same.
 #[derive(Debug)]
 struct Printer {
+    lines: mpsc::Sender<(String, oneshot::Sender<io::Result<()>>)>,
     left: Mutex<Left>,
     done: Notify,
 }
@@ -126,9 +111,18 @@ struct Left {
     failed: Option<io::Error>,
 }
 
+impl Left {
+    fn is_over(&self) -> bool {
+        self.count == Some(0) || self.failed.is_some()
+    }
+}
+
 impl Printer {
     fn new(count: Option<u64>) -> Self {
+        let (lines, waiting) = mpsc::channel(1);
+        std::thread::spawn(move || write_lines(waiting));
         Self {
+            lines,
             left: Mutex::new(Left {
                 count,
                 failed: None,
@@ -138,59 +132,59 @@ impl Printer {
     }
 
     /// Prints one verified message; false when no more are wanted, or can be printed.
-    fn print(&self, message: &Message, signer: &str, place: Place<'_>) -> bool {
-        let mut left = self
-            .left
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if left.count == Some(0) || left.failed.is_some() {
+    async fn print(&self, message: &Message, signer: &str, place: Place<'_>) -> bool {
+        let mut left = self.left.lock().await;
+        if left.is_over() {
             return false;
         }
-        let printed =
-            line(message, signer, place).and_then(|line| writeln!(io::stdout().lock(), "{line}"));
+        let printed = match line(message, signer, place) {
+            Ok(line) => self.write(line.to_string()).await,
+            Err(error) => Err(error),
+        };
         match printed {
-            Ok(()) => {
-                left.count = left.count.map(|count| count - 1);
-                if left.count == Some(0) {
-                    self.done.notify_one();
-                }
-                true
-            }
-            Err(error) => {
-                left.failed = Some(error);
-                self.done.notify_one();
-                false
-            }
+            Ok(()) => left.count = left.count.map(|count| count - 1),
+            Err(error) => left.failed = Some(error),
         }
+        if left.is_over() {
+            self.done.notify_one();
+        }
+        left.failed.is_none()
     }
 
-    fn is_done(&self) -> bool {
-        let left = self
-            .left
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        left.count == Some(0) || left.failed.is_some()
+    async fn write(&self, line: String) -> io::Result<()> {
+        let gone = || io::Error::other("its writer has ended");
+        let (written, answer) = oneshot::channel();
+        self.lines.send((line, written)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn is_done(&self) -> bool {
+        self.left.lock().await.is_over()
     }
 
     /// Ends when enough was printed, or nothing more can be.
     async fn done(&self) {
-        while !self.is_done() {
+        while !self.is_done().await {
             self.done.notified().await;
         }
     }
 
     /// How it ended: a reader that went away is no failure.
-    fn result(&self) -> Result<(), Failure> {
-        let mut left = self
-            .left
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        match left.failed.take() {
+    fn result(self) -> Result<(), Failure> {
+        match self.left.into_inner().failed {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Failure::no(format!("standard output: {error}")))
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn write_lines(mut waiting: mpsc::Receiver<(String, oneshot::Sender<io::Result<()>>)>) {
+    while let Some((line, written)) = waiting.blocking_recv() {
+        let wrote = writeln!(io::stdout().lock(), "{line}");
+        // Whoever waited for it may have been stopped meanwhile.
+        let _ = written.send(wrote);
     }
 }
 

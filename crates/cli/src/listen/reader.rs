@@ -14,13 +14,14 @@ use cybermesh_transport::{
     StartPolicy, TopicPartition,
 };
 
-use super::{Place, Printer, connect, signal};
+use super::{Place, Printer, connect};
 use crate::failure::Failure;
+use crate::signal;
 
 pub(super) async fn listen(
     settings: Settings,
     kinds: Vec<Kind>,
-    printer: &Printer,
+    printer: Printer,
 ) -> Result<(), Failure> {
     // Not for receiving, but so that a missing or empty store is told before anything is connected.
     let path = settings.keys.trust.clone().ok_or_else(|| {
@@ -32,8 +33,8 @@ pub(super) async fn listen(
     let mut judge = Judge::new(&settings, trust)?;
     let reader = begin(bridge.client(), &settings, &kinds).await?;
     let ended = tokio::select! {
-        ended = read(&reader, &mut judge, printer) => ended,
-        () = signal() => Ok(()),
+        ended = read(&reader, &mut judge, &printer) => ended,
+        () = signal::first() => Ok(()),
     };
     bridge.stop(settings.receive.stop_timeout).await;
     ended?;
@@ -72,8 +73,8 @@ async fn read(reader: &Reader, judge: &mut Judge, printer: &Printer) -> Result<(
         match event {
             Event::Records(batch) => {
                 for record in &batch.records {
-                    judge.record(&batch, record, printer);
-                    if printer.is_done() {
+                    judge.record(&batch, record, printer).await;
+                    if printer.is_done().await {
                         return Ok(());
                     }
                 }
@@ -125,7 +126,7 @@ impl Judge {
         })
     }
 
-    fn record(&mut self, batch: &RecordBatch, record: &FetchedRecord, printer: &Printer) {
+    async fn record(&mut self, batch: &RecordBatch, record: &FetchedRecord, printer: &Printer) {
         let partition = &batch.partition;
         let Some(kind) = self.kinds.get(&*partition.topic).copied() else {
             return;
@@ -164,7 +165,7 @@ impl Judge {
                     order.judge(record.offset, record.payload_len(), message.replay_claims());
                 if judgement.passes() {
                     let signer = message.signer().id.clone();
-                    printer.print(message.message(), &signer, place);
+                    printer.print(message.message(), &signer, place).await;
                 } else {
                     let disposition = match judgement {
                         Judgement::Replay => Disposition::Replay,

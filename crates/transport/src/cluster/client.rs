@@ -277,6 +277,16 @@ impl Client {
         if self.freshness().step(Instant::now(), wish) == Step::Use {
             return Ok(self.view());
         }
+        // In a task of its own: whoever asks may stop polling at any time, and must not sit on the lock meanwhile.
+        let client = self.clone();
+        match tokio::spawn(async move { client.read_for(wish).await }).await {
+            Ok(read) => read,
+            Err(_ended) => Err(no_broker(Operation::Metadata)),
+        }
+    }
+
+    /// Reads, or waits for whoever does.
+    async fn read_for(&self, wish: Wish) -> Result<Arc<View>, TransportError> {
         // Whoever waited here while another read takes the other's view.
         let before = self.generation();
         let failures_before = self.failed().0;
