@@ -17,13 +17,13 @@ cybermesh_tests::scenarios! {
     both: [],
     kafka_only: [
         kafkas_console_consumer_reads_what_we_wrote_in_every_codec:
-            "Kafka's own programs speak requests that the built-in broker does not",
+            "what is tried is how we get on with Kafka's own programs and broker together",
         we_read_what_kafkas_console_producer_wrote_in_every_codec:
-            "Kafka's own programs speak requests that the built-in broker does not",
+            "what is tried is how we get on with Kafka's own programs and broker together",
         a_group_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing:
-            "Kafka's own programs speak requests that the built-in broker does not",
+            "what is tried is how we get on with Kafka's own programs and broker together",
         kafkas_tool_describes_our_group_with_our_offsets:
-            "Kafka's own programs speak requests that the built-in broker does not",
+            "what is tried is how we get on with Kafka's own programs and broker together",
     ],
 }
 
