@@ -80,7 +80,7 @@ pub use cluster::{Client, Leader, PartitionMetadata, TopicMetadata};
 pub use config::{Address, ClientConfig, Security};
 pub use consumer::{
     AssignedPartition, Committed, Consumer, ConsumerConfig, Event, FetchConfig, OffsetToCommit,
-    Position, Reader, RecordBatch, StartPolicy,
+    Position, Progress, Reader, RecordBatch, StartPolicy,
 };
 pub use error::{Class, ErrorCode, ErrorKind, TransportError};
 pub use producer::{

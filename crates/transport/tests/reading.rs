@@ -214,3 +214,44 @@ async fn nothing_comes_of_a_paused_partition_while_others_go_on() {
     };
     assert_eq!((batch.partition.partition, batch.records.len()), (0, 2));
 }
+
+#[tokio::test]
+async fn every_move_of_a_leader_is_looked_up_for_the_partition_it_happens_to() {
+    let broker = filled(2, 1).await;
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    for number in 0..2 {
+        reader.begin(&partition("t", number), Position::Earliest);
+    }
+    values(async || reader.next().await, 2).await;
+    // The partitions of one request are known by different views of the cluster from here on.
+    for code in [
+        Answer::NOT_LEADER_OR_FOLLOWER,
+        Answer::FENCED_LEADER_EPOCH,
+        Answer::UNKNOWN_LEADER_EPOCH,
+    ] {
+        let looked_up = broker.requests(Api::Metadata);
+        broker.fault(Fault::error(Api::Fetch, code).partition(1).once());
+        within(broker.wait_until(|broker| broker.requests(Api::Metadata) > looked_up)).await;
+    }
+}
+
+#[tokio::test]
+async fn progress_tells_lag_and_both_ends() {
+    let broker = filled(1, 10).await;
+    let config = FetchConfig {
+        max_records: 4,
+        ..FetchConfig::default()
+    };
+    let reader = Reader::new(client(&broker).await, config, StartPolicy::Earliest);
+    reader.begin(&partition("t", 0), Position::Offset(1));
+    values(async || reader.next().await, 4).await;
+    let progress = reader.progress().remove(0);
+    assert_eq!(
+        (progress.position, progress.lag, progress.high_watermark),
+        (Some(5), Some(5), Some(10))
+    );
+    assert_eq!(
+        (progress.last_stable_offset, progress.log_start_offset),
+        (Some(10), Some(0))
+    );
+}

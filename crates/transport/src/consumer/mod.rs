@@ -5,6 +5,7 @@
 
 mod config;
 mod event;
+mod progress;
 mod reader;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use config::{ConsumerConfig, FetchConfig, Position, StartPolicy};
 pub use event::{AssignedPartition, Committed, Event, OffsetToCommit, RecordBatch};
+pub use progress::Progress;
 pub use reader::Reader;
 
 use crate::{
@@ -99,6 +101,12 @@ impl Consumer {
     /// still being looked up.
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.fetcher.position(partition)
+    }
+
+    /// How far each partition that has been begun was read and goes, in order of their names: lag, watermarks. It is
+    /// what the last fetches said, at no cost: to be looked at as often as it is wanted.
+    pub fn progress(&self) -> Vec<Progress> {
+        self.fetcher.progress()
     }
 
     /// Stores positions for the group, all of partitions that are held: assigned by an [`Event::Assigned`] that

@@ -1,6 +1,6 @@
 //! Reading without a group.
 
-use super::{Event, FetchConfig, Position, StartPolicy};
+use super::{Event, FetchConfig, Position, Progress, StartPolicy};
 use crate::{
     cluster::Client,
     fetch::{FetchState, Fetcher},
@@ -46,5 +46,10 @@ impl Reader {
     /// The offset after the last record delivered; for a partition begun at its end, the end, once that is known.
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.0.position(partition)
+    }
+
+    /// How far each partition that is being read was read and goes, as [`Consumer::progress`](super::Consumer).
+    pub fn progress(&self) -> Vec<Progress> {
+        self.0.progress()
     }
 }

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::Instant;
 
@@ -67,8 +68,16 @@ struct Led {
     epoch: i32,
 }
 
-/// Partitions one request was for.
-type Asked = Vec<(TopicPartition, Incarnation, i64)>;
+/// A partition that a request is for.
+struct Asked {
+    partition: TopicPartition,
+    incarnation: Incarnation,
+    offset: i64,
+    /// The epoch its leader is known to lead in, and by which view: the partitions of one request may be known by
+    /// different ones.
+    leader_epoch: i32,
+    by: Generation,
+}
 
 enum Happened {
     Routed {
@@ -83,8 +92,7 @@ enum Happened {
     },
     Fetched {
         address: Address,
-        asked: Asked,
-        by: Generation,
+        asked: Vec<Asked>,
         answer: Result<Vec<Answered>, TransportError>,
     },
 }
@@ -111,8 +119,9 @@ impl Driver {
         let now = Instant::now();
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
+        state.make_room();
         let mut wakeup = state.next_wakeup(now);
-        let mut fetches: BTreeMap<String, (Led, Generation, Asked)> = BTreeMap::new();
+        let mut fetches: BTreeMap<String, (Address, Vec<Asked>)> = BTreeMap::new();
         for (partition, incarnation, wanted) in state.wanted(now) {
             let (led, by) = match self.routes.get(&partition) {
                 Some(Route::Known { leader, by }) => (leader.clone(), *by),
@@ -132,19 +141,25 @@ impl Driver {
                     self.resolve(partition, incarnation, position, &led, by);
                 }
                 Wanted::Fetch(offset) if !self.busy.contains(&led.address) => {
-                    let entry = fetches
+                    let (_, asked) = fetches
                         .entry(led.address.to_string())
-                        .or_insert_with(|| (led, by, Vec::new()));
-                    entry.2.push((partition, incarnation, offset));
+                        .or_insert_with(|| (led.address, Vec::new()));
+                    asked.push(Asked {
+                        partition,
+                        incarnation,
+                        offset,
+                        leader_epoch: led.epoch,
+                        by,
+                    });
                 }
                 Wanted::Fetch(_) => {}
             }
         }
-        for (led, by, asked) in fetches.into_values() {
-            for (partition, ..) in &asked {
-                state.asking(partition);
+        for (address, asked) in fetches.into_values() {
+            for one in &asked {
+                state.asking(&one.partition);
             }
-            self.fetch(led, by, asked);
+            self.fetch(address, asked);
         }
         wakeup
     }
@@ -183,11 +198,10 @@ impl Driver {
             Happened::Fetched {
                 address,
                 asked,
-                by,
                 answer,
             } => {
                 self.busy.remove(&address);
-                self.fetched(now, asked, by, answer);
+                self.fetched(now, asked, answer);
             }
         }
     }
@@ -195,8 +209,7 @@ impl Driver {
     fn fetched(
         &mut self,
         now: Instant,
-        asked: Asked,
-        by: Generation,
+        asked: Vec<Asked>,
         answer: Result<Vec<Answered>, TransportError>,
     ) {
         let mut answers: HashMap<TopicPartition, FetchedPartition> = match answer {
@@ -204,16 +217,23 @@ impl Driver {
             Err(error) => {
                 let shared = Arc::clone(&self.shared);
                 shared.change(|state| {
-                    for (partition, incarnation, _) in &asked {
-                        self.routes.misled(partition, by);
-                        state.failed(now, partition, *incarnation);
+                    for one in &asked {
+                        self.routes.misled(&one.partition, one.by);
+                        state.failed(now, &one.partition, one.incarnation);
                     }
                     state.tell(Event::Failed(error));
                 });
                 return;
             }
         };
-        for (partition, incarnation, _) in asked {
+        let frame_bytes: usize = answers.values().map(|answer| answer.records.len()).sum();
+        for one in asked {
+            let Asked {
+                partition,
+                incarnation,
+                by,
+                ..
+            } = one;
             let Some(answer) = answers.remove(&partition) else {
                 self.shared
                     .change(|state| state.failed(now, &partition, incarnation));
@@ -221,7 +241,7 @@ impl Driver {
             };
             let Some(code) = ErrorCode::from_code(answer.error_code) else {
                 let chunk = Chunk {
-                    records: answer.records,
+                    records: apart(answer.records, frame_bytes),
                     aborted: answer
                         .aborted
                         .iter()
@@ -293,6 +313,16 @@ impl Driver {
                 }
             }
         });
+    }
+}
+
+/// Records lie in the frame they came in, and keep all of it in memory. A small part of a large one gets memory of
+/// its own, so that what is held is never more than a few times what is counted.
+fn apart(records: Bytes, frame_bytes: usize) -> Bytes {
+    if records.len() < frame_bytes / 4 {
+        Bytes::copy_from_slice(&records)
+    } else {
+        records
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) use state::FetchState;
 use crate::{
     cluster::Client,
     config::finite,
-    consumer::{Event, FetchConfig, Position, StartPolicy},
+    consumer::{Event, FetchConfig, Position, Progress, StartPolicy},
     record::TopicPartition,
 };
 
@@ -120,6 +120,10 @@ impl Fetcher {
 
     pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.shared.lock().position(partition)
+    }
+
+    pub(crate) fn progress(&self) -> Vec<Progress> {
+        self.shared.lock().progress()
     }
 
     pub(crate) fn end(&self, partition: &TopicPartition) {

@@ -5,6 +5,7 @@
 //! fetched before gets past them. Answers carry the incarnation of the partition they were asked for, so that one that
 //! comes after a seek is recognised and dropped.
 
+mod ends;
 mod partition;
 
 use std::{
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    consumer::{Event, FetchConfig, Position},
+    consumer::{Event, FetchConfig, Position, Progress},
     record::{AbortedFilter, Batches, TopicPartition},
 };
 use partition::{Item, Partition, offset_of};
@@ -130,14 +131,11 @@ impl FetchState {
         }
         let incarnation = Incarnation(self.next_incarnation);
         self.next_incarnation += 1;
-        let paused = self
-            .partitions
-            .get(partition)
-            .is_some_and(|before| before.paused);
-        let fresh = Partition {
-            paused,
-            ..Partition::new(incarnation, position)
-        };
+        let mut fresh = Partition::new(incarnation, position);
+        if let Some(before) = self.partitions.get(partition) {
+            fresh.paused = before.paused;
+            fresh.ends = before.ends;
+        }
         self.partitions.insert(partition.clone(), fresh);
     }
 
@@ -149,6 +147,38 @@ impl FetchState {
 
     pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.partitions.get(partition)?.position
+    }
+
+    /// How far each partition that is being read was read, and goes.
+    pub(crate) fn progress(&self) -> Vec<Progress> {
+        self.partitions
+            .iter()
+            .map(|(name, partition)| partition.progress(name.clone(), self.config.isolation))
+            .collect()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.partitions.values().map(Partition::held_bytes).sum()
+    }
+
+    /// Where the buffer is full and a partition has nothing to deliver, what paused ones hold is given up: a pause may
+    /// last, and its records can be fetched again. Nothing is given up while there is room.
+    pub(super) fn make_room(&mut self) {
+        let mut held_bytes = self.held_bytes();
+        let starves = |one: &Partition| !one.paused && !one.halted && !one.has_undelivered();
+        if held_bytes < self.config.buffer_bytes || !self.partitions.values().any(starves) {
+            return;
+        }
+        for partition in self.partitions.values_mut().filter(|one| one.paused) {
+            if held_bytes < self.config.buffer_bytes {
+                break;
+            }
+            if partition.held_bytes() > 0 {
+                held_bytes -= partition.held_bytes();
+                partition.give_up_buffer(Incarnation(self.next_incarnation));
+                self.next_incarnation += 1;
+            }
+        }
     }
 
     /// A failure that waits to be heard already is not repeated.
@@ -181,12 +211,7 @@ impl FetchState {
 
     /// What may be asked for at `now`: everything with room that is not being asked for already.
     pub(super) fn wanted(&self, now: Instant) -> Vec<(TopicPartition, Incarnation, Wanted)> {
-        let buffered: usize = self
-            .partitions
-            .values()
-            .map(|partition| partition.buffered_bytes)
-            .sum();
-        let full = buffered >= self.config.buffer_bytes;
+        let full = self.held_bytes() >= self.config.buffer_bytes;
         let share = usize::try_from(self.config.partition_max_bytes).unwrap_or(usize::MAX);
         let wants = |partition: &Partition| {
             let due = partition.retry_at.is_none_or(|at| at <= now);
@@ -280,9 +305,7 @@ impl FetchState {
             return Ok(());
         };
         let is_empty = chunk.records.is_empty();
-        found.high_watermark = chunk.high_watermark;
-        found.last_stable_offset = chunk.last_stable_offset;
-        found.log_start_offset = chunk.log_start_offset;
+        found.ends.update(now, &chunk);
         let mut filter = AbortedFilter::new(chunk.aborted);
         let mut next = from;
         let mut batches = Batches::new(chunk.records, from);

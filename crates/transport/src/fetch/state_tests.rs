@@ -400,3 +400,156 @@ fn an_answer_without_a_whole_batch_is_an_error_and_asked_again_after_a_growing_w
     assert_eq!(offsets(&records(state.take_event())), [0]);
     assert_eq!(state.next_wakeup(now), None);
 }
+
+#[test]
+fn paused_partitions_give_up_what_they_hold_where_another_would_starve_and_fetch_it_again() {
+    let now = Instant::now();
+    let mut state = reading(&[0, 1]);
+    state.config.buffer_bytes = 1;
+    state.config.max_records = 1;
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    let held = chunk(batch(0, &["a", "b"]));
+    fetched(&mut state, now, &name(0), incarnation, held.clone());
+    assert_eq!(offsets(&records(state.take_event())), [0]);
+    state.set_paused(&name(0), true);
+    state.partitions.get_mut(&name(1)).unwrap().asking = false;
+    assert!(state.wanted(now).is_empty(), "the buffer is full");
+    state.make_room();
+    let (starved, other, _) = ask(&mut state, now).remove(0);
+    assert_eq!(starved, name(1));
+    fetched(&mut state, now, &name(1), other, chunk(batch(0, &["x"])));
+    assert_eq!(records(state.take_event()).partition, name(1));
+    while state.take_event().is_some() {}
+    state.set_paused(&name(0), false);
+    let (_, incarnation, wanted) = ask(&mut state, now).remove(0);
+    assert_eq!(wanted, Wanted::Fetch(1));
+    fetched(&mut state, now, &name(0), incarnation, held);
+    assert_eq!(offsets(&records(state.take_event())), [1]);
+}
+
+#[test]
+fn paused_partitions_keep_what_they_hold_while_nobody_starves() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    state.config.buffer_bytes = 1;
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    let held = chunk(batch(0, &["a"]));
+    fetched(&mut state, now, &name(0), incarnation, held);
+    state.set_paused(&name(0), true);
+    state.make_room();
+    state.set_paused(&name(0), false);
+    assert_eq!(offsets(&records(state.take_event())), [0]);
+}
+
+#[test]
+fn an_answer_for_a_paused_partition_that_gave_up_what_it_held_skips_nothing() {
+    let now = Instant::now();
+    let mut state = reading(&[0, 1]);
+    state.config.buffer_bytes = 1;
+    let (_, before, _) = ask(&mut state, now).remove(0);
+    let first = chunk(batch(0, &["a"]));
+    fetched(&mut state, now, &name(0), before, first);
+    state.set_paused(&name(0), true);
+    state.make_room();
+    let late = chunk(batch(1, &["b"]));
+    fetched(&mut state, now, &name(0), before, late);
+    state.set_paused(&name(0), false);
+    assert!(state.take_event().is_none());
+    assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(0));
+}
+
+#[test]
+fn a_batch_being_read_counts_as_what_it_decompressed_to() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    state.config.max_records = 1;
+    let large = "x".repeat(100_000);
+    let (_, incarnation, _) = ask(&mut state, now).remove(0);
+    let held = chunk(batch(0, &[&large, &large]));
+    fetched(&mut state, now, &name(0), incarnation, held);
+    assert!(state.held_bytes() < 50_000);
+    state.take_event();
+    assert!(state.held_bytes() >= 200_000);
+    state.take_event();
+    state.take_event();
+    assert_eq!(state.held_bytes(), 0);
+}
+
+fn ends(high_watermark: i64, last_stable_offset: i64) -> Chunk {
+    Chunk {
+        high_watermark,
+        last_stable_offset,
+        ..chunk(Vec::new())
+    }
+}
+
+fn progress_after(state: &mut FetchState, now: Instant, told: Chunk) -> Progress {
+    let (_, incarnation, _) = ask(state, now).remove(0);
+    fetched(state, now, &name(0), incarnation, told);
+    state.progress().remove(0)
+}
+
+#[test]
+fn lag_ends_at_the_last_stable_offset_or_at_the_high_watermark_by_isolation() {
+    let now = Instant::now();
+    for (isolation, lag) in [
+        (crate::IsolationLevel::ReadCommitted, 6),
+        (crate::IsolationLevel::ReadUncommitted, 9),
+    ] {
+        let mut state = reading(&[0]);
+        state.config.isolation = isolation;
+        assert_eq!(state.progress()[0].lag, None);
+        let progress = progress_after(&mut state, now, ends(9, 6));
+        assert_eq!((progress.position, progress.lag), (Some(0), Some(lag)));
+        assert_eq!(
+            (progress.high_watermark, progress.last_stable_offset),
+            (Some(9), Some(6))
+        );
+    }
+}
+
+#[test]
+fn a_last_stable_offset_that_stands_still_below_the_high_watermark_is_told_since_when() {
+    let begin = Instant::now();
+    let later = |seconds| begin + Duration::from_secs(seconds);
+    let mut state = reading(&[0]);
+    let mut since =
+        |seconds, told| progress_after(&mut state, later(seconds), told).held_back_since;
+    assert_eq!(since(0, ends(9, 9)), None);
+    assert_eq!(since(1, ends(12, 9)), Some(later(1)));
+    assert_eq!(since(50, ends(15, 9)), Some(later(1)));
+    assert_eq!(since(51, ends(15, 12)), Some(later(51)), "it moves");
+    assert_eq!(since(52, ends(15, 15)), None);
+    assert_eq!(since(53, ends(15, -1)), None, "the broker does not tell");
+}
+
+#[test]
+fn a_seek_keeps_what_is_known_of_the_ends() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    progress_after(&mut state, now, ends(9, 9));
+    state.begin(&name(0), Position::Offset(4));
+    assert_eq!(state.progress()[0].lag, Some(5));
+}
+
+#[test]
+fn records_of_aborted_transactions_are_left_out_by_the_list_and_delivered_without_it() {
+    let now = Instant::now();
+    let mut transactional = batch(0, &["aborted"]);
+    transactional[22] |= 0x10;
+    transactional[43..51].copy_from_slice(&7_i64.to_be_bytes());
+    let crc = crc32c::crc32c(&transactional[21..]);
+    transactional[17..21].copy_from_slice(&crc.to_be_bytes());
+    let bytes = [transactional, batch(1, &["plain"])].concat();
+    for (aborted, expected) in [(vec![(7, 0)], vec![1]), (Vec::new(), vec![0, 1])] {
+        let mut state = reading(&[0]);
+        let (_, incarnation, _) = ask(&mut state, now).remove(0);
+        let told = Chunk {
+            aborted,
+            ..chunk(bytes.clone())
+        };
+        fetched(&mut state, now, &name(0), incarnation, told);
+        let delivered = records(state.take_event());
+        assert_eq!((offsets(&delivered), delivered.next_offset), (expected, 2));
+    }
+}

@@ -15,6 +15,13 @@ use super::{
 
 /// Length of base offset and batch length, which the batch length itself does not count.
 const LENGTH_AT: usize = 12;
+const LAST_DELTA_AT: usize = 23;
+const COUNT_AT: usize = 57;
+/// What a batch may decompress to at most, as a multiple of its size. DEFLATE makes 1032 of one at the utmost, so that
+/// this is for zstd, which can make a hundred thousand.
+const MAX_EXPANSION: usize = 1100;
+/// What any batch may decompress to.
+const EXPANSION_FREE_BYTES: usize = 1024 * 1024;
 /// More headers than this in one record are refused: each costs far more memory than its two bytes on the wire.
 const MAX_HEADERS: usize = 16_384;
 
@@ -24,7 +31,8 @@ const MAX_HEADERS: usize = 16_384;
 pub struct CorruptRecord {
     /// The first offset that could not be read.
     pub offset: i64,
-    /// Where reading can go on behind the fault: the offset after the faulty batch; never before `offset`.
+    /// Where reading can go on behind the fault: after the faulty batch, as far as can be told; never before `offset`,
+    /// nor at or behind a batch that can be read.
     pub resume_at: i64,
     /// What is wrong.
     pub reason: CorruptReason,
@@ -55,6 +63,9 @@ pub enum CorruptReason {
     /// The batch decompresses to more than the limit.
     #[error("the batch decompresses to more than the limit")]
     TooLarge,
+    /// The batch decompresses to more than a mebibyte and 1100 times its size.
+    #[error("the batch decompresses to more than 1100 times its size")]
+    Expansion,
     /// A record does not parse.
     #[error("a record of the batch is malformed")]
     Record,
@@ -97,6 +108,10 @@ impl Batches {
                     Some(Ok(batch))
                 }
                 Err(fault) => {
+                    let fault = CorruptRecord {
+                        resume_at: behind(&self.rest, &fault).unwrap_or(fault.resume_at),
+                        ..fault
+                    };
                     self.rest.clear();
                     Some(Err(fault))
                 }
@@ -117,6 +132,30 @@ pub(crate) struct RawBatch {
     producer_id: i64,
     count: i32,
     body: Bytes,
+}
+
+/// Where the batch ends that `rest` begins with and `fault` is about: where the next one begins, if that can be read;
+/// else where its own header says, if two of its fields agree on it. A checksum that does not fit may mean that
+/// either is wrong, hardly that both are in the same way.
+fn behind(rest: &Bytes, fault: &CorruptRecord) -> Option<i64> {
+    let mut prefix = rest.get(..LENGTH_AT)?;
+    let base_offset = prefix.get_i64();
+    let len = usize::try_from(prefix.get_i32())
+        .ok()?
+        .checked_add(LENGTH_AT)?;
+    let behind = rest.get(len..).map(|_| rest.slice(len..));
+    if let Some(Ok(Some((next, _)))) = behind.map(|behind| parse_header(&behind, fault.offset))
+        && next.base_offset > fault.offset
+    {
+        return Some(next.base_offset);
+    }
+    if fault.reason != CorruptReason::Checksum {
+        return None;
+    }
+    let last_delta = rest.get(LAST_DELTA_AT..)?.try_get_i32().ok()?;
+    let count = rest.get(COUNT_AT..)?.try_get_i32().ok()?;
+    let end = base_offset.checked_add(i64::from(count))?;
+    (last_delta.checked_add(1) == Some(count) && end > fault.offset).then_some(end)
 }
 
 fn parse_header(rest: &Bytes, floor: i64) -> Result<Option<(RawBatch, usize)>, CorruptRecord> {
@@ -223,10 +262,14 @@ impl RawBatch {
         marker.key.is_some_and(|key| key.get(2..4) == Some(&[0, 0]))
     }
 
-    /// Decompresses the batch to at most `limit` bytes and gives its records from `from_offset` on.
+    /// Decompresses the batch to at most `limit` bytes, and to no more than is in proportion to its size, and gives its records from `from_offset` on.
     pub(crate) fn records(self, from_offset: i64, limit: usize) -> Records {
-        let (plain, error) = codec::decompress(self.attributes & 0x07, &self.body, limit);
+        let by_expansion = self.body.len().saturating_mul(MAX_EXPANSION);
+        let by_expansion = by_expansion.max(EXPANSION_FREE_BYTES);
+        let codec = self.attributes & 0x07;
+        let (plain, error) = codec::decompress(codec, &self.body, limit.min(by_expansion));
         Records {
+            plain_len: plain.len(),
             cursor: Cursor::new(plain),
             left: self.count,
             next_offset: self.base_offset.max(from_offset),
@@ -235,6 +278,7 @@ impl RawBatch {
             fault_at_end: error.map(|error| match error {
                 CodecError::Unknown(codec) => CorruptReason::UnknownCodec(codec),
                 CodecError::Damaged(codec) => CorruptReason::Compressed(codec),
+                CodecError::TooLarge if by_expansion < limit => CorruptReason::Expansion,
                 CodecError::TooLarge => CorruptReason::TooLarge,
             }),
             ended: false,
@@ -260,6 +304,7 @@ pub(crate) struct Records {
     batch: RawBatch,
     cursor: Cursor,
     left: i32,
+    plain_len: usize,
     /// Where a fault would be: behind the last record given out.
     next_offset: i64,
     previous: Option<i64>,
@@ -269,6 +314,11 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    /// Bytes the batch decompressed to.
+    pub(crate) fn plain_len(&self) -> usize {
+        self.plain_len
+    }
+
     /// The offset after the batch.
     pub(crate) fn batch_end(&self) -> i64 {
         self.batch.next_offset()

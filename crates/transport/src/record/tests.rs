@@ -275,3 +275,69 @@ fn records_of_aborted_transactions_and_markers_are_not_delivered() {
     }
     assert_eq!(passed, [1, 2, 5]);
 }
+
+/// A batch of these records whose checksum does not fit.
+fn damaged(values: &[&str], base_offset: i64) -> Vec<u8> {
+    let records: Vec<_> = values.iter().map(|value| plain(value)).collect();
+    let mut bytes = stored(&records, Compression::None, base_offset);
+    let last = bytes.len() - 1;
+    bytes[last] ^= 0x5a;
+    bytes
+}
+
+fn fault_of(chunk: Vec<u8>, from: i64) -> (i64, i64, CorruptReason) {
+    let fault = read(chunk, from).1.expect("a fault");
+    (fault.offset, fault.resume_at, fault.reason)
+}
+
+#[test]
+fn a_wrong_checksum_is_one_fault_for_the_whole_batch() {
+    assert_eq!(
+        fault_of(damaged(&["a", "b", "c"], 5), 5),
+        (5, 8, CorruptReason::Checksum)
+    );
+    assert_eq!(
+        fault_of(damaged(&["a", "b", "c"], 5), 6),
+        (6, 8, CorruptReason::Checksum)
+    );
+}
+
+#[test]
+fn a_batch_that_can_be_read_says_where_the_damaged_one_before_it_ends() {
+    let mut damaged = damaged(&["a", "b", "c"], 5);
+    // Its own claim is what is damaged: it would reach over the next batch.
+    damaged[LAST_DELTA_AT + 3] = 100;
+    damaged[COUNT_AT + 3] = 101;
+    let chunk = [damaged, stored(&[plain("d")], Compression::None, 7)].concat();
+    assert_eq!(fault_of(chunk, 5), (5, 7, CorruptReason::Checksum));
+}
+
+#[test]
+fn a_damaged_header_that_contradicts_itself_skips_one_offset_only() {
+    let mut damaged = damaged(&["a", "b", "c"], 5);
+    damaged[LAST_DELTA_AT + 3] = 100;
+    assert_eq!(fault_of(damaged, 5), (5, 6, CorruptReason::Checksum));
+}
+
+#[test]
+fn a_batch_that_grows_out_of_all_proportion_is_refused_below_the_limit_already() {
+    let body = ruzstd::encoding::compress_to_vec(
+        &vec![0; 8 << 20][..],
+        ruzstd::encoding::CompressionLevel::Fastest,
+    );
+    assert!(body.len() * MAX_EXPANSION < 4 << 20, "{}", body.len());
+    let mut bytes = stored(&[plain("a")], Compression::None, 0);
+    bytes.truncate(HEADER_LEN);
+    bytes.extend_from_slice(&body);
+    let len = i32::try_from(bytes.len() - LENGTH_AT).unwrap();
+    bytes[8..LENGTH_AT].copy_from_slice(&len.to_be_bytes());
+    bytes[22] = 4;
+    let mut batches = Batches::new(with_crc(bytes).into(), 0);
+    let mut records = batches.next_batch().unwrap().unwrap().records(0, 32 << 20);
+    assert!(records.plain_len() <= 4 << 20);
+    // Zeros are records of no length.
+    assert_eq!(
+        records.next_record().unwrap().unwrap_err().reason,
+        CorruptReason::Expansion
+    );
+}

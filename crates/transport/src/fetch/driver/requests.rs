@@ -94,18 +94,20 @@ impl Driver {
         }));
     }
 
-    pub(super) fn fetch(&mut self, led: Led, by: Generation, mut asked: Asked) {
+    pub(super) fn fetch(&mut self, address: Address, mut asked: Vec<Asked>) {
         // The broker fills its answer from the front: everybody gets to stand there.
         let len = asked.len();
-        let turn = self.turns.entry(led.address.clone()).or_default();
+        let turn = self.turns.entry(address.clone()).or_default();
         *turn = turn.wrapping_add(1);
         asked.rotate_left(turn.checked_rem(len).unwrap_or(0));
         let mut topics: Vec<FetchTopic> = Vec::new();
-        for (partition, _, offset) in &asked {
+        for one in &asked {
+            let partition = &one.partition;
             let wanted = FetchPartition {
                 partition: partition.partition,
-                current_leader_epoch: -1,
-                fetch_offset: *offset,
+                // A broker that leads in another epoch refuses, rather than give what may not be in the log (KIP-320).
+                current_leader_epoch: one.leader_epoch,
+                fetch_offset: one.offset,
                 max_bytes: self.config.partition_max_bytes,
             };
             match topics
@@ -129,14 +131,14 @@ impl Driver {
             rack_id: String::new(),
         };
         let deadline = self.client.request_deadline() + self.config.max_wait;
-        let pending = self.broker(&led.address).submit(request, deadline);
-        self.busy.insert(led.address.clone());
+        let pending = self.broker(&address).submit(request, deadline);
+        self.busy.insert(address.clone());
         self.happenings.push(Box::pin(async move {
             let answer = pending.await.and_then(|response| {
                 match ErrorCode::from_code(response.error_code) {
                     Some(code) => Err(TransportError::code(
                         Operation::Fetch,
-                        Target::broker(&led.address),
+                        Target::broker(&address),
                         code,
                     )),
                     None => Ok(response
@@ -155,9 +157,8 @@ impl Driver {
                 }
             });
             Happened::Fetched {
-                address: led.address,
+                address,
                 asked,
-                by,
                 answer,
             }
         }));

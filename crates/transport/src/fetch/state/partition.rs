@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::{EVENT_BYTES, Incarnation, RETRY_FROM, RETRY_UP_TO};
+use super::{
+    EVENT_BYTES, Incarnation, RETRY_FROM, RETRY_UP_TO,
+    ends::{Ends, known},
+};
 use crate::{
-    consumer::{Event, FetchConfig, Position, RecordBatch},
+    consumer::{Event, FetchConfig, Position, Progress, RecordBatch},
     record::{CorruptRecord, FetchedRecord, RawBatch, Records, TopicPartition},
+    wire::IsolationLevel,
 };
 
 #[derive(Debug)]
@@ -37,9 +41,7 @@ pub(super) struct Partition {
     pub(super) items: VecDeque<(Item, usize)>,
     pub(super) buffered_bytes: usize,
     pub(super) reading: Option<Records>,
-    pub(super) high_watermark: i64,
-    pub(super) last_stable_offset: i64,
-    pub(super) log_start_offset: i64,
+    pub(super) ends: Ends,
 }
 
 impl Partition {
@@ -58,9 +60,7 @@ impl Partition {
             items: VecDeque::new(),
             buffered_bytes: 0,
             reading: None,
-            high_watermark: -1,
-            last_stable_offset: -1,
-            log_start_offset: -1,
+            ends: Ends::UNKNOWN,
         }
     }
 
@@ -72,6 +72,43 @@ impl Partition {
 
     pub(super) fn has_undelivered(&self) -> bool {
         self.reading.is_some() || !self.items.is_empty()
+    }
+
+    /// Bytes of what was fetched and is not delivered: as fetched, and of the batch being read as it decompressed to.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.buffered_bytes + self.reading.as_ref().map_or(0, Records::plain_len)
+    }
+
+    /// Forgets what is not delivered, and any answer still on its way; it is fetched again from the position.
+    pub(super) fn give_up_buffer(&mut self, incarnation: Incarnation) {
+        self.incarnation = incarnation;
+        self.asking = false;
+        self.faulty = false;
+        self.items.clear();
+        self.buffered_bytes = 0;
+        self.reading = None;
+        if let Some(position) = self.position {
+            self.fetch_from = Position::Offset(position);
+        }
+    }
+
+    pub(super) fn progress(
+        &self,
+        partition: TopicPartition,
+        isolation: IsolationLevel,
+    ) -> Progress {
+        let end = self.ends.readable_end(isolation);
+        Progress {
+            partition,
+            position: self.position,
+            lag: end
+                .zip(self.position)
+                .map(|(end, position)| end.saturating_sub(position).max(0)),
+            high_watermark: known(self.ends.high_watermark),
+            last_stable_offset: known(self.ends.last_stable_offset),
+            log_start_offset: known(self.ends.log_start_offset),
+            held_back_since: self.ends.held_back_since,
+        }
     }
 
     pub(super) fn has_something(&self) -> bool {
@@ -142,9 +179,9 @@ impl Partition {
             partition: name,
             records,
             next_offset: position,
-            high_watermark: self.high_watermark,
-            last_stable_offset: self.last_stable_offset,
-            log_start_offset: self.log_start_offset,
+            high_watermark: self.ends.high_watermark,
+            last_stable_offset: self.ends.last_stable_offset,
+            log_start_offset: self.ends.log_start_offset,
         })
     }
 }
