@@ -84,8 +84,8 @@ pub use consumer::{
 };
 pub use error::{Class, ErrorCode, ErrorKind, TransportError};
 pub use producer::{
-    Appended, Delivery, DeliveryError, Gate, Producer, ProducerConfig, ResendSchedule, Reservation,
-    Written,
+    Appended, Delivery, DeliveryError, Gate, Producer, ProducerConfig, ProducerStats,
+    ResendSchedule, Reservation, Written,
 };
 pub use record::{Compression, FetchedRecord, Header, Record, TimestampType, TopicPartition};
 pub use wire::IsolationLevel;

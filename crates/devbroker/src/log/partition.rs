@@ -36,7 +36,7 @@ struct Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
     pub(crate) base_offset: i64,
-    /// Set where the topic keeps the append time.
+    /// Set where the topic keeps the append time, and for duplicates.
     pub(crate) append_time_ms: Option<i64>,
     pub(crate) is_duplicate: bool,
 }
@@ -99,7 +99,7 @@ impl PartitionLog {
                 Ok(Sequence::Duplicate(known)) => {
                     return Ok(Appended {
                         base_offset: known.base_offset,
-                        append_time_ms: known.append_time_ms,
+                        append_time_ms: Some(known.max_timestamp_ms),
                         is_duplicate: true,
                     });
                 }

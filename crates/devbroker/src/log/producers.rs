@@ -1,7 +1,8 @@
 //! Sequence rules for idempotent producers, as Kafka's `ProducerAppendInfo` has them.
 //!
 //! Per producer id a partition remembers the epoch and the last five batches. The same batch
-//! again (same epoch, first and last sequence) is answered with the offset it already has; a gap
+//! again (same epoch, first and last sequence) is answered with the offset it already has, and with the
+//! largest timestamp in it as its append time, also where the topic keeps the producers' times; a gap
 //! or anything older than the five is `OUT_OF_ORDER_SEQUENCE_NUMBER`; an older epoch is
 //! `INVALID_PRODUCER_EPOCH`; a newer epoch begins at sequence 0. A producer the partition does not
 //! know may begin anywhere: its records may have been deleted by retention.
@@ -32,7 +33,8 @@ pub(super) struct Remembered {
     first_sequence: i32,
     last_sequence: i32,
     pub(super) base_offset: i64,
-    pub(super) append_time_ms: Option<i64>,
+    /// The largest in the log: the append time where the topic keeps that.
+    pub(super) max_timestamp_ms: i64,
 }
 
 /// What is to be done with a batch.
@@ -99,7 +101,7 @@ impl Producers {
             first_sequence: batch.base_sequence,
             last_sequence: batch.last_sequence(),
             base_offset,
-            append_time_ms,
+            max_timestamp_ms: append_time_ms.unwrap_or(batch.max_timestamp_ms),
         });
     }
 }

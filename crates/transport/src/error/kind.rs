@@ -121,6 +121,15 @@ pub enum ErrorKind {
         /// How many it has.
         partitions: i32,
     },
+    /// A batch of another producer's lies in the log under the sequence that ours had.
+    #[error(
+        "someone else has written {} under this producer's id and sequence; see who may write to the topic",
+        at_offset(*.offset)
+    )]
+    SequenceTaken {
+        /// Where theirs lies.
+        offset: Option<i64>,
+    },
     /// A setting is wrong.
     #[error("{what}: {reason}")]
     Settings {
@@ -180,6 +189,7 @@ impl ErrorKind {
             | Self::Silent { .. }
             | Self::Busy { .. }
             | Self::UnknownBroker { .. } => Class::Retriable,
+            Self::SequenceTaken { .. } => Class::Fenced,
             Self::Tls(failure) => {
                 if failure.may_pass() {
                     Class::Retriable
@@ -216,6 +226,7 @@ impl ErrorKind {
             | Self::UnsupportedVersion { .. }
             | Self::UnknownBroker { .. }
             | Self::NoSuchPartition { .. }
+            | Self::SequenceTaken { .. }
             | Self::Settings { .. }
             | Self::Closed => false,
         }
@@ -242,6 +253,13 @@ fn with_message(message: &Option<Box<str>>) -> String {
     match message {
         Some(message) => format!(" (the broker says: {message})"),
         None => String::new(),
+    }
+}
+
+fn at_offset(offset: Option<i64>) -> String {
+    match offset {
+        Some(offset) => format!("offset {offset}"),
+        None => "a record".to_owned(),
     }
 }
 

@@ -77,8 +77,18 @@ impl<T> Batch<T> {
 pub(super) struct Sent<T> {
     pub(super) batch: Batch<T>,
     pub(super) encoded: EncodedBatch,
+    /// -1 without a producer id.
     pub(super) base_sequence: i32,
     pub(super) status: Status,
+    /// It was sent more than once under this sequence.
+    pub(super) resent: bool,
+}
+
+impl<T> Sent<T> {
+    /// Whether it carries a producer id and a sequence.
+    pub(super) fn is_identified(&self) -> bool {
+        self.base_sequence >= 0
+    }
 }
 
 /// How far a sent batch is.

@@ -2,8 +2,8 @@
 //!
 //! A caller reserves room ([`Producer::reserve`]), appends ([`Reservation::append`]) and awaits the [`Delivery`]. Behind
 //! that, `queue` decides for each partition what is sent when, under which sequence, and what each answer means; `batch`
-//! is what it keeps; `sender` is the task that looks up leaders, asks the [`Gate`] and carries requests; `outcome` and
-//! `config` are what callers see of it.
+//! is what it keeps; `sender` is the task that looks up leaders, asks the [`Gate`] and carries requests; `outcome`,
+//! `config` and `stats` are what callers see of it.
 
 mod batch;
 mod config;
@@ -11,6 +11,7 @@ mod outcome;
 mod queue;
 mod sender;
 mod shared;
+mod stats;
 
 use std::{
     future::Future,
@@ -31,6 +32,7 @@ pub use config::{
 pub use outcome::{Appended, DeliveryError, GiveUp, Written};
 use queue::AttemptId;
 use shared::Shared;
+pub use stats::ProducerStats;
 
 use crate::{
     cluster::Client,
@@ -118,6 +120,11 @@ impl Producer {
             bytes,
             room,
         })
+    }
+
+    /// What it is doing at the moment, and whether someone else writes under its id.
+    pub fn stats(&self) -> ProducerStats {
+        self.0.shared.stats()
     }
 
     /// Sends what was appended so far without lingering, and waits until all of it is settled one way or the other.

@@ -17,12 +17,19 @@
 //! - Until a fresh identity has been acknowledged once, one batch is on its way at a time: a broker without any state
 //!   for a producer accepts whatever sequence comes first (`ProducerAppendInfo.checkSequence`), so a second batch
 //!   could overtake a first that was lost.
+//! - Producer ids are not authenticated: whoever may write to the topic can take our next sequence, or raise our epoch.
+//!   The first shows in an append time that is not ours (`intrusion`), the second as 47. Either way the batch goes on
+//!   under a new producer id; the third time in a row, each on a fresh id, the partition does without one for the rest
+//!   of its life, with one batch on its way at a time. Then order holds, and copies are possible.
 
 mod answers;
+mod intrusion;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
+
+pub(crate) use intrusion::{Alarm, Intrusions};
 
 use super::{
     Appended, DeliveryError, GiveUp, ResendSchedule,
@@ -40,9 +47,6 @@ const MAY_BE_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 const MOST_TIME_LOST: Duration = Duration::from_secs(1);
 /// How long after its deadline the answer to a request that is on its way is still waited for.
 const WAITED_LONGER_AT_MOST: Duration = Duration::from_secs(1);
-/// Fences in a row, each on a fresh producer id, after which someone else must be at work.
-const FENCES_ENDURED: u32 = 3;
-
 /// Names one attempt to send one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct AttemptId(u64);
@@ -62,16 +66,29 @@ pub(crate) enum Answer {
     /// The broker has the batch (0, or 46 for a copy it no longer has the offset of).
     Written {
         base_offset: Option<i64>,
-        log_append_time_ms: Option<i64>,
+        append_time: AppendTime,
     },
     /// The broker refused it, naming records where it can (KIP-467).
     Refused {
         code: ErrorCode,
         records: Vec<usize>,
+        /// Where the leader had put it before it found itself unable to confirm it: it may be in the log for good.
+        appended_at: Option<i64>,
         error: TransportError,
     },
     /// The request failed as a whole.
     Failed(TransportError),
+}
+
+/// The append time of an answer, as the topic's kind of timestamps lets it be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AppendTime {
+    /// None: what a topic with the producers' timestamps answers to an append.
+    Unset,
+    /// The broker's clock, on a topic that keeps that.
+    Broker(i64),
+    /// On a topic with the producers' timestamps: the largest of the batch that has the sequence already.
+    EarlierBatch(i64),
 }
 
 /// How records came to be settled.
@@ -92,6 +109,11 @@ pub(crate) struct QueueSettings {
 struct Identity {
     id: i64,
     epoch: i16,
+}
+
+impl Identity {
+    /// No identity, as a batch has it: neither sequence nor protection from copies.
+    const NONE: Self = Self { id: -1, epoch: -1 };
 }
 
 /// The batches of one partition.
@@ -115,8 +137,9 @@ pub(crate) struct PartitionQueue<T> {
     gap_at: Option<i32>,
     /// The broker has acknowledged something of this identity, last at this time.
     confirmed: Option<Instant>,
-    fences: u32,
+    intrusions: Intrusions,
     next_attempt: u64,
+    resends: u64,
     settled: Vec<Settled<T>>,
 }
 
@@ -134,8 +157,9 @@ impl<T> PartitionQueue<T> {
             needs_new_id: false,
             gap_at: None,
             confirmed: None,
-            fences: 0,
+            intrusions: Intrusions::default(),
             next_attempt: 0,
+            resends: 0,
             settled: Vec::new(),
         }
     }
@@ -182,6 +206,17 @@ impl<T> PartitionQueue<T> {
         if let Some(batch) = self.unsent.back_mut() {
             batch.closed = true;
         }
+    }
+
+    /// How many batches wait for an answer.
+    pub(crate) fn in_flight(&self) -> usize {
+        let outstanding = |sent: &&Sent<T>| matches!(sent.status, Status::Outstanding(_));
+        self.sent.iter().filter(outstanding).count()
+    }
+
+    /// How many attempts were not a batch's first under its sequence.
+    pub(crate) fn resends(&self) -> u64 {
+        self.resends
     }
 
     #[cfg(test)]
@@ -245,8 +280,10 @@ impl<T> PartitionQueue<T> {
                 return None;
             }
             let id = self.attempt_id();
+            self.resends += 1;
             let sent = self.sent.get_mut(head)?;
             sent.status = Status::Outstanding(id);
+            sent.resent = true;
             return Some(Attempt {
                 id,
                 bytes: sent.encoded.bytes.clone(),
@@ -282,15 +319,25 @@ impl<T> PartitionQueue<T> {
         match answer {
             Answer::Written {
                 base_offset,
-                log_append_time_ms,
+                append_time,
             } => {
-                self.written(now, index, base_offset, log_append_time_ms);
+                if self.is_anothers(index, append_time) {
+                    self.sequence_taken(index, base_offset);
+                } else {
+                    self.written(now, index, base_offset, append_time);
+                }
             }
             Answer::Refused {
                 code,
                 records,
+                appended_at,
                 error,
-            } => self.refused(now, index, code, records, error),
+            } => {
+                if let Some(sent) = self.sent.get_mut(index) {
+                    sent.batch.ambiguous |= appended_at.is_some();
+                }
+                self.refused(now, index, code, records, error);
+            }
             Answer::Failed(error) => self.failed(now, index, error, true),
         }
         self.advance(now);
@@ -359,7 +406,7 @@ impl<T> PartitionQueue<T> {
     }
 
     fn window(&self) -> usize {
-        if self.confirmed.is_some() {
+        if self.confirmed.is_some() && !self.is_unprotected() {
             self.settings.max_in_flight
         } else {
             1
@@ -391,7 +438,12 @@ impl<T> PartitionQueue<T> {
         let mut batch = self.unsent.pop_front()?;
         batch.closed = true;
         let count = i32::try_from(batch.entries.len()).unwrap_or(i32::MAX);
-        let Some(next_sequence) = self.next_sequence.checked_add(count) else {
+        let (base_sequence, following) = if identity == Identity::NONE {
+            (-1, Some(0))
+        } else {
+            (self.next_sequence, self.next_sequence.checked_add(count))
+        };
+        let Some(next_sequence) = following else {
             // Out of sequences: the next epoch has them all again. Where nothing is on its way, no answer will
             // come that could begin it.
             self.draining = true;
@@ -404,14 +456,10 @@ impl<T> PartitionQueue<T> {
         let stamp = ProducerStamp {
             id: identity.id,
             epoch: identity.epoch,
-            base_sequence: self.next_sequence,
+            base_sequence,
         };
-        let records: Vec<Record> = batch
-            .entries
-            .iter()
-            .map(|entry| entry.record.clone())
-            .collect();
-        match encode(&records, stamp, self.settings.compression) {
+        let records = batch.entries.iter().map(|entry| &entry.record);
+        match encode(records, stamp, self.settings.compression) {
             Ok(encoded) => {
                 self.next_sequence = next_sequence;
                 let id = self.attempt_id();
@@ -423,8 +471,9 @@ impl<T> PartitionQueue<T> {
                 self.sent.push_back(Sent {
                     batch,
                     encoded,
-                    base_sequence: stamp.base_sequence,
+                    base_sequence,
                     status: Status::Outstanding(id),
+                    resent: false,
                 });
                 Some(attempt)
             }

@@ -11,6 +11,9 @@ use crate::{
     producer::{FixedSchedule, Written},
 };
 
+#[path = "queue/intrusion_tests.rs"]
+mod intrusion;
+
 const LINGER: Duration = Duration::from_millis(5);
 
 fn settings(resends: u32) -> QueueSettings {
@@ -34,6 +37,7 @@ fn queue(resends: u32) -> PartitionQueue<u32> {
 fn record(number: u32) -> Record {
     Record {
         value: Some(Bytes::copy_from_slice(&number.to_be_bytes())),
+        timestamp_ms: i64::from(number),
         ..Record::default()
     }
 }
@@ -44,12 +48,14 @@ struct Seen {
     id: i64,
     epoch: i16,
     sequence: i32,
+    max_timestamp_ms: i64,
     records: Vec<u32>,
 }
 
 fn parse(mut batch: Bytes) -> Seen {
     let values = batch.clone();
-    batch.advance(43);
+    batch.advance(35);
+    let max_timestamp_ms = batch.get_i64();
     let (id, epoch, sequence) = (batch.get_i64(), batch.get_i16(), batch.get_i32());
     let mut batches = crate::record::Batches::new(values, 0);
     let mut records = batches.next_batch().unwrap().unwrap().records(0, 10_000);
@@ -61,18 +67,19 @@ fn parse(mut batch: Bytes) -> Seen {
         id,
         epoch,
         sequence,
+        max_timestamp_ms,
         records: numbers,
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Reply {
-    Ok(i64),
+    Ok(i64, AppendTime),
     Code(ErrorCode),
 }
 
-/// First and last sequence, and the offset of the first record.
-type CachedBatch = (i32, i32, i64);
+/// First and last sequence, the offset of the first record and the largest timestamp.
+type CachedBatch = (i32, i32, i64, i64);
 
 /// What a partition leader does with producer state.
 #[derive(Debug, Default)]
@@ -91,6 +98,11 @@ impl Leader {
         {
             return Reply::Code(ErrorCode::InvalidRecord);
         }
+        if batch.id < 0 {
+            let offset = i64::try_from(self.log.len()).unwrap();
+            self.log.extend(&batch.records);
+            return Reply::Ok(offset, AppendTime::Unset);
+        }
         let last = batch.sequence + i32::try_from(batch.records.len()).unwrap() - 1;
         if let Some((epoch, cached)) = self.producers.get(&batch.id) {
             if batch.epoch < *epoch {
@@ -101,7 +113,7 @@ impl Leader {
                     .iter()
                     .find(|copy| (copy.0, copy.1) == (batch.sequence, last))
                 {
-                    return Reply::Ok(copy.2);
+                    return Reply::Ok(copy.2, AppendTime::EarlierBatch(copy.3));
                 }
                 if cached
                     .back()
@@ -119,11 +131,13 @@ impl Leader {
         if state.0 != batch.epoch {
             *state = (batch.epoch, VecDeque::new());
         }
-        state.1.push_back((batch.sequence, last, offset));
+        state
+            .1
+            .push_back((batch.sequence, last, offset, batch.max_timestamp_ms));
         while state.1.len() > 5 {
             state.1.pop_front();
         }
-        Reply::Ok(offset)
+        Reply::Ok(offset, AppendTime::Unset)
     }
 }
 
@@ -141,9 +155,9 @@ fn lost() -> Answer {
 
 fn answer(reply: Reply) -> Answer {
     match reply {
-        Reply::Ok(offset) => Answer::Written {
+        Reply::Ok(offset, append_time) => Answer::Written {
             base_offset: Some(offset),
-            log_append_time_ms: None,
+            append_time,
         },
         Reply::Code(code) => refusal(code),
     }
@@ -154,6 +168,7 @@ fn refusal(code: ErrorCode) -> Answer {
     Answer::Refused {
         code,
         records: Vec::new(),
+        appended_at: None,
         error,
     }
 }
@@ -168,7 +183,11 @@ struct Bench {
     sent: Vec<(Seen, Bytes)>,
     stranded: VecDeque<Seen>,
     appended: u32,
+    alarms: Vec<Alarm>,
 }
+
+/// The timestamp of an intruder's records, and the first of their numbers.
+const INTRUDERS: (i64, u32) = (-7, 1_000_000);
 
 impl Bench {
     fn new(resends: u32) -> Self {
@@ -181,6 +200,7 @@ impl Bench {
             sent: Vec::new(),
             stranded: VecDeque::new(),
             appended: 0,
+            alarms: Vec::new(),
         }
     }
 
@@ -202,6 +222,7 @@ impl Bench {
             self.sent.push((seen.clone(), attempt.bytes.clone()));
             self.in_flight.push_back((attempt.id, seen, attempt.bytes));
         }
+        self.alarms.extend(self.queue.take_alarms());
         for (token, result) in self.queue.take_settled() {
             assert!(
                 self.settled.insert(token, result).is_none(),
@@ -242,6 +263,30 @@ impl Bench {
         self.pump();
     }
 
+    /// Someone else writes `count` records under the queue's id, as the next the leader expects, or the first of the
+    /// next epoch.
+    fn intrude(&mut self, count: u32, how: Intrusion) {
+        let Some(Identity { id, epoch }) = self.queue.identity.filter(|identity| identity.id >= 0)
+        else {
+            return;
+        };
+        let (epoch_there, cached) = self.leader.producers.entry(id).or_default();
+        let next = cached.back().map_or(0, |newest| newest.1 + 1);
+        let (epoch, sequence) = match how {
+            Intrusion::Sequence if *epoch_there == epoch => (epoch, next),
+            Intrusion::Sequence => (epoch, 0),
+            Intrusion::Epoch => (epoch + 1, 0),
+        };
+        let theirs = Seen {
+            id,
+            epoch,
+            sequence,
+            max_timestamp_ms: INTRUDERS.0,
+            records: vec![INTRUDERS.1; usize::try_from(count).unwrap()],
+        };
+        self.leader.append(&theirs);
+    }
+
     /// Lets everything pass until nothing is left to do.
     fn finish(&mut self) {
         for _ in 0..2000 {
@@ -272,8 +317,36 @@ impl Bench {
             .map_err(DeliveryError::written)
     }
 
+    /// What must hold, whoever else writes.
+    fn check_answers(&self) {
+        assert_eq!(
+            self.settled.len(),
+            usize::try_from(self.appended).unwrap(),
+            "every record is settled"
+        );
+        for (number, result) in &self.settled {
+            let is_there = self.leader.log.contains(number);
+            match result {
+                Ok(Appended {
+                    offset: Some(offset),
+                    ..
+                }) => {
+                    let offset = usize::try_from(*offset).unwrap();
+                    assert_eq!(self.leader.log.get(offset), Some(number));
+                }
+                Err(error) if error.written() == Written::No => {
+                    assert!(!is_there, "record {number}");
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
     /// What must hold however it went.
     fn check(&self) {
+        if self.queue.is_unprotected() {
+            return self.check_answers();
+        }
         assert_eq!(
             self.settled.len(),
             usize::try_from(self.appended).unwrap(),
@@ -320,8 +393,15 @@ impl Bench {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Intrusion {
+    Sequence,
+    Epoch,
+}
+
 #[derive(Debug, Clone)]
 enum Step {
+    Intrude(u32, Intrusion),
     Append(u32),
     Deliver,
     LoseAnswer,
@@ -362,6 +442,7 @@ fn run(steps: &[Step], resends: u32) -> Bench {
         bench.pump();
         match step {
             Step::Append(count) => bench.append(*count),
+            Step::Intrude(count, how) => bench.intrude(*count, *how),
             Step::Wait(millis) => bench.wait(Duration::from_millis(*millis)),
             Step::Restart => {
                 for (_, cached) in bench.leader.producers.values_mut() {
@@ -451,6 +532,24 @@ proptest! {
             prop_assert!(result.is_err() || bench.leader.log.contains(number), "record {}", number);
         }
     }
+}
+
+#[test]
+fn a_refusal_that_tells_where_the_batch_was_put_leaves_it_in_doubt() {
+    let mut bench = Bench::new(0);
+    bench.append(1);
+    bench.pump();
+    let (id, ..) = bench.in_flight.pop_front().unwrap();
+    let code = ErrorCode::NotLeaderOrFollower;
+    let answer = Answer::Refused {
+        code,
+        records: Vec::new(),
+        appended_at: Some(0),
+        error: TransportError::code(Operation::Produce, Target::default(), code),
+    };
+    bench.queue.answered(bench.now, id, answer);
+    bench.pump();
+    assert_eq!(bench.outcome(0), Err(Written::Unknown));
 }
 
 #[test]
@@ -564,6 +663,7 @@ fn a_bad_record_takes_only_itself_when_the_broker_names_it() {
     let answer = Answer::Refused {
         code: ErrorCode::InvalidRecord,
         records: vec![1, 77],
+        appended_at: None,
         error,
     };
     bench.queue.answered(bench.now, id, answer);
@@ -619,22 +719,6 @@ fn out_of_order_for_a_resend_at_the_head_is_an_unknown_outcome() {
     bench.answer_with(ErrorCode::OutOfOrderSequenceNumber);
     bench.finish();
     assert_eq!(bench.outcome(1), Err(Written::Unknown));
-}
-
-#[test]
-fn a_fence_is_answered_with_a_new_producer_id_and_the_third_in_a_row_is_told() {
-    let mut bench = Bench::new(5);
-    bench.append(1);
-    for _ in 0..3 {
-        bench.pump();
-        bench.answer_with(ErrorCode::InvalidProducerEpoch);
-    }
-    assert_eq!(
-        bench.settled[&0].as_ref().unwrap_err().class(),
-        Class::Fenced
-    );
-    let ids: Vec<_> = bench.sent.iter().map(|(seen, _)| seen.id).collect();
-    assert_eq!(ids, [1, 2, 3]);
 }
 
 #[test]

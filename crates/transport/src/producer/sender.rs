@@ -1,10 +1,11 @@
 //! The task of a producer: looks up leaders, asks the gate, carries requests, and sleeps until there is more to do.
 //!
 //! All decisions about a batch are the queue's. Requests are submitted in the order in which queues hand out their
-//! attempts, and a broker's connection keeps that order. [`requests`] writes them and reads their answers, [`admitted`]
-//! is the gate's leave to make one.
+//! attempts, and a broker's connection keeps that order. [`requests`] writes them and reads their answers, [`clocks`]
+//! knows whose time an answer tells, [`admitted`] is the gate's leave to make one.
 
 mod admitted;
+mod clocks;
 mod requests;
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use crate::{
     wire::ProducedPartition,
 };
 use admitted::Admitted;
+use clocks::{Clocks, Told};
 use requests::{ask_for_producer_id, find_leader};
 
 /// How long after a failed request for a producer id the next one waits.
@@ -44,6 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             ask_at: Instant::now(),
         },
         routes: Routes::default(),
+        clocks: Clocks::default(),
         closed_until: None,
         events: FuturesUnordered::new(),
     };
@@ -87,6 +90,7 @@ enum Happened {
         by: Generation,
         broker: Broker,
         answer: Produced,
+        told: Vec<Told>,
     },
     Routed {
         partition: TopicPartition,
@@ -103,6 +107,7 @@ struct Sender {
     gate: Arc<dyn Gate>,
     producer_id: ProducerId,
     routes: Routes<Broker>,
+    clocks: Clocks,
     /// The gate said to come back then.
     closed_until: Option<Instant>,
     events: FuturesUnordered<Event>,
@@ -246,7 +251,11 @@ impl Sender {
                 by,
                 broker,
                 answer,
-            } => self.produced(now, &mut state, sent, by, &broker, answer),
+                told,
+            } => {
+                self.clocks.told(told);
+                self.produced(now, &mut state, sent, by, &broker, answer);
+            }
             Happened::Routed {
                 partition,
                 found: Ok((broker, by)),

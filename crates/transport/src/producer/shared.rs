@@ -11,8 +11,8 @@ use tokio::{
 };
 
 use super::{
-    Appended, DeliveryError, GiveUp, ProducerConfig, Written,
-    queue::{PartitionQueue, QueueSettings},
+    Appended, DeliveryError, GiveUp, ProducerConfig, ProducerStats, Written,
+    queue::{Alarm, PartitionQueue, QueueSettings},
 };
 use crate::{
     cluster::Client,
@@ -53,6 +53,8 @@ pub(super) struct State {
     closed: bool,
     /// Nobody is left who could append.
     orphaned: bool,
+    sequences_taken: u64,
+    fences: u64,
 }
 
 impl State {
@@ -68,6 +70,7 @@ pub(super) struct Shared {
     client: Client,
     state: Mutex<State>,
     room: Arc<Semaphore>,
+    room_bytes: usize,
     /// For the task: something was appended, or is to be looked at.
     pub(super) wake: Notify,
     /// For those who flush: something was settled.
@@ -87,6 +90,7 @@ impl Shared {
             client,
             state: Mutex::default(),
             room: Arc::new(Semaphore::new(room)),
+            room_bytes: room,
             wake: Notify::new(),
             settled: Notify::new(),
         }
@@ -173,16 +177,40 @@ impl Shared {
     /// Passes on what queues have settled.
     pub(super) fn settle(&self, state: &mut State) {
         let mut any = false;
-        for queue in state.queues.values_mut() {
+        for (partition, queue) in &mut state.queues {
             for (token, result) in queue.take_settled() {
                 state.unsettled.remove(&token.number);
                 // Whoever dropped the delivery does not want to know.
                 let _ = token.done.send(result);
                 any = true;
             }
+            for alarm in queue.take_alarms() {
+                match alarm {
+                    Alarm::SequenceTaken { .. } => state.sequences_taken += 1,
+                    Alarm::Fenced => state.fences += 1,
+                    Alarm::Unprotected => {}
+                }
+                raise(partition, alarm);
+            }
         }
         if any {
             self.settled.notify_waiters();
+        }
+    }
+
+    pub(super) fn stats(&self) -> ProducerStats {
+        let state = self.lock();
+        let queues = || state.queues.values();
+        ProducerStats {
+            buffered_records: state.unsettled.len(),
+            reserved_bytes: self
+                .room_bytes
+                .saturating_sub(self.room.available_permits()),
+            batches_in_flight: queues().map(PartitionQueue::in_flight).sum(),
+            resends: queues().map(PartitionQueue::resends).sum(),
+            sequences_taken: state.sequences_taken,
+            fences: state.fences,
+            unprotected_partitions: queues().filter(|queue| queue.is_unprotected()).count(),
         }
     }
 
@@ -232,5 +260,27 @@ impl Shared {
         state.queues.values_mut().for_each(PartitionQueue::flush);
         drop(state);
         self.wake.notify_one();
+    }
+}
+
+fn raise(partition: &TopicPartition, alarm: Alarm) {
+    let (topic, partition) = (&*partition.topic, partition.partition);
+    match alarm {
+        Alarm::SequenceTaken { offset } => tracing::error!(
+            topic,
+            partition,
+            offset,
+            "someone else has written under this producer's id and sequence; going on under a new id"
+        ),
+        Alarm::Fenced => tracing::error!(
+            topic,
+            partition,
+            "someone else has written under a later epoch of this producer's id; going on under a new one"
+        ),
+        Alarm::Unprotected => tracing::error!(
+            topic,
+            partition,
+            "every new producer id was taken by someone else; going on without one, one batch at a time, until restart"
+        ),
     }
 }

@@ -52,20 +52,21 @@ pub(crate) enum EncodeError {
 }
 
 /// Builds one batch out of `records`, in their order.
-pub(crate) fn encode(
-    records: &[Record],
+pub(crate) fn encode<'a>(
+    records: impl IntoIterator<Item = &'a Record, IntoIter: ExactSizeIterator + Clone>,
     producer: ProducerStamp,
     compression: Compression,
 ) -> Result<EncodedBatch, EncodeError> {
-    let first = records.first().ok_or(EncodeError::Empty)?;
+    let records = records.into_iter();
+    let first = records.clone().next().ok_or(EncodeError::Empty)?;
     let count = i32::try_from(records.len()).map_err(|_| EncodeError::TooLarge)?;
     let max_timestamp_ms = records
-        .iter()
+        .clone()
         .map(|record| record.timestamp_ms)
         .max()
         .unwrap_or(first.timestamp_ms);
 
-    let mut plain = Vec::with_capacity(records.iter().map(Record::size_bound).sum());
+    let mut plain = Vec::with_capacity(records.clone().map(Record::size_bound).sum());
     let mut scratch = Vec::new();
     for (delta, record) in (0_i64..).zip(records) {
         scratch.clear();

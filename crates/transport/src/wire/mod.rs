@@ -31,7 +31,7 @@ mod tests;
 
 pub(crate) use api::Api;
 pub(crate) use api_versions::ApiVersionsRequest;
-pub(crate) use configs::{ConfigResource, DescribeConfigsRequest};
+pub(crate) use configs::{ConfigResource, DescribeConfigsRequest, DescribedResource};
 pub(crate) use coordinator::FindCoordinatorRequest;
 pub(crate) use engine::{Engine, EngineError};
 pub use fetch::IsolationLevel;

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{FENCES_ENDURED, Identity, MAY_BE_FORGOTTEN_AFTER, PartitionQueue, given_up_at};
+use super::{AppendTime, Identity, MAY_BE_FORGOTTEN_AFTER, PartitionQueue, given_up_at};
 use crate::{
     config::finite,
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
@@ -18,10 +18,14 @@ impl<T> PartitionQueue<T> {
         now: Instant,
         index: usize,
         base_offset: Option<i64>,
-        log_append_time_ms: Option<i64>,
+        append_time: AppendTime,
     ) {
         self.confirmed = Some(now);
-        self.fences = 0;
+        self.intrusions.passed();
+        let log_append_time_ms = match append_time {
+            AppendTime::Broker(time_ms) => Some(time_ms),
+            AppendTime::Unset | AppendTime::EarlierBatch(_) => None,
+        };
         let Some(sent) = self.sent.remove(index) else {
             return;
         };
@@ -109,23 +113,6 @@ impl<T> PartitionQueue<T> {
         }
     }
 
-    /// 47: someone has written under a later epoch of our id.
-    fn fenced(&mut self, index: usize, error: TransportError) {
-        self.draining = true;
-        self.fences += u32::from(!self.needs_new_id);
-        self.needs_new_id = true;
-        let endured = self.fences < FENCES_ENDURED;
-        let Some(sent) = self.sent.get_mut(index) else {
-            return;
-        };
-        sent.batch.last_error = Some(error);
-        if sent.batch.ambiguous || sent.batch.in_log || !endured {
-            self.give_up_sent(index, GiveUp::Refused);
-        } else {
-            sent.status = Status::Refused;
-        }
-    }
-
     fn refused_for_good(
         &mut self,
         index: usize,
@@ -181,6 +168,7 @@ impl<T> PartitionQueue<T> {
                 encoded: sent.encoded.clone(),
                 base_sequence: sent.base_sequence,
                 status: Status::Refused,
+                resent: sent.resent,
             };
             self.sent.insert(index, part);
         }
@@ -303,6 +291,7 @@ impl<T> PartitionQueue<T> {
         self.confirmed = None;
         self.next_sequence = 0;
         self.identity = match self.identity {
+            _ if self.is_unprotected() => Some(Identity::NONE),
             Some(Identity { id, epoch }) if !self.needs_new_id && epoch < i16::MAX => {
                 Some(Identity {
                     id,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
-use super::{Happened, Produced, SHORTEST_REQUEST, Sender, admitted::Admitted};
+use super::{Happened, Produced, SHORTEST_REQUEST, Sender, admitted::Admitted, clocks::Clocks};
 use crate::{
     broker::{Broker, Purpose},
     cluster::{Client, Generation},
@@ -59,14 +59,20 @@ impl Sender {
         };
         // Submitting is what fixes the order on the connection; waiting comes after.
         let pending = broker.submit(request, deadline);
+        let (client, unasked) = (self.client.clone(), self.clocks.unasked());
         self.events.push(Box::pin(async move {
             let answer = pending.await;
             admitted.record(answer.as_ref().err());
+            let told = match &answer {
+                Ok(topics) => unasked.ask_about(&client, topics).await,
+                Err(_) => Vec::new(),
+            };
             Happened::Produced {
                 sent,
                 by,
                 broker,
                 answer,
+                told,
             }
         }));
     }
@@ -102,7 +108,9 @@ impl Sender {
                 answers.remove(&(partition.topic.to_string(), partition.partition)),
             ) {
                 (Some(error), _) => Answer::Failed(error.about(target)),
-                (None, Some(answer)) => understand(answer, target),
+                (None, Some(answer)) => {
+                    understand(answer, target, &mut self.clocks, &partition.topic)
+                }
                 (None, None) => {
                     let kind = ErrorKind::Malformed {
                         reason: "the answer leaves a partition out".into(),
@@ -120,26 +128,32 @@ impl Sender {
     }
 }
 
-fn understand(answer: ProducedPartition, target: Target) -> Answer {
+fn understand(
+    answer: ProducedPartition,
+    target: Target,
+    clocks: &mut Clocks,
+    topic: &str,
+) -> Answer {
     let known = |number: i64| (number >= 0).then_some(number);
     match ErrorCode::from_code(answer.error_code) {
         None | Some(ErrorCode::DuplicateSequenceNumber) => Answer::Written {
             base_offset: known(answer.base_offset),
-            log_append_time_ms: known(answer.log_append_time_ms),
+            append_time: clocks.understand(topic, known(answer.log_append_time_ms)),
         },
         Some(code) => {
             let named = answer
                 .record_errors
                 .iter()
                 .filter_map(|(index, _)| usize::try_from(*index).ok());
-            let kind = ErrorKind::Code {
-                code,
-                message: answer.error_message.map(Into::into),
-            };
             Answer::Refused {
                 code,
                 records: named.collect(),
-                error: TransportError::new(Operation::Produce, target, kind),
+                appended_at: known(answer.base_offset),
+                error: TransportError::new(
+                    Operation::Produce,
+                    target,
+                    ErrorKind::told_by_broker(code, answer.error_message),
+                ),
             }
         }
     }
