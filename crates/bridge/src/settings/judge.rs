@@ -8,7 +8,7 @@ use super::{
     Settings,
     problem::{Problem, Source},
     table::{self, Spec},
-    values::Role,
+    values::{Role, VerifyMode},
 };
 
 impl Settings {
@@ -137,6 +137,16 @@ impl Settings {
         {
             self.notes.push(
                 "neither CYBERMESH_NODE_ID nor KAFKA_CONSUMER_GROUP is set: nodes that share the group ai-service each see only some of the control messages"
+                    .to_owned(),
+            );
+        }
+        if self.role == Role::Node
+            && Kind::NODE
+                .iter()
+                .any(|kind| self.verify.mode.of(*kind) == VerifyMode::Batch)
+        {
+            self.notes.push(
+                "CYBERMESH_VERIFY=batch changes nothing for the control kinds, which are all a node receives: they are verified strictly"
                     .to_owned(),
             );
         }

@@ -33,9 +33,9 @@ use std::fmt;
 pub use load::Loader;
 pub use problem::{Problem, SettingsError, Source};
 pub use values::{
-    Compression, DeadLetterFormat, Isolation, Kafka, Keys, Limits, Log, LogFormat, Node,
-    OnExhausted, Ops, PayloadRule, RateLimit, Receive, Replay, Role, Send, StartPosition, Tls,
-    TlsMinVersion, TlsProvider, Topics, Verify,
+    Assignor, Audit, Compression, DeadLetterFormat, Guard, Isolation, Kafka, Keys, Limits, Log,
+    LogFormat, Node, OnExhausted, OnHang, Ops, PayloadRule, RateLimit, Receive, Replay, Role, Send,
+    StartPosition, Tls, TlsMinVersion, TlsProvider, Topics, Verify, VerifyMode, VerifyModes,
 };
 
 /// All settings of a process, typed and in range.
@@ -63,6 +63,10 @@ pub struct Settings {
     pub replay: Replay,
     /// Form of dead letters.
     pub dead_letter_format: DeadLetterFormat,
+    /// What stands between a flood and the dead-letter topic.
+    pub guard: Guard,
+    /// The audit trail's file.
+    pub audit: Audit,
     /// Rate limits.
     pub limits: Limits,
     /// This process among others.

@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use cybermesh_contracts::kind::Kind;
 use cybermesh_transport::Address;
 
-use super::RateLimit;
+use super::{Assignor, RateLimit, VerifyMode, VerifyModes};
 
 /// Why a text is no value; `None` where the setting's own "accepts" says it all.
 pub(super) type Reason = Option<String>;
@@ -201,4 +202,51 @@ pub(super) fn rate_limit(text: &str) -> Parsed<Option<RateLimit>> {
     let burst = number(1..=1_000_000_000_u32)(burst.trim())?;
     let per_second = number(1..=1_000_000_000_u32)(rate.trim())?;
     Ok(Some(RateLimit { burst, per_second }))
+}
+
+/// An assignor by Kafka's name for it.
+pub(super) fn assignor(text: &str) -> Parsed<Assignor> {
+    if text.eq_ignore_ascii_case("cooperative-sticky") {
+        return Err(Some("not built in this version".to_owned()));
+    }
+    word(&[
+        ("range", Assignor::Range),
+        ("roundrobin", Assignor::RoundRobin),
+    ])(text)
+}
+
+/// `strict`, `batch`, or `kind=mode` pairs for some kinds. Control kinds are strict, whoever asks.
+pub(super) fn verify_modes(text: &str) -> Parsed<VerifyModes> {
+    let mode = word(&[("strict", VerifyMode::Strict), ("batch", VerifyMode::Batch)]);
+    let mut modes = [VerifyMode::Strict; 7];
+    if !text.contains('=') {
+        let all = mode(text)?;
+        for (kind, of) in Kind::ALL.into_iter().zip(&mut modes) {
+            if Kind::NODE.contains(&kind) {
+                *of = all;
+            }
+        }
+        return Ok(VerifyModes(modes));
+    }
+    let mut named = Vec::new();
+    for (kind, mode) in list(|pair| {
+        let (kind, of) = pair.split_once('=').ok_or(None)?;
+        let kind: Kind = kind.trim().parse().map_err(|_| None)?;
+        Ok((kind, mode(of.trim())?))
+    })(text)?
+    {
+        if named.contains(&kind) {
+            return Err(Some(format!("{kind} twice")));
+        }
+        if mode == VerifyMode::Batch && !Kind::NODE.contains(&kind) {
+            return Err(Some(format!("{kind} is a control kind")));
+        }
+        named.push(kind);
+        for (of, slot) in Kind::ALL.into_iter().zip(&mut modes) {
+            if of == kind {
+                *slot = mode;
+            }
+        }
+    }
+    Ok(VerifyModes(modes))
 }

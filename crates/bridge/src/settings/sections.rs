@@ -25,6 +25,7 @@ impl Reader {
                 ("reference", DeadLetterFormat::Reference),
             ]),
         );
+        let (guard, audit) = (self.guard(), self.audit());
         let (limits, node, keys, ops, log) = (
             self.limits(),
             self.node(),
@@ -42,6 +43,8 @@ impl Reader {
             verify: verify?,
             replay: replay?,
             dead_letter_format: dead_letter_format?,
+            guard: guard?,
+            audit: audit?,
             limits: limits?,
             node: node?,
             keys: keys?,
@@ -170,6 +173,8 @@ impl Reader {
                 ("read_uncommitted", Isolation::ReadUncommitted),
             ]),
         );
+        let assignor = self.value(table::ASSIGNOR, parse::assignor);
+        let instance_id = self.optional(table::INSTANCE_ID, parse::topic);
         let session_timeout = self.value(
             table::SESSION_TIMEOUT,
             parse::milliseconds(1_000..=1_800_000),
@@ -199,9 +204,19 @@ impl Reader {
             table::ON_EXHAUSTED,
             parse::word(&[("bury", OnExhausted::Bury), ("pause", OnExhausted::Pause)]),
         );
+        let hang_after = self.value(
+            table::HANG_AFTER,
+            parse::duration(Duration::from_millis(100)..=HOUR * 24),
+        );
+        let on_hang = self.value(
+            table::ON_HANG,
+            parse::word(&[("report", OnHang::Report), ("leave", OnHang::Leave)]),
+        );
         Some(Receive {
             start: start?,
             isolation: isolation?,
+            assignor: assignor?,
+            instance_id: instance_id?,
             session_timeout: session_timeout?,
             heartbeat_interval: heartbeat_interval?,
             rebalance_timeout: rebalance_timeout?,
@@ -212,10 +227,13 @@ impl Reader {
             revoke_timeout: revoke_timeout?,
             stop_timeout: stop_timeout?,
             on_exhausted: on_exhausted?,
+            hang_after: hang_after?,
+            on_hang: on_hang?,
         })
     }
 
     fn verify(&mut self) -> Option<Verify> {
+        let mode = self.value(table::VERIFY, parse::verify_modes);
         let anomaly_payload = self.value(
             table::ANOMALY_PAYLOAD,
             parse::word(&[("json", PayloadRule::Json), ("any", PayloadRule::Any)]),
@@ -224,6 +242,7 @@ impl Reader {
         let accept_origin_topics =
             self.optional(table::ACCEPT_ORIGIN_TOPICS, parse::list(parse::topic));
         Some(Verify {
+            mode: mode?,
             anomaly_payload: anomaly_payload?,
             accept_audiences: accept_audiences?.unwrap_or_default(),
             accept_origin_topics: accept_origin_topics?.unwrap_or_default(),
@@ -245,6 +264,26 @@ impl Reader {
             max_age: max_age?,
             future_tolerance: future_tolerance?,
             ring: ring?,
+        })
+    }
+
+    fn guard(&mut self) -> Option<Guard> {
+        let enabled = self.value(table::GUARD, parse::boolean);
+        let dlq_rate = self.value(table::DLQ_RATE, |text| parse::rate_limit(text)?.ok_or(None));
+        Some(Guard {
+            enabled: enabled?,
+            dlq_rate: dlq_rate?,
+        })
+    }
+
+    fn audit(&mut self) -> Option<Audit> {
+        let file = self.optional(table::AUDIT, parse::path);
+        let rotate_bytes = self.value(table::AUDIT_ROTATE_BYTES, parse::bytes(4_096..=1 << 40));
+        let keep = self.value(table::AUDIT_KEEP, parse::number(1..=10_000));
+        Some(Audit {
+            file: file?,
+            rotate_bytes: rotate_bytes?,
+            keep: keep?,
         })
     }
 

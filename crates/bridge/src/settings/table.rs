@@ -127,6 +127,12 @@ table! {
     ISOLATION = "KAFKA_ISOLATION" [] "receive.isolation", Text, "read_committed",
         "give read_committed or read_uncommitted",
         "whether records of open or aborted transactions are read";
+    ASSIGNOR = "KAFKA_ASSIGNOR" [] "receive.assignor", Text, "range",
+        "give range or roundrobin",
+        "how the members of the group divide the partitions";
+    INSTANCE_ID = "KAFKA_GROUP_INSTANCE_ID" [] "receive.instance_id", Text, "",
+        "give 1 to 249 characters of a-z A-Z 0-9 . _ -, another one for each process",
+        "makes this a static member of the group, which keeps its partitions through a restart";
     SESSION_TIMEOUT = "KAFKA_SESSION_TIMEOUT_MS" [] "receive.session_timeout", Text, "45000",
         "give 1000 to 1800000 milliseconds, or a duration like 45s",
         "silence after which the group takes a member for dead";
@@ -152,6 +158,15 @@ table! {
         "give a duration like 30s, from 0s to 1h", "deadline of an orderly stop";
     ON_EXHAUSTED = "CYBERMESH_ON_EXHAUSTED" [] "receive.on_exhausted", Text, "bury",
         "give bury or pause", "what becomes of a message whose attempts are used up";
+    HANG_AFTER = "CYBERMESH_HANG_AFTER" [] "receive.hang_after", Text, "300s",
+        "give a duration like 300s, from 100ms to 24h",
+        "time without progress, while work is in flight, after which handlers count as hung";
+    ON_HANG = "CYBERMESH_ON_HANG" [] "receive.on_hang", Text, "report",
+        "give report or leave", "whether a process whose handlers hang also leaves the group";
+
+    VERIFY = "CYBERMESH_VERIFY" [] "verify.mode", Text, "strict",
+        "give strict, or batch for all of anomaly, evidence and policy, or kind=mode pairs separated by commas; control kinds are always strict",
+        "whether signatures are verified one by one, or many at once for throughput";
 
     ANOMALY_PAYLOAD = "CYBERMESH_ANOMALY_PAYLOAD" [] "verify.anomaly_payload", Text, "json",
         "give json or any", "whether an anomaly's payload has to be JSON";
@@ -171,6 +186,19 @@ table! {
 
     DLQ_FORMAT = "KAFKA_DLQ_FORMAT" [] "dlq.format", Text, "json",
         "give json, raw or reference", "form of dead letters";
+
+    GUARD = "CYBERMESH_GUARD" [] "guard.enabled", Text, "on",
+        "give on or off", "pause and sum up where messages fail in floods";
+    DLQ_RATE = "CYBERMESH_DLQ_RATE" [] "guard.dlq_rate", Text, "1000@100/s",
+        "give burst@rate/s like 1000@100/s",
+        "dead letters of messages that are not authentic, a partition; beyond it they are summed up";
+
+    AUDIT = "CYBERMESH_AUDIT" [] "audit.file", Path, "",
+        "give the path of a file in a folder that can be written", "file of the audit trail; the log's target `audit` alone where unset";
+    AUDIT_ROTATE_BYTES = "CYBERMESH_AUDIT_ROTATE_BYTES" [] "audit.rotate_bytes", Text, "67108864",
+        "give 4096 to 1099511627776 bytes, or a size like 64MiB", "size at which the audit trail goes on in a new file";
+    AUDIT_KEEP = "CYBERMESH_AUDIT_KEEP" [] "audit.keep", Text, "10",
+        "give a number from 1 to 10000", "older files of the audit trail that are kept";
 
     LIMIT_ANOMALY = "CYBERMESH_RATE_LIMIT_ANOMALY" ["RATE_LIMIT_ANOMALY"] "limits.anomaly", Text, "1000@200/s",
         "give burst@rate/s like 1000@200/s, or off", "rate limit of anomalies";
@@ -215,27 +243,22 @@ table! {
 /// Names that belong to the plan of settings, but to nothing in this version: they are warned of, never obeyed.
 pub(super) const RESERVED: &[&str] = &[
     "KAFKA_GROUP_PROTOCOL",
-    "KAFKA_ASSIGNOR",
-    "KAFKA_GROUP_INSTANCE_ID",
     "KAFKA_RACK",
-    "KAFKA_SASL_MECHANISM",
-    "KAFKA_SASL_USERNAME",
-    "KAFKA_SASL_PASSWORD",
-    "KAFKA_SASL_PASSWORD_FILE",
     "KAFKA_DANGER_SASL_PLAINTEXT",
-    "CYBERMESH_HANG_AFTER",
-    "CYBERMESH_ON_HANG",
-    "CYBERMESH_VERIFY",
     "CYBERMESH_OUTBOX",
     "CYBERMESH_OUTBOX_BYTES",
     "CYBERMESH_OUTBOX_AGE",
     "CYBERMESH_OUTBOX_FULL",
     "CYBERMESH_OUTBOX_SYNC",
-    "CYBERMESH_GUARD",
-    "CYBERMESH_DLQ_RATE",
-    "CYBERMESH_AUDIT",
-    "CYBERMESH_AUDIT_ROTATE_BYTES",
-    "CYBERMESH_AUDIT_KEEP",
+];
+
+/// Names that ask for what this version does not have, and that must not be passed over: to connect
+/// without the authentication that was asked for is not what was asked for.
+pub(super) const REFUSED: &[&str] = &[
+    "KAFKA_SASL_MECHANISM",
+    "KAFKA_SASL_USERNAME",
+    "KAFKA_SASL_PASSWORD",
+    "KAFKA_SASL_PASSWORD_FILE",
 ];
 
 /// Variables of Apache Kafka's own start scripts, which say nothing to us and deserve no warning.

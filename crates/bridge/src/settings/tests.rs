@@ -64,6 +64,7 @@ fn no_name_stands_for_two_settings() {
         for name in [spec.env, spec.key].iter().chain(spec.aliases) {
             assert!(seen.insert(*name), "{name} twice");
             assert!(!table::RESERVED.contains(name), "{name} is reserved");
+            assert!(!table::REFUSED.contains(name), "{name} is refused");
         }
     }
 }
@@ -200,7 +201,7 @@ fn misspelt_variables_are_warned_of_with_the_nearest_name_and_never_with_their_v
     let settings = environment(&[
         ("KAFKA_BROKER", "a:1"),
         ("CYBERMESH_TRUTS", "secret"),
-        ("KAFKA_SASL_PASSWORD", "secret"),
+        ("CYBERMESH_OUTBOX", "secret"),
         ("KAFKA_HEAP_OPTS", "-Xmx1G"),
         ("KAFKAESQUE", "x"),
         ("CYBERMESH_ZZZZZZZZZZZZZZZZZZ", "x"),
@@ -216,7 +217,7 @@ fn misspelt_variables_are_warned_of_with_the_nearest_name_and_never_with_their_v
         "{notes}"
     );
     assert!(
-        notes.contains("KAFKA_SASL_PASSWORD has no effect in this version"),
+        notes.contains("CYBERMESH_OUTBOX has no effect in this version"),
         "{notes}"
     );
     assert!(
@@ -227,6 +228,86 @@ fn misspelt_variables_are_warned_of_with_the_nearest_name_and_never_with_their_v
         !notes.contains("HEAP") && !notes.contains("KAFKAESQUE") && !notes.contains("secret"),
         "{notes}"
     );
+}
+
+#[test]
+fn authentication_that_is_not_built_is_refused_and_not_passed_over() {
+    let error = environment(&[
+        ("KAFKA_SASL_MECHANISM", "PLAIN"),
+        ("KAFKA_SASL_USERNAME", ""),
+        ("KAFKA_SASL_PASSWORD", "hunter2"),
+    ])
+    .unwrap_err();
+    assert_eq!(
+        names(&error),
+        ["KAFKA_SASL_MECHANISM", "KAFKA_SASL_PASSWORD"]
+    );
+    assert!(
+        !format!("{error} {error:?}").contains("hunter2"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn verification_in_batches_is_chosen_for_each_kind_and_never_for_control_kinds() {
+    let modes = |text: &str| {
+        let settings = environment(&[("CYBERMESH_VERIFY", text), ("CYBERMESH_ROLE", "backend")])?;
+        let batched = Kind::ALL
+            .into_iter()
+            .filter(|kind| settings.verify.mode.of(*kind) == VerifyMode::Batch);
+        Ok::<_, SettingsError>(batched.collect::<Vec<_>>())
+    };
+    assert_eq!(modes("strict").unwrap(), []);
+    assert_eq!(modes("batch").unwrap(), Kind::NODE);
+    assert_eq!(
+        modes("anomaly=batch, evidence=strict, commit=strict").unwrap(),
+        [Kind::Anomaly]
+    );
+    let refused = modes("commit=batch").unwrap_err().to_string();
+    assert!(refused.contains("commit is a control kind"), "{refused}");
+    for wrong in [
+        "fast",
+        "anomaly=fast",
+        "anomaly",
+        "x=batch",
+        "anomaly=batch,anomaly=strict",
+    ] {
+        assert!(modes(wrong).is_err(), "{wrong:?} was taken");
+    }
+}
+
+#[test]
+fn an_assignor_that_is_not_built_is_refused_plainly() {
+    let refused = environment(&[("KAFKA_ASSIGNOR", "cooperative-sticky")]).unwrap_err();
+    assert!(
+        refused.to_string().contains("not built in this version"),
+        "{refused}"
+    );
+    let taken = environment(&[
+        ("KAFKA_ASSIGNOR", "roundrobin"),
+        ("KAFKA_GROUP_INSTANCE_ID", "n-1"),
+    ])
+    .unwrap();
+    assert_eq!(taken.receive.assignor, Assignor::RoundRobin);
+    assert_eq!(taken.receive.instance_id.as_deref(), Some("n-1"));
+}
+
+#[test]
+fn guard_hang_and_audit_have_the_defaults_of_the_design() {
+    let settings = Settings::loader().load().unwrap();
+    assert!(settings.guard.enabled);
+    assert_eq!(settings.guard.dlq_rate.to_string(), "1000@100/s");
+    assert_eq!(settings.receive.hang_after, Duration::from_secs(300));
+    assert_eq!(settings.receive.on_hang, OnHang::Report);
+    assert_eq!(
+        settings.audit,
+        Audit {
+            file: None,
+            rotate_bytes: 64 << 20,
+            keep: 10
+        }
+    );
+    assert!(environment(&[("CYBERMESH_DLQ_RATE", "off")]).is_err());
 }
 
 #[test]

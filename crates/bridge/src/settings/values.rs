@@ -188,6 +188,24 @@ pub enum OnExhausted {
     Pause,
 }
 
+/// What happens beside the report when handlers hang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHang {
+    /// Nothing: the process is unready.
+    Report,
+    /// The process leaves its group, so that others take its partitions.
+    Leave,
+}
+
+/// How the members of a group divide the partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Assignor {
+    /// Topic by topic, a range of partitions to each member.
+    Range,
+    /// All partitions of all topics in turn.
+    RoundRobin,
+}
+
 /// The way in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receive {
@@ -195,6 +213,10 @@ pub struct Receive {
     pub start: StartPosition,
     /// Isolation level of fetches.
     pub isolation: Isolation,
+    /// How partitions are divided when this member leads its group.
+    pub assignor: Assignor,
+    /// Makes this a static member (KIP-345).
+    pub instance_id: Option<String>,
     /// Silence after which the group takes a member for dead.
     pub session_timeout: Duration,
     /// Time between heartbeats; at most a third of `session_timeout`.
@@ -215,6 +237,35 @@ pub struct Receive {
     pub stop_timeout: Duration,
     /// What becomes of a message whose attempts are used up.
     pub on_exhausted: OnExhausted,
+    /// Time without progress, while work is in flight, after which handlers count as hung.
+    pub hang_after: Duration,
+    /// What happens then, beside the report.
+    pub on_hang: OnHang,
+}
+
+/// How signatures are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyMode {
+    /// One by one, by the strict rules.
+    Strict,
+    /// Many at once: faster, and a malicious holder of a trusted key can make signatures on which this
+    /// and the strict rules differ.
+    Batch,
+}
+
+/// How the signatures of each kind are verified; control kinds always strictly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifyModes(pub(super) [VerifyMode; 7]);
+
+impl VerifyModes {
+    /// How signatures of `kind` are verified.
+    pub fn of(&self, kind: Kind) -> VerifyMode {
+        Kind::ALL
+            .into_iter()
+            .zip(self.0)
+            .find(|(of, _)| *of == kind)
+            .map_or(VerifyMode::Strict, |(_, mode)| mode)
+    }
 }
 
 /// Whether an anomaly's payload has to be JSON.
@@ -229,6 +280,8 @@ pub enum PayloadRule {
 /// What a receiver asks beyond the contract's fixed rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verify {
+    /// How signatures are verified, kind by kind.
+    pub mode: VerifyModes,
     /// Rule for anomalies' payloads.
     pub anomaly_payload: PayloadRule,
     /// Audiences whose envelopes are accepted; never empty, the own one where nothing is set.
@@ -257,6 +310,26 @@ pub enum DeadLetterFormat {
     Raw,
     /// Origin and hash alone.
     Reference,
+}
+
+/// What stands between a flood and the dead-letter topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    /// Whether it watches at all.
+    pub enabled: bool,
+    /// Dead letters of messages that are not authentic, for each partition; beyond it they are summed up.
+    pub dlq_rate: RateLimit,
+}
+
+/// The audit trail's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Where it is; none where unset.
+    pub file: Option<PathBuf>,
+    /// Size in bytes at which it goes on in a new file.
+    pub rotate_bytes: usize,
+    /// How many older files are kept.
+    pub keep: u32,
 }
 
 /// A token bucket: `burst` at once, `per_second` for ever.
