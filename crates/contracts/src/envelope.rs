@@ -137,20 +137,42 @@ impl Envelope {
         key: Option<&[u8]>,
         value: &[u8],
     ) -> Result<(), EnvelopeFault> {
+        self.check_place(message_key, read_from)?;
+        let mut inputs = self.signing_inputs(accepted.into_iter(), key, value);
+        if inputs.any(|input| message_key.verifies(&input, &self.signature)) {
+            Ok(())
+        } else {
+            Err(EnvelopeFault::Signature)
+        }
+    }
+
+    /// That it is of the message's key, and made for the partition it was read from.
+    pub(crate) fn check_place(
+        &self,
+        message_key: &VerifyingKey,
+        read_from: Option<i32>,
+    ) -> Result<(), EnvelopeFault> {
         if self.key_id != message_key.public_key().key_id() {
             return Err(EnvelopeFault::OtherKey);
         }
         match read_from {
-            Some(read_from) if read_from != self.partition => {
-                return Err(EnvelopeFault::OtherPartition {
-                    made_for: self.partition,
-                    read_from,
-                });
-            }
-            _ => {}
+            Some(read_from) if read_from != self.partition => Err(EnvelopeFault::OtherPartition {
+                made_for: self.partition,
+                read_from,
+            }),
+            _ => Ok(()),
         }
+    }
+
+    /// What its signature may cover: an input for each accepted pair of audience and topic.
+    pub(crate) fn signing_inputs<'a>(
+        &self,
+        accepted: impl Iterator<Item = (&'a str, &'a str)>,
+        key: Option<&[u8]>,
+        value: &[u8],
+    ) -> impl Iterator<Item = Vec<u8>> {
         let value_hash = Sha256::digest(value).into();
-        let holds = accepted.into_iter().any(|(audience, topic)| {
+        accepted.filter_map(move |(audience, topic)| {
             let scope = Scope {
                 audience,
                 topic,
@@ -158,14 +180,12 @@ impl Envelope {
                 key,
                 value,
             };
-            signing_input(&scope, &value_hash)
-                .is_ok_and(|input| message_key.verifies(&input, &self.signature))
-        });
-        if holds {
-            Ok(())
-        } else {
-            Err(EnvelopeFault::Signature)
-        }
+            signing_input(&scope, &value_hash).ok()
+        })
+    }
+
+    pub(crate) const fn signature(&self) -> &Signature {
+        &self.signature
     }
 }
 

@@ -147,6 +147,35 @@ fn every_vector_gets_its_verdict_and_re_encodes_to_its_bytes() {
 }
 
 #[test]
+fn a_batch_gives_every_vector_and_mutation_the_verdict_it_gets_by_itself() {
+    let file = file();
+    let bounds = Bounds::at(file.clock.now_ms);
+    let trust = trust(&file, EnvelopeRule::Accept);
+    let vectors = file.vectors.iter().map(|v| (&v.kind, &v.wire_hex));
+    let mutations = file.mutations.iter().map(|m| (&m.kind, &m.wire_hex));
+    let wires: Vec<_> = vectors
+        .chain(mutations)
+        .map(|(name, wire_hex)| (kind(name), hex::decode(wire_hex).unwrap()))
+        .collect();
+    let mut accepted = 0;
+    for kind in Kind::ALL {
+        let records: Vec<_> = wires
+            .iter()
+            .filter(|(of, _)| *of == kind)
+            .map(|(_, wire)| RecordView::new("any", Some(wire)))
+            .collect();
+        let alone: Vec<_> = records
+            .iter()
+            .map(|record| Verifier::new("").verify(&trust, kind, record, Some(&bounds)))
+            .collect();
+        accepted += alone.iter().filter(|judged| judged.is_ok()).count();
+        let together = Verifier::new("").verify_batch(&trust, kind, &records, Some(&bounds));
+        assert_eq!(together, alone, "{kind}");
+    }
+    assert!(accepted > 7, "{accepted} accepted");
+}
+
+#[test]
 fn vectors_are_refused_for_the_reason_that_is_theirs() {
     let file = file();
     let trust = trust(&file, EnvelopeRule::Accept);

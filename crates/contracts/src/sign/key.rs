@@ -157,6 +157,10 @@ impl VerifyingKey {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
         self.point.verify_strict(message, &signature).is_ok()
     }
+
+    pub(super) const fn point(&self) -> &ed25519_dalek::VerifyingKey {
+        &self.point
+    }
 }
 
 impl TryFrom<PublicKey> for VerifyingKey {

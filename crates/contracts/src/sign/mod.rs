@@ -2,8 +2,9 @@
 //!
 //! [`PublicKey`] and [`KeyId`] are names of keys as they stand on the wire; [`VerifyingKey`] is a
 //! public key found fit to verify with; [`Signer`] is whatever holds a private key, of which
-//! [`Ed25519Signer`] is the one in memory.
+//! [`Ed25519Signer`] is the one in memory. [`batch`] verifies several signatures at once.
 
+pub mod batch;
 mod ed25519;
 mod key;
 

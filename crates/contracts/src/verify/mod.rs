@@ -7,6 +7,7 @@
 
 mod bounds;
 mod content;
+mod due;
 #[cfg(doctest)]
 mod forgery;
 mod judge;
@@ -116,13 +117,46 @@ impl Verifier {
             bounds,
         };
         match kind {
-            Kind::Anomaly => case.judge::<Anomaly>(),
-            Kind::Evidence => case.judge::<Evidence>(),
-            Kind::Policy => case.judge::<Policy>(),
-            Kind::Commit => case.judge::<Commit>(),
-            Kind::Reputation => case.judge::<Reputation>(),
-            Kind::PolicyUpdate => case.judge::<PolicyUpdate>(),
-            Kind::EvidenceRequest => case.judge::<EvidenceRequest>(),
+            Kind::Anomaly => judge::judge::<Anomaly>(case),
+            Kind::Evidence => judge::judge::<Evidence>(case),
+            Kind::Policy => judge::judge::<Policy>(case),
+            Kind::Commit => judge::judge::<Commit>(case),
+            Kind::Reputation => judge::judge::<Reputation>(case),
+            Kind::PolicyUpdate => judge::judge::<PolicyUpdate>(case),
+            Kind::EvidenceRequest => judge::judge::<EvidenceRequest>(case),
+        }
+    }
+
+    /// Judges records of one kind as [`verify`](Self::verify) does, in about half the time: the
+    /// signatures of all messages are verified in one equation, those of all envelopes in another,
+    /// and each by itself where an equation fails. Answers in the records' order.
+    ///
+    /// Messages of control kinds are always verified one by one. For the others the holder of a
+    /// trusted key can make signatures that pass in some batches and fail by themselves: see
+    /// [`sign::batch`](crate::sign::batch). Envelopes that could be for more than one audience or
+    /// topic are verified one by one.
+    #[must_use]
+    pub fn verify_batch(
+        &self,
+        trust: &TrustStore,
+        kind: Kind,
+        records: &[RecordView<'_>],
+        bounds: Option<&Bounds>,
+    ) -> Vec<Result<Verified<Message>, Rejection>> {
+        let cases = records.iter().map(|record| judge::Case {
+            verifier: self,
+            trust,
+            record,
+            bounds,
+        });
+        match kind {
+            Kind::Anomaly => judge::judge_together::<Anomaly>(cases),
+            Kind::Evidence => judge::judge_together::<Evidence>(cases),
+            Kind::Policy => judge::judge_together::<Policy>(cases),
+            Kind::Commit | Kind::Reputation | Kind::PolicyUpdate | Kind::EvidenceRequest => records
+                .iter()
+                .map(|record| self.verify(trust, kind, record, bounds))
+                .collect(),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::trust::{EnvelopeRule, TrustStore};
 
 /// A message that was verified.
 ///
-/// Only [`Verifier::verify`](super::Verifier::verify) makes one, so whoever asks for a `Verified`
+/// Only a [`Verifier`](super::Verifier) makes one, so whoever asks for a `Verified`
 /// cannot be handed anything unverified. (The feature `test-util` adds a way for tests.)
 ///
 /// ```compile_fail
