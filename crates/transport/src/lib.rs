@@ -79,8 +79,8 @@ pub use admin::Admin;
 pub use cluster::{Client, Leader, PartitionMetadata, TopicMetadata};
 pub use config::{Address, ClientConfig, Security};
 pub use consumer::{
-    AssignedPartition, Committed, Consumer, ConsumerConfig, Event, FetchConfig, OffsetToCommit,
-    Position, Progress, Reader, RecordBatch, StartPolicy,
+    AssignedPartition, Assignor, Committed, Consumer, ConsumerConfig, Event, FetchConfig,
+    OffsetToCommit, Position, Progress, Reader, RecordBatch, StartPolicy,
 };
 pub use error::{Class, ErrorCode, ErrorKind, TransportError};
 pub use producer::{

@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use cybermesh_devbroker::{Api, DevBroker, ErrorCode as Answer, Fault};
 use cybermesh_transport::{
-    AssignedPartition, Class, Consumer, ConsumerConfig, ErrorCode, Event, OffsetToCommit, Position,
-    Producer, ProducerConfig, TopicPartition,
+    AssignedPartition, Assignor, Class, Consumer, ConsumerConfig, ErrorCode, ErrorKind, Event,
+    OffsetToCommit, Position, Producer, ProducerConfig, StartPolicy, TopicPartition,
 };
 use support::*;
 use tokio::time::Instant;
@@ -399,4 +399,141 @@ async fn a_commit_made_before_a_loss_is_heard_is_refused_though_the_partition_ca
     within(consumer.commit(to_commit(partition("t", 0), 1)))
         .await
         .unwrap();
+}
+
+async fn joined(broker: &DevBroker, config: ConsumerConfig) -> Consumer {
+    within(Consumer::join(client(broker).await, config))
+        .await
+        .unwrap()
+}
+
+/// What two members are given, in words: first the share with the first partition.
+async fn shares(first: &Consumer, second: &Consumer) -> [String; 2] {
+    let words = |assigned: Vec<AssignedPartition>| {
+        let names = assigned.iter().map(|one| one.partition.to_string());
+        names
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let (mine, theirs) = tokio::join!(assigned(first), assigned(second));
+    let mut shares = [words(mine), words(theirs)];
+    shares.sort();
+    shares
+}
+
+async fn two_topics() -> DevBroker {
+    let builder = DevBroker::builder().topic("a", 3).topic("b", 3);
+    builder.start().await.unwrap()
+}
+
+fn dealing(assignors: &[Assignor]) -> ConsumerConfig {
+    ConsumerConfig {
+        topics: vec!["a".into(), "b".into()],
+        assignors: assignors.to_vec(),
+        ..config()
+    }
+}
+
+#[tokio::test]
+async fn a_group_divides_by_the_assignor_that_all_of_its_members_know() {
+    use Assignor::{Range, RoundRobin};
+    for (first, second, expected) in [
+        (
+            &[RoundRobin][..],
+            &[Range, RoundRobin][..],
+            ["a/0 a/2 b/1", "a/1 b/0 b/2"],
+        ),
+        (
+            &[Range, RoundRobin],
+            &[Range],
+            ["a/0 a/1 b/0 b/1", "a/2 b/2"],
+        ),
+    ] {
+        let broker = two_topics().await;
+        let first = joined(&broker, dealing(first)).await;
+        assert_eq!(assigned(&first).await.len(), 6);
+        let second = joined(&broker, dealing(second)).await;
+        assert_eq!(shares(&first, &second).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_shares_no_assignor_with_the_group_is_told_so() {
+    let broker = two_topics().await;
+    let first = joined(&broker, dealing(&[Assignor::Range])).await;
+    assigned(&first).await;
+    let second = joined(&broker, dealing(&[Assignor::RoundRobin])).await;
+    match within(second.next()).await {
+        Some(Event::Failed(error)) => assert_eq!(
+            (error.error_code(), error.class()),
+            (Some(ErrorCode::InconsistentGroupProtocol), Class::Fatal)
+        ),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_consumer_without_an_assignor_does_not_join() {
+    let broker = broker("t", 1).await;
+    let config = ConsumerConfig {
+        assignors: Vec::new(),
+        ..config()
+    };
+    let error = within(Consumer::join(client(&broker).await, config))
+        .await
+        .unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Settings { .. }));
+    assert_eq!(broker.requests(Api::JoinGroup), 0);
+}
+
+#[tokio::test]
+async fn without_a_committed_offset_the_policy_none_is_told_of_each_partition_and_nothing_is_read()
+{
+    let broker = broker("t", 2).await;
+    let seed = member(&broker).await;
+    assigned(&seed).await;
+    within(seed.commit(to_commit(partition("t", 1), 0)))
+        .await
+        .unwrap();
+    leave(&seed).await;
+    let config = ConsumerConfig {
+        start: StartPolicy::None,
+        ..config()
+    };
+    let consumer = joined(&broker, config).await;
+    let starts: Vec<_> = assigned(&consumer)
+        .await
+        .iter()
+        .map(|one| one.start)
+        .collect();
+    assert_eq!(starts, [None, Some(Position::Offset(0))]);
+    match within(consumer.next()).await {
+        Some(Event::Failed(error)) => {
+            assert_eq!(
+                (error.kind(), error.class()),
+                (&ErrorKind::NoOffset, Class::Fatal)
+            );
+            assert_eq!(error.target().partition_index(), Some(0));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(broker.requests(Api::Fetch), 0);
+}
+
+#[tokio::test]
+async fn a_member_that_leaves_before_its_first_join_is_answered_does_not_stay_behind() {
+    let broker = broker("t", 1).await;
+    let held = broker.fault(Fault::hold_after_apply(Api::JoinGroup).once());
+    let consumer = member(&broker).await;
+    within(held.wait_for_hits(1)).await;
+    let leaving = leave(&consumer);
+    let answering = async {
+        tokio::task::yield_now().await;
+        held.release();
+    };
+    tokio::join!(leaving, answering);
+    assert_eq!(broker.requests(Api::LeaveGroup), 1);
+    assert_eq!(broker.requests(Api::JoinGroup), 1);
 }

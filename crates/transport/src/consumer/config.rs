@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::wire::IsolationLevel;
+use crate::{group::Assignor, wire::IsolationLevel};
 
 /// How a consumer joins its group and reads.
 #[derive(Debug, Clone)]
@@ -16,6 +16,10 @@ pub struct ConsumerConfig {
     pub start: StartPolicy,
     /// How the partitions are read.
     pub fetch: FetchConfig,
+    /// How the group may divide partitions, in order of preference; all members must have one in common, and the group
+    /// takes the one that most of them prefer (Java's `partition.assignment.strategy`). To change it in a running group,
+    /// first add the new one behind the old one everywhere. Default range alone.
+    pub assignors: Vec<Assignor>,
     /// How long the coordinator waits for a sign of life. Default 45 s.
     pub session_timeout: Duration,
     /// How often one is given. Default 3 s.
@@ -37,6 +41,7 @@ impl ConsumerConfig {
             topics: topics.into_iter().map(Into::into).collect(),
             start: StartPolicy::Earliest,
             fetch: FetchConfig::default(),
+            assignors: vec![Assignor::Range],
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(3),
             rebalance_timeout: Duration::from_secs(60),

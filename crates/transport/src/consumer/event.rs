@@ -61,7 +61,8 @@ pub struct AssignedPartition {
     pub partition: TopicPartition,
     /// What the group committed for it last.
     pub committed: Option<Committed>,
-    /// The committed offset, else what the start policy says; `None` under [`StartPolicy::None`](super::StartPolicy).
+    /// The committed offset, else what the start policy says; `None` under [`StartPolicy::None`](super::StartPolicy),
+    /// which an [`Event::Failed`] with [`ErrorKind::NoOffset`](crate::ErrorKind) says of the partition too.
     pub start: Option<Position>,
 }
 

@@ -21,6 +21,7 @@ pub use event::{AssignedPartition, Committed, Event, OffsetToCommit, RecordBatch
 pub use progress::Progress;
 pub use reader::Reader;
 
+pub use crate::group::{Assignor, UnknownAssignor};
 use crate::{
     cluster::Client,
     config::finite,
@@ -30,7 +31,7 @@ use crate::{
     record::TopicPartition,
 };
 
-/// A member of a consumer group (classic protocol, range assignment).
+/// A member of a consumer group (classic protocol, eager rebalances).
 ///
 /// Joining, heartbeats and fetching go on in tasks of their own while the caller is busy. All methods take `&self`; one
 /// caller at a time may wait in [`next`](Self::next). Dropped without [`leave`](Self::leave), it stays a member until
@@ -47,8 +48,16 @@ impl Consumer {
     /// Begins to join the group; [`Event::Assigned`] tells when that is done.
     ///
     /// # Errors
-    /// A topic does not exist or may not be read, or the cluster cannot be reached.
+    /// A topic does not exist or may not be read, the cluster cannot be reached, or no assignor is configured.
     pub async fn join(client: Client, config: ConsumerConfig) -> Result<Self, TransportError> {
+        if config.assignors.is_empty() {
+            let kind = ErrorKind::Settings {
+                what: "assignors".into(),
+                reason: "there is none; name at least one of range and roundrobin".into(),
+            };
+            let target = Target::default().group(config.group);
+            return Err(TransportError::new(Operation::Configure, target, kind));
+        }
         for topic in &config.topics {
             client.partition_count(topic).await?;
         }

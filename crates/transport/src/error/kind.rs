@@ -130,6 +130,11 @@ pub enum ErrorKind {
         /// Where theirs lies.
         offset: Option<i64>,
     },
+    /// The group has committed no offset for the partition, and is told not to assume one.
+    #[error(
+        "no offset is committed, and the start policy is none; commit or seek to where reading is to begin"
+    )]
+    NoOffset,
     /// A setting is wrong.
     #[error("{what}: {reason}")]
     Settings {
@@ -202,6 +207,7 @@ impl ErrorKind {
             | Self::Unencodable { .. }
             | Self::UnsupportedVersion { .. }
             | Self::NoSuchPartition { .. }
+            | Self::NoOffset
             | Self::Settings { .. }
             | Self::Closed => Class::Fatal,
         }
@@ -227,6 +233,7 @@ impl ErrorKind {
             | Self::UnknownBroker { .. }
             | Self::NoSuchPartition { .. }
             | Self::SequenceTaken { .. }
+            | Self::NoOffset
             | Self::Settings { .. }
             | Self::Closed => false,
         }

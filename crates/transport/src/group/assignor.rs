@@ -1,9 +1,68 @@
-//! Range assignment: each topic's partitions in a row, divided by the members in order.
+//! Who gets which partition: the rules a group's leader divides by.
 //!
-//! The order and the division are those of Java's `RangeAssignor`, so that a group of both kinds of members gets the
-//! same whoever leads it. Racks are not weighed.
+//! Each divides as Java's assignor of the same name does, in the same order of members, so that a group of both kinds of
+//! members gets the same whoever leads it. Racks are not weighed.
+
+mod range;
+mod round_robin;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How a group divides its partitions; it takes the first in its members' order of preference that all of them know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Assignor {
+    /// Each topic's partitions in a row, in even shares: partitions of the same number stay together across topics.
+    #[default]
+    Range,
+    /// The partitions of all topics dealt out one by one: even over all topics together.
+    RoundRobin,
+}
+
+impl Assignor {
+    const ALL: [Self; 2] = [Self::Range, Self::RoundRobin];
+
+    /// The name members know it by, as in Java's `partition.assignment.strategy`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::RoundRobin => "roundrobin",
+        }
+    }
+
+    /// Divides the topics, of which each has so many partitions, among the members. Topics without a count are left
+    /// out.
+    pub(super) fn divide(
+        self,
+        members: &[Member],
+        partitions: &BTreeMap<String, i32>,
+    ) -> Assignment {
+        match self {
+            Self::Range => range::divide(members, partitions),
+            Self::RoundRobin => round_robin::divide(members, partitions),
+        }
+    }
+}
+
+impl std::fmt::Display for Assignor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for Assignor {
+    type Err = UnknownAssignor;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|known| known.name() == name);
+        known.ok_or(UnknownAssignor)
+    }
+}
+
+/// The name is of no assignor there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown assignor; accepted are range and roundrobin")]
+pub struct UnknownAssignor;
 
 /// A member and what it wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,59 +73,40 @@ pub(super) struct Member {
     pub(super) topics: Vec<String>,
 }
 
+impl Member {
+    fn wants(&self, topic: &str) -> bool {
+        self.topics.iter().any(|wanted| wanted == topic)
+    }
+}
+
 /// What each member gets, by member id: partitions by topic.
 pub(super) type Assignment = BTreeMap<String, BTreeMap<String, Vec<i32>>>;
 
-/// Divides the topics, of which each has so many partitions, among the members. Topics without a count are left out.
-pub(super) fn range(members: &[Member], partitions: &BTreeMap<String, i32>) -> Assignment {
-    let mut assignment: Assignment = members
-        .iter()
-        .map(|member| (member.id.clone(), BTreeMap::new()))
-        .collect();
+/// Nothing for anybody yet.
+fn nothing(members: &[Member]) -> Assignment {
+    let ids = members.iter().map(|member| member.id.clone());
+    ids.map(|id| (id, BTreeMap::new())).collect()
+}
+
+fn in_order(members: &[Member]) -> Vec<&Member> {
     let mut in_order: Vec<&Member> = members.iter().collect();
     in_order.sort_by_key(|member| {
-        (
-            member.instance_id.is_none(),
-            &member.instance_id,
-            &member.id,
-        )
+        let is_dynamic = member.instance_id.is_none();
+        (is_dynamic, &member.instance_id, &member.id)
     });
-    let topics: BTreeSet<&String> = members.iter().flat_map(|member| &member.topics).collect();
-    for topic in topics {
-        let Some(&count) = partitions.get(topic) else {
-            continue;
-        };
-        let takers: Vec<&Member> = in_order
-            .iter()
-            .copied()
-            .filter(|member| member.topics.contains(topic))
-            .collect();
-        let Ok(takers_count) = i32::try_from(takers.len()) else {
-            continue;
-        };
-        let (each, mut extra) = (count / takers_count, count % takers_count);
-        let mut next = 0;
-        for member in takers {
-            let end = next + each + i32::from(extra > 0);
-            extra -= i32::from(extra > 0);
-            if end > next
-                && let Some(topics) = assignment.get_mut(&member.id)
-            {
-                topics.insert(topic.clone(), (next..end).collect());
-            }
-            next = end;
-        }
-    }
-    assignment
+    in_order
+}
+
+fn topics_of(members: &[Member]) -> BTreeSet<&str> {
+    let topics = members.iter().flat_map(|member| &member.topics);
+    topics.map(String::as_str).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn member(id: &str, instance_id: Option<&str>, topics: &[&str]) -> Member {
+    pub(super) fn member(id: &str, instance_id: Option<&str>, topics: &[&str]) -> Member {
         Member {
             id: id.into(),
             instance_id: instance_id.map(Into::into),
@@ -74,85 +114,28 @@ mod tests {
         }
     }
 
-    fn counts(topics: &[(&str, i32)]) -> BTreeMap<String, i32> {
+    pub(super) fn counts(topics: &[(&str, i32)]) -> BTreeMap<String, i32> {
         topics
             .iter()
             .map(|(topic, count)| ((*topic).to_owned(), *count))
             .collect()
     }
 
-    fn of(assignment: &Assignment, member: &str, topic: &str) -> Vec<i32> {
+    pub(super) fn of(assignment: &Assignment, member: &str, topic: &str) -> Vec<i32> {
         assignment[member].get(topic).cloned().unwrap_or_default()
     }
 
     #[test]
-    fn the_first_members_get_one_more_of_each_topic() {
-        // The example in the documentation of Java's RangeAssignor.
-        let members = [
-            member("C0", None, &["t0", "t1"]),
-            member("C1", None, &["t0", "t1"]),
-        ];
-        let assignment = range(&members, &counts(&[("t0", 3), ("t1", 3)]));
-        assert_eq!(
-            (of(&assignment, "C0", "t0"), of(&assignment, "C0", "t1")),
-            (vec![0, 1], vec![0, 1])
-        );
-        assert_eq!(
-            (of(&assignment, "C1", "t0"), of(&assignment, "C1", "t1")),
-            (vec![2], vec![2])
-        );
-    }
-
-    #[test]
-    fn static_members_come_first_in_the_order_of_their_instances() {
-        let members = [
-            member("a", None, &["t"]),
-            member("z", Some("1"), &["t"]),
-            member("b", Some("2"), &["t"]),
-        ];
-        let assignment = range(&members, &counts(&[("t", 3)]));
-        assert_eq!(of(&assignment, "z", "t"), [0]);
-        assert_eq!(of(&assignment, "b", "t"), [1]);
-        assert_eq!(of(&assignment, "a", "t"), [2]);
-    }
-
-    #[test]
-    fn more_members_than_partitions_leave_some_without() {
-        let members = [
-            member("a", None, &["t"]),
-            member("b", None, &["t"]),
-            member("c", None, &["other"]),
-        ];
-        let assignment = range(&members, &counts(&[("t", 1)]));
-        assert_eq!(of(&assignment, "a", "t"), [0]);
-        assert!(assignment["b"].is_empty() && assignment["c"].is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn each_partition_goes_to_one_member_that_wants_it_in_contiguous_even_shares(
-            wants in prop::collection::vec(prop::collection::btree_set(0..4_u8, 0..4), 1..8),
-            sizes in prop::collection::vec(0..20_i32, 4)
-        ) {
-            let members: Vec<_> = (0..).zip(&wants).map(|(at, wants): (u32, _)| Member {
-                id: format!("m{at}"),
-                instance_id: None,
-                topics: wants.iter().map(|topic| format!("t{topic}")).collect(),
-            }).collect();
-            let partitions: BTreeMap<_, _> = (0..).zip(sizes).map(|(at, size): (u32, _)| (format!("t{at}"), size)).collect();
-            let assignment = range(&members, &partitions);
-            for (topic, count) in &partitions {
-                let shares: Vec<Vec<i32>> = members.iter().filter(|member| member.topics.contains(topic))
-                    .map(|member| of(&assignment, &member.id, topic)).collect();
-                let given: Vec<i32> = shares.concat();
-                prop_assert!(shares.is_empty() || given == (0..*count).collect::<Vec<_>>());
-                let sizes: Vec<_> = shares.iter().map(Vec::len).collect();
-                prop_assert!(sizes.windows(2).all(|pair| pair[0] == pair[1] || pair[0] == pair[1] + 1));
-                prop_assert!(sizes.first().unwrap_or(&0) - sizes.last().unwrap_or(&0) <= 1);
-            }
-            for member in &members {
-                prop_assert!(assignment[&member.id].keys().all(|topic| member.topics.contains(topic)));
-            }
+    fn an_assignor_goes_by_the_name_java_gives_it() {
+        for (assignor, name) in [
+            (Assignor::Range, "range"),
+            (Assignor::RoundRobin, "roundrobin"),
+        ] {
+            assert_eq!(
+                (assignor.to_string().as_str(), name.parse()),
+                (name, Ok(assignor))
+            );
         }
+        assert_eq!("sticky".parse::<Assignor>(), Err(UnknownAssignor));
     }
 }

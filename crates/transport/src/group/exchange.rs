@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    ASSIGNOR,
-    assignor::{self, Member},
+    assignor::{Assignor, Member},
     membership::Joined,
     protocol,
 };
@@ -21,7 +20,11 @@ use crate::{
 /// Partitions by topic, as the leader divides them.
 pub(super) type Counts = BTreeMap<String, i32>;
 
-pub(super) fn understand_join(answer: JoinGroupResponse) -> Result<Joined, TransportError> {
+/// What the coordinator says, to a member that offered these assignors.
+pub(super) fn understand_join(
+    answer: JoinGroupResponse,
+    offered: &[Assignor],
+) -> Result<Joined, TransportError> {
     let error = |kind| TransportError::new(Operation::JoinGroup, Target::default(), kind);
     match ErrorCode::from_code(answer.error_code) {
         Some(ErrorCode::MemberIdRequired) => return Ok(Joined::MemberIdRequired(answer.member_id)),
@@ -33,12 +36,13 @@ pub(super) fn understand_join(answer: JoinGroupResponse) -> Result<Joined, Trans
         }
         None => {}
     }
-    if answer.protocol_name.as_deref() != Some(ASSIGNOR) {
+    let chosen = answer.protocol_name.as_deref();
+    let Some(&assignor) = offered.iter().find(|one| chosen == Some(one.name())) else {
         let reason = "the group uses an assignor that was not offered";
         return Err(error(ErrorKind::Malformed {
             reason: reason.into(),
         }));
-    }
+    };
     let leads = answer.leader == answer.member_id && !answer.skip_assignment;
     let members: Result<Vec<Member>, _> = answer
         .members
@@ -65,6 +69,7 @@ pub(super) fn understand_join(answer: JoinGroupResponse) -> Result<Joined, Trans
     Ok(Joined::In {
         member_id: answer.member_id,
         generation: answer.generation_id,
+        assignor,
         led,
     })
 }
@@ -131,10 +136,12 @@ pub(super) async fn count(
 }
 
 pub(super) fn divide(
+    assignor: Assignor,
     members: &[Member],
     counts: &Counts,
 ) -> Result<Vec<(String, bytes::Bytes)>, TransportError> {
-    assignor::range(members, counts)
+    assignor
+        .divide(members, counts)
         .into_iter()
         .map(
             |(member, partitions)| match protocol::encode_assignment(&partitions) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::assignor::Member;
+use super::assignor::{Assignor, Member};
 use crate::{
     consumer::AssignedPartition,
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
@@ -36,6 +36,7 @@ pub(super) enum Action {
     Sync {
         member_id: String,
         generation: i32,
+        assignor: Assignor,
         led: Option<Vec<Member>>,
     },
     /// Send Heartbeat, then report to [`Membership::heartbeat`].
@@ -70,10 +71,11 @@ pub(super) enum News {
 pub(super) enum Joined {
     /// Join again with this id (KIP-394).
     MemberIdRequired(String),
-    /// In the group; with the members if this one leads it.
+    /// In the group, which divides by this assignor; with the members if this one leads it.
     In {
         member_id: String,
         generation: i32,
+        assignor: Assignor,
         led: Option<Vec<Member>>,
     },
 }
@@ -86,6 +88,7 @@ enum Phase {
     },
     Joining,
     ToSync {
+        assignor: Assignor,
         led: Option<Vec<Member>>,
     },
     Syncing,
@@ -155,6 +158,11 @@ impl Membership {
         (!self.member_id.is_empty()).then_some(self.member_id.as_str())
     }
 
+    /// Whether a JoinGroup is on its way whose answer will tell the id: by then the coordinator may count this member.
+    pub(super) fn awaits_member_id(&self) -> bool {
+        self.phase == Phase::Joining && self.member_id.is_empty()
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.phase == Phase::Ended && self.news.is_empty()
     }
@@ -179,12 +187,13 @@ impl Membership {
                     member_id: self.member_id.clone(),
                 })
             }
-            Phase::ToSync { led } => {
-                let led = led.take();
+            Phase::ToSync { assignor, led } => {
+                let (assignor, led) = (*assignor, led.take());
                 self.phase = Phase::Syncing;
                 Some(Action::Sync {
                     member_id: self.member_id.clone(),
                     generation: self.generation,
+                    assignor,
                     led,
                 })
             }
@@ -237,11 +246,12 @@ impl Membership {
             Ok(Joined::In {
                 member_id,
                 generation,
+                assignor,
                 led,
             }) => {
                 self.member_id = member_id;
                 self.generation = generation;
-                self.phase = Phase::ToSync { led };
+                self.phase = Phase::ToSync { assignor, led };
             }
             Err(error) => self.not_in(now, error),
         }

@@ -30,6 +30,7 @@ fn joined(generation: i32) -> Joined {
     Joined::In {
         member_id: "m-1".into(),
         generation,
+        assignor: Assignor::RoundRobin,
         led: None,
     }
 }
@@ -62,6 +63,7 @@ fn stable() -> (Membership, Instant) {
         [Action::Sync {
             member_id: "m-1".into(),
             generation: 5,
+            assignor: Assignor::RoundRobin,
             led: None
         }]
     );

@@ -14,7 +14,5 @@ pub(crate) mod offsets;
 mod protocol;
 mod task;
 
+pub use assignor::{Assignor, UnknownAssignor};
 pub(crate) use task::{GroupCommand, GroupTask};
-
-/// The one assignor there is so far.
-const ASSIGNOR: &str = "range";

@@ -3,7 +3,7 @@
 
 mod requests;
 
-use std::{pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, pin::Pin, sync::Arc};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     cluster::Client,
     consumer::{AssignedPartition, ConsumerConfig, Event, OffsetToCommit},
-    error::{ErrorKind, Operation, TransportError},
+    error::{ErrorKind, Operation, Target, TransportError},
     fetch,
     record::TopicPartition,
 };
@@ -45,7 +45,7 @@ enum Outcome {
     Joined(Result<Joined, TransportError>),
     Synced {
         answer: Result<Vec<TopicPartition>, TransportError>,
-        counted: Option<Counts>,
+        divided: Option<Divided>,
     },
     Heartbeat {
         generation: i32,
@@ -66,6 +66,13 @@ enum Outcome {
     },
 }
 
+/// What this member divided as the group's leader.
+struct Divided {
+    /// What the members subscribe to, whether it exists or not.
+    topics: BTreeSet<String>,
+    counts: Counts,
+}
+
 type Doing = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// One member of a group.
@@ -78,7 +85,7 @@ pub(crate) struct GroupTask {
     commands: mpsc::UnboundedReceiver<GroupCommand>,
     doing: FuturesUnordered<Doing>,
     /// What this member divided, if it leads, and when to look whether that still holds.
-    led: Option<(Counts, Instant)>,
+    led: Option<(Divided, Instant)>,
     /// Commits on their way.
     commits: usize,
 }
@@ -157,8 +164,9 @@ impl GroupTask {
             Action::Sync {
                 member_id,
                 generation,
+                assignor,
                 led,
-            } => self.sync(member_id, generation, led),
+            } => self.sync(member_id, generation, assignor, led),
             Action::Heartbeat {
                 member_id,
                 generation,
@@ -175,7 +183,14 @@ impl GroupTask {
             News::Assigned { generation, partitions } => {
                 tracing::info!(group = %self.config.group, generation, partitions = partitions.len(), "partitions assigned");
                 state.hold(partitions.iter().map(|assigned| assigned.partition.clone()));
+                let nowhere: Vec<TopicPartition> = partitions.iter().filter(|assigned| assigned.start.is_none())
+                    .map(|assigned| assigned.partition.clone()).collect();
                 state.tell(Event::Assigned { generation, partitions });
+                for partition in nowhere {
+                    let target = Target::default().partition(partition.topic, partition.partition)
+                        .group(Arc::clone(&self.config.group));
+                    state.tell(Event::Failed(TransportError::new(Operation::OffsetFetch, target, ErrorKind::NoOffset)));
+                }
             }
             News::Revoked(partitions) => {
                 tracing::info!(group = %self.config.group, partitions = partitions.len(), "partitions revoked");
@@ -206,9 +221,9 @@ impl GroupTask {
         let now = Instant::now();
         match outcome {
             Outcome::Joined(answer) => self.membership.joined(now, answer),
-            Outcome::Synced { answer, counted } => {
-                self.led =
-                    counted.map(|counts| (counts, now + self.client.config().metadata_max_age));
+            Outcome::Synced { answer, divided } => {
+                let check_at = now + self.client.config().metadata_max_age;
+                self.led = divided.map(|divided| (divided, check_at));
                 self.membership.synced(now, answer);
             }
             Outcome::Heartbeat { generation, answer } => {
@@ -236,7 +251,7 @@ impl GroupTask {
                     .is_some_and(|(_, current)| current == generation);
                 if let Some((divided, check_at)) = &mut self.led {
                     *check_at = now + self.client.config().metadata_max_age;
-                    if is_current && *divided != counts {
+                    if is_current && divided.counts != counts {
                         self.membership.rebalance(now);
                     }
                 }
@@ -256,14 +271,8 @@ impl GroupTask {
             return;
         }
         *check_at = now + self.client.config().metadata_max_age;
-        let (client, before) = (self.client.clone(), divided.clone());
-        let topics: Vec<String> = self
-            .config
-            .topics
-            .iter()
-            .map(ToString::to_string)
-            .chain(before.keys().cloned())
-            .collect();
+        let (client, before) = (self.client.clone(), divided.counts.clone());
+        let topics = divided.topics.clone();
         self.doing.push(Box::pin(async move {
             // Metadata that cannot be read now is read at the next turn.
             let counts = count(&client, &topics).await.unwrap_or(before);

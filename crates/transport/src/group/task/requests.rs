@@ -1,18 +1,18 @@
 //! What a member asks of its coordinator: each request, and what its answer means as an outcome.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{GroupTask, Outcome};
+use super::{Divided, GroupTask, Outcome};
 use crate::{
     consumer::OffsetToCommit,
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
     group::{
-        ASSIGNOR,
-        assignor::Member,
+        assignor::{Assignor, Member},
         coordinator::Coordinator,
         exchange::{count, divide, understand_assignment, understand_join},
         offsets::{self, Committer},
@@ -54,6 +54,8 @@ impl GroupTask {
             self.membership.joined(Instant::now(), Err(error));
             return;
         };
+        let subscription = bytes::Bytes::from(subscription);
+        let offered = self.config.assignors.clone();
         let request = JoinGroupRequest {
             group_id: self.config.group.to_string(),
             session_timeout_ms: millis(self.config.session_timeout),
@@ -61,7 +63,10 @@ impl GroupTask {
             member_id,
             group_instance_id: self.instance_id(),
             protocol_type: PROTOCOL_TYPE.to_owned(),
-            protocols: vec![(ASSIGNOR.to_owned(), subscription.into())],
+            protocols: offered
+                .iter()
+                .map(|one| (one.name().to_owned(), subscription.clone()))
+                .collect(),
             reason: None,
         };
         let (coordinator, deadline) = (Arc::clone(&self.coordinator), self.rebalance_deadline());
@@ -76,13 +81,19 @@ impl GroupTask {
             };
             let answer = answer
                 .await
-                .and_then(understand_join)
+                .and_then(|answer| understand_join(answer, &offered))
                 .map_err(|error| error.about(target));
             Outcome::Joined(answer.inspect_err(|error| coordinator.doubt(error)))
         }));
     }
 
-    pub(super) fn sync(&mut self, member_id: String, generation: i32, led: Option<Vec<Member>>) {
+    pub(super) fn sync(
+        &mut self,
+        member_id: String,
+        generation: i32,
+        assignor: Assignor,
+        led: Option<Vec<Member>>,
+    ) {
         let (client, coordinator) = (self.client.clone(), Arc::clone(&self.coordinator));
         let (target, deadline) = (self.target(), self.rebalance_deadline());
         let subscribed = self.config.topics.clone();
@@ -92,17 +103,20 @@ impl GroupTask {
             member_id,
             group_instance_id: self.instance_id(),
             protocol_type: PROTOCOL_TYPE.to_owned(),
-            protocol_name: ASSIGNOR.to_owned(),
+            protocol_name: assignor.name().to_owned(),
             assignments: Vec::new(),
         };
         self.doing.push(Box::pin(async move {
-            let mut counted = None;
+            let mut divided = None;
             let answer = async {
                 if let Some(members) = led {
-                    let counts =
-                        count(&client, members.iter().flat_map(|member| &member.topics)).await?;
-                    request.assignments = divide(&members, &counts)?;
-                    counted = Some(counts);
+                    let topics = members
+                        .iter()
+                        .flat_map(|member| member.topics.iter().cloned());
+                    let topics: BTreeSet<String> = topics.collect();
+                    let counts = count(&client, &topics).await?;
+                    request.assignments = divide(assignor, &members, &counts)?;
+                    divided = Some(Divided { topics, counts });
                 }
                 let answer = coordinator
                     .connections()
@@ -122,7 +136,7 @@ impl GroupTask {
             let answer = answer.await.map_err(|error| error.about(target));
             Outcome::Synced {
                 answer: answer.inspect_err(|error| coordinator.doubt(error)),
-                counted,
+                divided,
             }
         }));
     }
@@ -249,11 +263,26 @@ impl GroupTask {
                 Ok(None) | Err(_) => break,
             }
         }
-        let Some(member_id) = self
-            .membership
-            .member_id()
-            .filter(|_| self.config.instance_id.is_none())
-        else {
+        if self.config.instance_id.is_some() {
+            return Ok(());
+        }
+        // The coordinator may count a member already whose id is still on its way (KIP-394).
+        let given = deadline.saturating_duration_since(Instant::now());
+        while self.membership.awaits_member_id() {
+            match tokio::time::timeout_at(deadline, self.doing.next()).await {
+                Ok(Some(outcome)) => self.take_in(outcome),
+                Ok(None) => break,
+                Err(_) => {
+                    let kind = ErrorKind::TimedOut {
+                        after: given,
+                        sent: false,
+                    };
+                    let target = self.target();
+                    return Err(TransportError::new(Operation::LeaveGroup, target, kind));
+                }
+            }
+        }
+        let Some(member_id) = self.membership.member_id() else {
             return Ok(());
         };
         let request = LeaveGroupRequest {
