@@ -11,7 +11,8 @@ use cybermesh_contracts::replay::{RingLimits, RingOutOfRange};
 use cybermesh_contracts::trust::TrustStore;
 use cybermesh_contracts::verify::RedriveFor;
 use cybermesh_transport::{
-    Client, Consumer, ConsumerConfig, FetchConfig, IsolationLevel, StartPolicy, TransportError,
+    Assignor, Client, Consumer, ConsumerConfig, FetchConfig, IsolationLevel, StartPolicy,
+    TransportError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -27,7 +28,7 @@ use super::verify::ContractJudge;
 use crate::clock::{WallClock, after};
 use crate::dlq::DeadLetters;
 use crate::handler::{Handlers, HandlersError};
-use crate::settings::{Isolation, Settings, StartPosition};
+use crate::settings::{self, Isolation, Settings, StartPosition};
 use crate::telemetry::{Health, Metrics, ReceiveCounts};
 
 /// How often watermarks are committed while they move.
@@ -247,6 +248,11 @@ fn consumer_config(settings: &Settings, topics: impl Iterator<Item = Arc<str>>) 
         StartPosition::Latest => StartPolicy::Latest,
         StartPosition::None => StartPolicy::None,
     };
+    config.assignors = vec![match receive.assignor {
+        settings::Assignor::Range => Assignor::Range,
+        settings::Assignor::RoundRobin => Assignor::RoundRobin,
+    }];
+    config.instance_id = receive.instance_id.as_deref().map(Arc::from);
     config.fetch = FetchConfig {
         isolation: match receive.isolation {
             Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
