@@ -27,7 +27,8 @@ pub struct Fault {
     stage: Stage,
     effect: Effect,
     topic: Option<String>,
-    partition: Option<i32>,
+    partitions: Vec<i32>,
+    records: Vec<i32>,
     client_id: Option<String>,
     skip: u64,
     times: Option<u64>,
@@ -54,7 +55,8 @@ impl Fault {
             stage,
             effect,
             topic: None,
-            partition: None,
+            partitions: Vec::new(),
+            records: Vec::new(),
             client_id: None,
             skip: 0,
             times: None,
@@ -111,9 +113,17 @@ impl Fault {
         self
     }
 
-    /// Only requests that name this partition.
+    /// Only requests that name this partition, or one of those given before.
     pub fn partition(mut self, partition: i32) -> Self {
-        self.partition = Some(partition);
+        self.partitions.push(partition);
+        self
+    }
+
+    /// Blames these records, by their place in the batch, for the error a Produce is answered
+    /// (KIP-467; with [`ErrorCode::INVALID_RECORD`] it is what an interceptor or a schema would
+    /// refuse).
+    pub fn records(mut self, indexes: impl IntoIterator<Item = i32>) -> Self {
+        self.records.extend(indexes);
         self
     }
 
@@ -142,7 +152,7 @@ impl Fault {
 
     fn matches(&self, api: Api, client_id: Option<&str>, targets: &[Target]) -> bool {
         let client_fits = self.client_id.is_none() || self.client_id.as_deref() == client_id;
-        let names_place = self.topic.is_some() || self.partition.is_some();
+        let names_place = self.topic.is_some() || !self.partitions.is_empty();
         let place_fits = !names_place
             || targets
                 .iter()
@@ -152,6 +162,7 @@ impl Fault {
 
     fn covers(&self, topic: &str, partition: Option<i32>) -> bool {
         let topic_fits = self.topic.as_deref().is_none_or(|wanted| wanted == topic);
-        topic_fits && (self.partition.is_none() || self.partition == partition)
+        let listed = |partition| self.partitions.contains(&partition);
+        topic_fits && (self.partitions.is_empty() || partition.is_some_and(listed))
     }
 }

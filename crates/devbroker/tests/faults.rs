@@ -131,6 +131,21 @@ async fn errors_are_answered_for_requests_of_groups_and_of_metadata() {
 }
 
 #[tokio::test]
+async fn one_fault_hits_several_partitions_and_blames_records() {
+    let broker = DevBroker::builder().topic("t", 3).start().await.unwrap();
+    let bad = Fault::error(Api::Produce, ErrorCode::INVALID_RECORD).records([0, 2]);
+    let fault = broker.fault(bad.topic("t").partition(0).partition(2).times(2));
+    let mut client = Client::connect(&broker).await;
+    for (partition, blamed) in [(0, vec![0, 2]), (1, vec![]), (2, vec![0, 2])] {
+        let response = client.ask(9, &request(partition, "a")).await;
+        let told = &response.responses[0].partition_responses[0];
+        let records: Vec<i32> = told.record_errors.iter().map(|e| e.batch_index).collect();
+        assert_eq!((told.error_code == 87, records), (partition != 1, blamed));
+    }
+    assert_eq!(fault.hits(), 2);
+}
+
+#[tokio::test]
 async fn a_frozen_broker_accepts_and_answers_nothing_until_it_thaws() {
     let broker = broker().await;
     let mut old = Client::connect(&broker).await;

@@ -389,3 +389,36 @@ async fn unchecked_bytes_are_handed_out_as_they_are() {
     assert_eq!(fetched.high_watermark, 5);
     assert!(broker.log("t").is_empty());
 }
+
+#[tokio::test]
+async fn a_compacted_topic_names_the_records_that_have_no_key() {
+    let compacted = TopicSpec::new("t", 1).config("cleanup.policy", "compact");
+    let broker = DevBroker::builder().topic_with(compacted);
+    let broker = broker.start().await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    let keyed = batch(NOT_IDEMPOTENT, &["a", "b", "c"]);
+    assert_eq!(produce(&mut client, keyed).await, (0, 0));
+    let mixed = support::batch_of(
+        NOT_IDEMPOTENT,
+        &[Some("k"), None, Some("k"), None].map(|key| (key, "v")),
+    );
+    let response = client.ask(9, &produce_request("t", 0, mixed)).await;
+    let told = &response.responses[0].partition_responses[0];
+    assert_eq!(told.error_code, ErrorCode::INVALID_RECORD.0);
+    let blamed: Vec<i32> = told.record_errors.iter().map(|e| e.batch_index).collect();
+    assert_eq!(blamed, [1, 3]);
+    assert_eq!(broker.log("t").len(), 3);
+}
+
+#[tokio::test]
+async fn a_record_from_the_far_future_is_named() {
+    let broker = broker().await;
+    broker.shift_clock(-7_300_000_000_000);
+    let mut client = Client::connect(&broker).await;
+    let request = produce_request("t", 0, batch(NOT_IDEMPOTENT, &["a", "b"]));
+    let response = client.ask(9, &request).await;
+    let told = &response.responses[0].partition_responses[0];
+    assert_eq!(told.error_code, ErrorCode::INVALID_TIMESTAMP.0);
+    let blamed: Vec<i32> = told.record_errors.iter().map(|e| e.batch_index).collect();
+    assert_eq!(blamed, [0, 1]);
+}

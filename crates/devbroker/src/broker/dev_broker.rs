@@ -274,6 +274,13 @@ impl DevBroker {
         self.shared.shift_clock(ahead_ms);
     }
 
+    /// Gives a topic more partitions, as CreatePartitions would. Whether it has so many then: a
+    /// topic that does not exist or has more already stays as it is.
+    pub fn grow_topic(&self, topic: &str, partitions: usize) -> bool {
+        self.shared
+            .update(|state| state.grow_topic(topic, partitions))
+    }
+
     /// Deletes the records of a partition before this offset, as retention would. Nothing
     /// happens where the partition does not exist.
     pub fn delete_records_before(&self, topic: &str, partition: i32, offset: i64) {

@@ -54,6 +54,17 @@ impl State {
             .insert(name.to_owned(), Topic::new(partitions, settings));
     }
 
+    /// Gives a topic more partitions; whether it has as many as that then.
+    pub(crate) fn grow_topic(&mut self, name: &str, partitions: usize) -> bool {
+        match self.topics.get_mut(name) {
+            Some(topic) => {
+                topic.grow(partitions);
+                topic.partitions.len() == partitions
+            }
+            None => false,
+        }
+    }
+
     pub(crate) fn topic_by_id(&self, id: Uuid) -> Option<(&String, &Topic)> {
         self.topics.iter().find(|(_, topic)| topic.id == id)
     }

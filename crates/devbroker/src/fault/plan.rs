@@ -121,6 +121,15 @@ impl Injected {
         find(&self.instead, topic, Some(partition))
     }
 
+    /// The records blamed for it.
+    pub(crate) fn bad_records(&self, topic: &str, partition: i32) -> &[i32] {
+        let fault = self
+            .instead
+            .iter()
+            .find(|(fault, _)| fault.covers(topic, Some(partition)));
+        fault.map_or(&[], |(fault, _)| fault.records.as_slice())
+    }
+
     /// The error for a topic that is not to be served.
     pub(crate) fn instead_of_topic(&self, topic: &str) -> Option<ErrorCode> {
         find(&self.instead, topic, None)
@@ -134,6 +143,11 @@ impl Injected {
     /// What is told of a partition that came out as `truth`.
     pub(crate) fn tell(&self, topic: &str, partition: i32, truth: ErrorCode) -> ErrorCode {
         find(&self.afterwards, topic, Some(partition)).unwrap_or(truth)
+    }
+
+    /// The error told of a partition that was served all the same.
+    pub(crate) fn told(&self, topic: &str, partition: i32) -> Option<ErrorCode> {
+        find(&self.afterwards, topic, Some(partition))
     }
 
     /// What is told of a request that names no partitions.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::member::{JoinRequest, Joined, Replies, Reply, SyncRequest, Synced, Ticket};
 use super::offsets::CommitRequest;
-use super::rebalance::Group;
+use super::rebalance::{Group, GroupState};
 use crate::error_code::ErrorCode;
 
 /// The session timeouts members may ask for (`group.min.session.timeout.ms` and its fellow).
@@ -128,6 +128,48 @@ impl Coordinator {
         }
         let group = request.group_id.clone();
         self.group_mut(&group).commit(now, request)
+    }
+
+    /// Deletes a group without members, and what it committed.
+    pub(crate) fn delete(&mut self, group_id: &str) -> ErrorCode {
+        match self.groups.get(group_id) {
+            None => ErrorCode::GROUP_ID_NOT_FOUND,
+            Some(group) if group.state() != GroupState::Empty => ErrorCode::NON_EMPTY_GROUP,
+            Some(_) => {
+                self.groups.remove(group_id);
+                ErrorCode::NONE
+            }
+        }
+    }
+
+    /// Whether offsets of this group may be deleted (the rules of
+    /// `ClassicGroup.validateOffsetDelete`).
+    pub(crate) fn admit_offset_delete(&self, group_id: &str) -> Result<(), ErrorCode> {
+        let group = self.groups.get(group_id);
+        let group = group.ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?;
+        let is_consumer = group.protocol_type().is_none_or(|kind| kind == "consumer");
+        match group.state() {
+            GroupState::Empty => Ok(()),
+            _ if is_consumer => Ok(()),
+            _ => Err(ErrorCode::NON_EMPTY_GROUP),
+        }
+    }
+
+    /// Deletes what a group committed for a partition, unless a member reads the topic.
+    pub(crate) fn delete_offset(
+        &mut self,
+        group_id: &str,
+        topic: &str,
+        partition: i32,
+    ) -> ErrorCode {
+        let Some(group) = self.groups.get_mut(group_id) else {
+            return ErrorCode::GROUP_ID_NOT_FOUND;
+        };
+        if group.subscribes_to(topic) {
+            return ErrorCode::GROUP_SUBSCRIBED_TO_TOPIC;
+        }
+        group.offsets_mut().forget(topic, partition);
+        ErrorCode::NONE
     }
 
     /// Forgets what groups committed for a topic that was deleted.

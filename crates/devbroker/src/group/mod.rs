@@ -1,8 +1,8 @@
 //! Consumer groups, classic protocol, as state machines on the caller's time.
 //!
 //! [`member`] is one member, [`rebalance`] the group's states and how it gets from one generation to
-//! the next (`membership` holds
-//! who may enter and leave, `timers` what happens by itself), [`offsets`] what groups commit,
+//! the next (`membership` holds who may enter and leave, `timers` what happens by itself), [`offsets`] what groups commit,
+//! [`subscription`] which topics a member reads,
 //! [`coordinator`] all groups of the broker. Requests that wait for other members are given a
 //! [`Ticket`] and answered through [`Replies`], maybe much later.
 
@@ -11,6 +11,7 @@ mod member;
 mod membership;
 mod offsets;
 mod rebalance;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod timers;

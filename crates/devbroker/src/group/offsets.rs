@@ -43,6 +43,15 @@ impl Offsets {
         self.by_topic.iter()
     }
 
+    pub(crate) fn forget(&mut self, topic: &str, partition: i32) {
+        if let Some(partitions) = self.by_topic.get_mut(topic) {
+            partitions.remove(&partition);
+            if partitions.is_empty() {
+                self.by_topic.remove(topic);
+            }
+        }
+    }
+
     pub(crate) fn forget_topic(&mut self, topic: &str) {
         self.by_topic.remove(topic);
     }

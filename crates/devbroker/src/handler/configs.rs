@@ -2,7 +2,7 @@
 
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::{
-    DescribeConfigsResourceResult, DescribeConfigsResult,
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use kafka_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
@@ -11,8 +11,8 @@ use crate::broker::State;
 use crate::error_code::ErrorCode;
 use crate::log::{SettingRow, TopicSettings};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
 
 /// Where a value comes from, as Kafka's `ConfigSource` numbers it: the topic, or the default.
 pub(super) fn source(is_default: bool) -> i8 {
@@ -27,10 +27,11 @@ pub(super) fn describe(
     context: &Context<'_>,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
+    let include_synonyms = request.include_synonyms;
     let results = context.shared.read(|state| {
         let resources = request.resources.into_iter();
         resources
-            .map(|resource| describe_one(context, state, resource))
+            .map(|resource| describe_one(context, state, resource, include_synonyms))
             .collect()
     });
     DescribeConfigsResponse::default().with_results(results)
@@ -40,6 +41,7 @@ fn describe_one(
     context: &Context<'_>,
     state: &State,
     resource: DescribeConfigsResource,
+    include_synonyms: bool,
 ) -> DescribeConfigsResult {
     let response = DescribeConfigsResult::default()
         .with_resource_type(resource.resource_type)
@@ -50,7 +52,7 @@ fn describe_one(
             .with_error_code(code.0)
             .with_error_message(Some(text(reason)))
     };
-    if let Some(code) = context.injected.instead_of_all() {
+    if let Some(code) = context.injected.instead_of_topic(&resource.resource_name) {
         return refuse(code, "injected fault");
     }
     let settings = match resource.resource_type {
@@ -72,14 +74,31 @@ fn describe_one(
         keys.is_none_or(|keys| keys.iter().any(|key| key.as_str() == row.name))
     };
     let configs = topic_rows(settings).filter(wanted).map(|row| {
-        let result = DescribeConfigsResourceResult::default()
+        let mut result = DescribeConfigsResourceResult::default()
             .with_name(text(row.name))
-            .with_value(Some(text(row.value)))
             .with_config_source(source(row.is_default));
+        if include_synonyms {
+            result.synonyms = synonyms(&row);
+        }
+        let result = result.with_value(Some(text(row.value)));
         match context.version {
             3.. => result.with_config_type(row.type_code),
             _ => result,
         }
     });
     response.with_configs(configs.collect())
+}
+
+/// Where a value could come from, what holds first (KIP-226).
+fn synonyms(row: &SettingRow) -> Vec<DescribeConfigsSynonym> {
+    let synonym = |value: &str, is_default| {
+        DescribeConfigsSynonym::default()
+            .with_name(text(row.name))
+            .with_value(Some(text(value)))
+            .with_source(source(is_default))
+    };
+    let own = (!row.is_default).then(|| synonym(&row.value, false));
+    own.into_iter()
+        .chain([synonym(row.default, true)])
+        .collect()
 }

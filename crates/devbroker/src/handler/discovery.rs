@@ -4,14 +4,15 @@ use std::io;
 
 use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::find_coordinator_response::Coordinator;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsResponse, BrokerId, FindCoordinatorRequest, FindCoordinatorResponse,
-    MetadataRequest, MetadataResponse, TopicName,
+    ApiVersionsResponse, BrokerId, DescribeClusterResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, MetadataRequest, MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -139,6 +140,23 @@ fn existing(
             .with_isr_nodes(vec![broker])
     });
     response.with_partitions(partitions.collect())
+}
+
+pub(super) fn describe_cluster(context: &Context<'_>) -> DescribeClusterResponse {
+    if let Some(code) = context.injected.instead_of_all() {
+        return DescribeClusterResponse::default().with_error_code(code.0);
+    }
+    context.shared.read(|state| {
+        let identity = &state.identity;
+        let broker = DescribeClusterBroker::default()
+            .with_broker_id(BrokerId(identity.broker_id))
+            .with_host(text(identity.host.clone()))
+            .with_port(identity.port.into());
+        DescribeClusterResponse::default()
+            .with_cluster_id(text(identity.cluster_id.clone()))
+            .with_controller_id(BrokerId(identity.broker_id))
+            .with_brokers(vec![broker])
+    })
 }
 
 /// The coordinator of every group is this broker; of transactions there is none.

@@ -1,15 +1,12 @@
-//! Membership of groups: JoinGroup, SyncGroup, Heartbeat, LeaveGroup, DescribeGroups, ListGroups.
+//! Membership of groups: JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
 
 use std::time::Duration;
 
-use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
 use kafka_protocol::messages::leave_group_response::MemberResponse;
-use kafka_protocol::messages::list_groups_response::ListedGroup;
 use kafka_protocol::messages::{
-    DescribeGroupsRequest, DescribeGroupsResponse, GroupId, HeartbeatRequest, HeartbeatResponse,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, ListGroupsResponse,
-    SyncGroupRequest, SyncGroupResponse,
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use uuid::Uuid;
 
@@ -196,66 +193,4 @@ pub(super) fn leave(context: &Context<'_>, request: LeaveGroupRequest) -> LeaveG
     LeaveGroupResponse::default()
         .with_members(members.collect())
         .with_error_code(context.injected.tell_of_all(ErrorCode::NONE).0)
-}
-
-pub(super) fn describe(
-    context: &Context<'_>,
-    request: DescribeGroupsRequest,
-) -> DescribeGroupsResponse {
-    let groups = context.shared.read(|state| {
-        let groups = request.groups.into_iter().map(|id| {
-            let described = DescribedGroup::default().with_group_id(id.clone());
-            if let Some(code) = context.injected.instead_of_all() {
-                return described.with_error_code(code.0);
-            }
-            let Some(group) = state.coordinator.group(&id) else {
-                return described.with_group_state(text("Dead"));
-            };
-            let view = group.view();
-            let members = view.members.into_iter().map(|member| {
-                DescribedGroupMember::default()
-                    .with_member_id(text(member.member_id))
-                    .with_group_instance_id(
-                        member
-                            .instance_id
-                            .filter(|_| context.version >= 4)
-                            .map(text),
-                    )
-                    .with_client_id(text(member.client_id))
-                    .with_client_host(text(member.client_host))
-                    .with_member_metadata(member.metadata)
-                    .with_member_assignment(member.assignment)
-            });
-            described
-                .with_group_state(text(group.state().as_str()))
-                .with_protocol_type(text(group.protocol_type().unwrap_or_default()))
-                .with_protocol_data(text(group.protocol().unwrap_or_default()))
-                .with_members(members.collect())
-        });
-        groups.collect()
-    });
-    DescribeGroupsResponse::default().with_groups(groups)
-}
-
-pub(super) fn list(context: &Context<'_>) -> ListGroupsResponse {
-    if let Some(code) = context.injected.instead_of_all() {
-        return ListGroupsResponse::default().with_error_code(code.0);
-    }
-    let groups = context.shared.read(|state| {
-        let groups = state.coordinator.groups().map(|(id, group)| {
-            let listed = ListedGroup::default()
-                .with_group_id(GroupId(text(id.clone())))
-                .with_protocol_type(text(group.protocol_type().unwrap_or_default()));
-            let listed = match context.version {
-                4.. => listed.with_group_state(text(group.state().as_str())),
-                _ => listed,
-            };
-            match context.version {
-                5.. => listed.with_group_type(text("classic")),
-                _ => listed,
-            }
-        });
-        groups.collect()
-    });
-    ListGroupsResponse::default().with_groups(groups)
 }

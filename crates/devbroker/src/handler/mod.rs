@@ -1,11 +1,15 @@
 //! One module per family of requests: the message in, the state machines asked, the message out.
 
+mod alter_configs;
 mod configs;
+mod delete_records;
 mod discovery;
 mod fetch;
+mod group_admin;
 mod groups;
 mod list_offsets;
 mod offsets;
+mod partitions;
 mod produce;
 mod targets;
 mod topics;
@@ -81,13 +85,20 @@ pub(crate) async fn handle(
         },
         Body::Heartbeat(body) => reply.with(&groups::heartbeat(&context, &body)),
         Body::LeaveGroup(body) => reply.with(&groups::leave(&context, body)),
-        Body::DescribeGroups(body) => reply.with(&groups::describe(&context, body)),
-        Body::ListGroups => reply.with(&groups::list(&context)),
+        Body::DescribeGroups(body) => reply.with(&group_admin::describe(&context, body)),
+        Body::ListGroups(body) => reply.with(&group_admin::list(&context, &body)),
         Body::ApiVersions => reply.with(&discovery::api_versions(&context)),
         Body::CreateTopics(body) => reply.with(&topics::create(&context, body)),
         Body::DeleteTopics(body) => reply.with(&topics::delete(&context, body)),
+        Body::DeleteRecords(body) => reply.with(&delete_records::delete(&context, body)),
         Body::InitProducerId(body) => reply.with(&produce::init_producer_id(&context, &body)),
         Body::DescribeConfigs(body) => reply.with(&configs::describe(&context, body)),
+        Body::AlterConfigs(body) => reply.with(&alter_configs::replace(&context, body)),
+        Body::CreatePartitions(body) => reply.with(&partitions::create(&context, body)),
+        Body::DeleteGroups(body) => reply.with(&group_admin::delete(&context, body)),
+        Body::IncrementalAlterConfigs(body) => reply.with(&alter_configs::alter(&context, body)),
+        Body::OffsetDelete(body) => reply.with(&group_admin::delete_offsets(&context, body)),
+        Body::DescribeCluster => reply.with(&discovery::describe_cluster(&context)),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Produce and InitProducerId.
 
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_protocol::messages::{
     InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, ProducerId,
 };
@@ -9,7 +11,7 @@ use kafka_protocol::messages::{
 use super::{Context, text};
 use crate::broker::{Now, State};
 use crate::error_code::ErrorCode;
-use crate::log::{AppendRefused, Appended};
+use crate::log::{AppendRefused, Appended, BadRecord};
 
 const ACKS_NONE: i16 = 0;
 const ACKS_ALL: i16 = -1;
@@ -59,7 +61,15 @@ fn append(
     partition: &PartitionProduceData,
 ) -> Result<Appended, AppendRefused> {
     if let Some(code) = context.injected.instead(topic, partition.index) {
-        return Err(refused(code, "injected fault"));
+        let records = context.injected.bad_records(topic, partition.index);
+        let records = records.iter().map(|index| BadRecord {
+            index: *index,
+            reason: "injected fault".to_owned(),
+        });
+        return Err(AppendRefused {
+            records: records.collect(),
+            ..refused(code, "injected fault")
+        });
     }
     if !(ACKS_ALL..=1).contains(&acks) {
         return Err(refused(
@@ -88,6 +98,7 @@ fn refused(code: ErrorCode, reason: &str) -> AppendRefused {
     AppendRefused {
         code,
         reason: reason.to_owned(),
+        records: Vec::new(),
     }
 }
 
@@ -107,12 +118,16 @@ fn answer(
         .with_index(index)
         .with_error_code(told.0);
     if !told.is_none() {
-        let reason = outcome.err().map(|error| text(error.reason));
-        return response
+        let response = response
             .with_base_offset(-1)
             .with_log_append_time_ms(-1)
-            .with_log_start_offset(-1)
-            .with_error_message(reason.filter(|_| context.version >= 8));
+            .with_log_start_offset(-1);
+        return match outcome {
+            Err(error) if context.version >= 8 => response
+                .with_record_errors(error.records.into_iter().map(record_error).collect())
+                .with_error_message(Some(text(error.reason))),
+            _ => response,
+        };
     }
     let start = state
         .topics
@@ -127,6 +142,12 @@ fn answer(
         // Success was injected over an error: the client is told what it wants to hear.
         Err(_) => response.with_base_offset(-1).with_log_append_time_ms(-1),
     }
+}
+
+fn record_error(record: BadRecord) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage::default()
+        .with_batch_index(record.index)
+        .with_batch_index_error_message(Some(text(record.reason)))
 }
 
 /// Gives out a producer id. Without a transactional id always a new one, whatever id and epoch

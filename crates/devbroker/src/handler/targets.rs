@@ -3,6 +3,7 @@
 use kafka_protocol::messages::TopicName;
 use uuid::Uuid;
 
+use super::configs::TOPIC;
 use crate::broker::State;
 use crate::fault::Target;
 use crate::wire::Body;
@@ -63,6 +64,36 @@ pub(crate) fn targets(state: &State, body: &Body) -> Vec<Target> {
             let names = body.topic_names.iter().chain(by_state);
             names.map(|name| whole(name.to_string())).collect()
         }
+        Body::CreatePartitions(body) => {
+            let names = body.topics.iter().map(|topic| topic.name.to_string());
+            names.map(whole).collect()
+        }
+        Body::DeleteRecords(body) => body
+            .topics
+            .iter()
+            .flat_map(|topic| {
+                let partitions = topic.partitions.iter().map(|p| p.partition_index);
+                places(state, &topic.name, Uuid::nil(), partitions)
+            })
+            .collect(),
+        Body::DescribeConfigs(body) => body
+            .resources
+            .iter()
+            .filter(|resource| resource.resource_type == TOPIC)
+            .map(|resource| whole(resource.resource_name.to_string()))
+            .collect(),
+        Body::AlterConfigs(body) => body
+            .resources
+            .iter()
+            .filter(|resource| resource.resource_type == TOPIC)
+            .map(|resource| whole(resource.resource_name.to_string()))
+            .collect(),
+        Body::IncrementalAlterConfigs(body) => body
+            .resources
+            .iter()
+            .filter(|resource| resource.resource_type == TOPIC)
+            .map(|resource| whole(resource.resource_name.to_string()))
+            .collect(),
         _ => Vec::new(),
     }
 }

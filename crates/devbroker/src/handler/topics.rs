@@ -18,7 +18,7 @@ use crate::log::{TopicSettings, name_is_legal};
 /// Partitions of a topic whose creator does not say (`num.partitions`).
 const DEFAULT_PARTITIONS: i32 = 1;
 /// One request may not take the machine's memory with partitions.
-const MAX_PARTITIONS: i32 = 10_000;
+pub(super) const MAX_PARTITIONS: i32 = 10_000;
 
 type Refused = (ErrorCode, String);
 

@@ -12,7 +12,7 @@ mod topic;
 mod view;
 
 pub(crate) use batch::BatchHeader;
-pub(crate) use partition::{AppendRefused, Appended, LEADER_EPOCH};
+pub(crate) use partition::{AppendRefused, Appended, BadRecord, LEADER_EPOCH};
 pub use settings::TimestampType;
 pub(crate) use settings::{SettingRow, TopicSettings};
 pub(crate) use topic::{Topic, name_is_legal};

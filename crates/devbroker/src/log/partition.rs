@@ -14,6 +14,9 @@ use crate::record;
 /// The leader epoch of every partition: one broker, elected once.
 pub(crate) const LEADER_EPOCH: i32 = 0;
 
+/// A record that has no timestamp.
+const NO_TIMESTAMP: i64 = -1;
+
 /// Batches in offset order; a state machine without a clock.
 #[derive(Debug, Default)]
 pub(crate) struct PartitionLog {
@@ -47,12 +50,23 @@ pub(crate) struct Appended {
 pub(crate) struct AppendRefused {
     pub(crate) code: ErrorCode,
     pub(crate) reason: String,
+    /// The records that are to blame, where it is not the batch as a whole (KIP-467).
+    pub(crate) records: Vec<BadRecord>,
+}
+
+/// A record for which its batch was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadRecord {
+    /// Its place in the batch.
+    pub(crate) index: i32,
+    pub(crate) reason: String,
 }
 
 fn refused(code: ErrorCode, reason: impl ToString) -> AppendRefused {
     AppendRefused {
         code,
         reason: reason.to_string(),
+        records: Vec::new(),
     }
 }
 
@@ -276,15 +290,48 @@ fn validate(
             )));
         }
     }
-    if settings.timestamp_type == TimestampType::CreateTime {
-        let latest = records.iter().map(|record| record.timestamp_ms).max();
-        let bound = now_unix_ms.saturating_add(settings.timestamp_after_max_ms);
-        if let Some(latest) = latest.filter(|latest| *latest > bound) {
-            return Err(refused(
-                ErrorCode::INVALID_TIMESTAMP,
-                format!("record timestamp {latest} is later than {bound}"),
-            ));
-        }
+    let bad = bad_records(&records, settings, now_unix_ms);
+    if bad.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // Kafka tells of timestamps by their own code where there is nothing else to tell.
+    let code = match bad
+        .iter()
+        .all(|(code, _)| *code == ErrorCode::INVALID_TIMESTAMP)
+    {
+        true => ErrorCode::INVALID_TIMESTAMP,
+        false => ErrorCode::INVALID_RECORD,
+    };
+    Err(AppendRefused {
+        code,
+        reason: "one or more records have been rejected".to_owned(),
+        records: bad.into_iter().map(|(_, record)| record).collect(),
+    })
+}
+
+/// What Kafka's `LogValidator` finds wrong with single records.
+fn bad_records(
+    records: &[record::Record],
+    settings: &TopicSettings,
+    now_unix_ms: i64,
+) -> Vec<(ErrorCode, BadRecord)> {
+    let latest = now_unix_ms.saturating_add(settings.timestamp_after_max_ms);
+    let earliest = now_unix_ms.saturating_sub(settings.timestamp_before_max_ms);
+    let checks_time = settings.timestamp_type == TimestampType::CreateTime;
+    let mut bad = Vec::new();
+    for (index, record) in (0..).zip(records) {
+        let at = record.timestamp_ms;
+        let found = if settings.compacts() && record.key.is_none() {
+            let reason = "a compacted topic takes no record without a key".to_owned();
+            (ErrorCode::INVALID_RECORD, reason)
+        } else if checks_time && at != NO_TIMESTAMP && !(earliest..=latest).contains(&at) {
+            let reason = format!("timestamp {at} is not within {earliest} to {latest}");
+            (ErrorCode::INVALID_TIMESTAMP, reason)
+        } else {
+            continue;
+        };
+        let (code, reason) = found;
+        bad.push((code, BadRecord { index, reason }));
+    }
+    bad
 }

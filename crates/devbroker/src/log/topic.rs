@@ -24,6 +24,13 @@ impl Topic {
         }
     }
 
+    /// Gives it more partitions; never fewer.
+    pub(crate) fn grow(&mut self, partitions: usize) {
+        while self.partitions.len() < partitions {
+            self.partitions.push(PartitionLog::default());
+        }
+    }
+
     pub(crate) fn partition(&self, index: i32) -> Option<&PartitionLog> {
         self.partitions.get(usize::try_from(index).ok()?)
     }

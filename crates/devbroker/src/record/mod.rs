@@ -7,4 +7,4 @@ mod decode;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use decode::decode_batch;
+pub(crate) use decode::{Record, decode_batch};

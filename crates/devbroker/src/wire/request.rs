@@ -33,12 +33,19 @@ pub(crate) enum Body {
     LeaveGroup(m::LeaveGroupRequest),
     SyncGroup(m::SyncGroupRequest),
     DescribeGroups(m::DescribeGroupsRequest),
-    ListGroups,
+    ListGroups(m::ListGroupsRequest),
     ApiVersions,
     CreateTopics(m::CreateTopicsRequest),
     DeleteTopics(m::DeleteTopicsRequest),
+    DeleteRecords(m::DeleteRecordsRequest),
     InitProducerId(m::InitProducerIdRequest),
     DescribeConfigs(m::DescribeConfigsRequest),
+    AlterConfigs(m::AlterConfigsRequest),
+    CreatePartitions(m::CreatePartitionsRequest),
+    DeleteGroups(m::DeleteGroupsRequest),
+    IncrementalAlterConfigs(m::IncrementalAlterConfigsRequest),
+    OffsetDelete(m::OffsetDeleteRequest),
+    DescribeCluster,
 }
 
 /// Why a frame is not a request.
@@ -159,18 +166,25 @@ fn decode(api: Api, frame: &mut Bytes, version: i16) -> Result<Body, DecodeError
         Api::LeaveGroup => Body::LeaveGroup(read(frame, version)?),
         Api::SyncGroup => Body::SyncGroup(read(frame, version)?),
         Api::DescribeGroups => Body::DescribeGroups(read(frame, version)?),
-        Api::ListGroups => {
-            read::<m::ListGroupsRequest>(frame, version)?;
-            Body::ListGroups
-        }
+        Api::ListGroups => Body::ListGroups(read(frame, version)?),
         Api::ApiVersions => {
             read::<m::ApiVersionsRequest>(frame, version)?;
             Body::ApiVersions
         }
         Api::CreateTopics => Body::CreateTopics(read(frame, version)?),
         Api::DeleteTopics => Body::DeleteTopics(read(frame, version)?),
+        Api::DeleteRecords => Body::DeleteRecords(read(frame, version)?),
         Api::InitProducerId => Body::InitProducerId(read(frame, version)?),
         Api::DescribeConfigs => Body::DescribeConfigs(read(frame, version)?),
+        Api::AlterConfigs => Body::AlterConfigs(read(frame, version)?),
+        Api::CreatePartitions => Body::CreatePartitions(read(frame, version)?),
+        Api::DeleteGroups => Body::DeleteGroups(read(frame, version)?),
+        Api::IncrementalAlterConfigs => Body::IncrementalAlterConfigs(read(frame, version)?),
+        Api::OffsetDelete => Body::OffsetDelete(read(frame, version)?),
+        Api::DescribeCluster => {
+            read::<m::DescribeClusterRequest>(frame, version)?;
+            Body::DescribeCluster
+        }
     })
 }
 

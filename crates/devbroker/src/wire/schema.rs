@@ -82,8 +82,15 @@ pub(super) fn of(api: Api) -> &'static Struct {
         Api::ApiVersions => &API_VERSIONS,
         Api::CreateTopics => &CREATE_TOPICS,
         Api::DeleteTopics => &DELETE_TOPICS,
+        Api::DeleteRecords => &DELETE_RECORDS,
         Api::InitProducerId => &INIT_PRODUCER_ID,
         Api::DescribeConfigs => &DESCRIBE_CONFIGS,
+        Api::AlterConfigs => &ALTER_CONFIGS,
+        Api::CreatePartitions => &CREATE_PARTITIONS,
+        Api::DeleteGroups => &DELETE_GROUPS,
+        Api::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
+        Api::OffsetDelete => &OFFSET_DELETE,
+        Api::DescribeCluster => &DESCRIBE_CLUSTER,
     }
 }
 
@@ -272,3 +279,51 @@ static DESCRIBE_CONFIGS: Struct = plain(&[
     all(BOOL),
     since(BOOL, 3),
 ]);
+
+static DELETE_RECORDS: Struct = plain(&[
+    all(Shape::Structs(&plain(&[
+        all(TEXT),
+        all(Shape::Structs(&plain(&[all(INT32), all(INT64)]))),
+    ]))),
+    all(INT32),
+]);
+
+static ALTER_CONFIGS: Struct = plain(&[
+    all(Shape::Structs(&plain(&[
+        all(INT8),
+        all(TEXT),
+        all(Shape::Structs(&plain(&[all(TEXT), all(TEXT)]))),
+    ]))),
+    all(BOOL),
+]);
+
+static INCREMENTAL_ALTER_CONFIGS: Struct = plain(&[
+    all(Shape::Structs(&plain(&[
+        all(INT8),
+        all(TEXT),
+        all(Shape::Structs(&plain(&[all(TEXT), all(INT8), all(TEXT)]))),
+    ]))),
+    all(BOOL),
+]);
+
+static CREATE_PARTITIONS: Struct = plain(&[
+    all(Shape::Structs(&plain(&[
+        all(TEXT),
+        all(INT32),
+        all(Shape::Structs(&plain(&[all(INTS)]))),
+    ]))),
+    all(INT32),
+    all(BOOL),
+]);
+
+static DELETE_GROUPS: Struct = plain(&[all(TEXTS)]);
+
+static OFFSET_DELETE: Struct = plain(&[
+    all(TEXT),
+    all(Shape::Structs(&plain(&[
+        all(TEXT),
+        all(Shape::Structs(&plain(&[all(INT32)]))),
+    ]))),
+]);
+
+static DESCRIBE_CLUSTER: Struct = plain(&[all(BOOL), since(INT8, 1), since(BOOL, 2)]);

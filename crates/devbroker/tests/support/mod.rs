@@ -127,9 +127,15 @@ pub(crate) const NOT_IDEMPOTENT: Producer = Producer {
 };
 
 pub(crate) fn batch(producer: Producer, values: &[&str]) -> Bytes {
+    let records: Vec<_> = values.iter().map(|value| (Some("key"), *value)).collect();
+    batch_of(producer, &records)
+}
+
+/// A batch of records with these keys and values.
+pub(crate) fn batch_of(producer: Producer, records: &[(Option<&str>, &str)]) -> Bytes {
     let records: Vec<Record> = (0_i32..)
-        .zip(values)
-        .map(|(index, value)| Record {
+        .zip(records)
+        .map(|(index, (key, value))| Record {
             transactional: false,
             control: false,
             delete_horizon: false,
@@ -140,7 +146,7 @@ pub(crate) fn batch(producer: Producer, values: &[&str]) -> Bytes {
             offset: index.into(),
             sequence: producer.sequence + index,
             timestamp: 1_700_000_000_000 + i64::from(index),
-            key: Some(Bytes::from_static(b"key")),
+            key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
             value: Some(Bytes::copy_from_slice(value.as_bytes())),
             headers: [(StrBytes::from_static_str("h"), None)]
                 .into_iter()
