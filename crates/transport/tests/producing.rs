@@ -372,14 +372,85 @@ async fn a_closed_gate_holds_everything_back_and_hears_of_every_attempt_it_let_t
     *door.open.lock().unwrap() = true;
     within(delivery).await.unwrap();
     let heard = door.heard.lock().unwrap().clone();
-    assert_eq!(
+    // The connection broke, but the broker answers when it is asked whether it is there.
+    assert!(!heard.contains(&AttemptOutcome::Unreachable), "{heard:?}");
+    assert_eq!(heard.last(), Some(&AttemptOutcome::Answered));
+}
+
+#[tokio::test]
+async fn a_cluster_of_which_no_broker_answers_is_unreachable_to_the_gate() {
+    let broker = broker("t", 1).await;
+    let door = Arc::new(Door::default());
+    *door.open.lock().unwrap() = true;
+    let producer = Producer::new(
+        client(&broker).await,
+        ProducerConfig {
+            gate: door.clone(),
+            ..eager(5)
+        },
+    );
+    within(send(&producer, "t", 0, "a").await).await.unwrap();
+    let before = door.heard.lock().unwrap().len();
+    broker.go_down().await;
+    let delivery = send(&producer, "t", 0, "b").await;
+    let heard = async {
+        while door.heard.lock().unwrap().len() == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(heard).await;
+    let heard = door.heard.lock().unwrap()[before..].to_vec();
+    assert!(
         heard
             .iter()
-            .filter(|outcome| **outcome == AttemptOutcome::Unreachable)
-            .count(),
-        1
+            .all(|outcome| *outcome == AttemptOutcome::Unreachable),
+        "{heard:?}"
     );
-    assert_eq!(heard.last(), Some(&AttemptOutcome::Answered));
+    broker.come_up().await.unwrap();
+    within(delivery).await.unwrap();
+}
+
+/// Says "not for an hour" until somebody else's attempt ends well.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    open: Mutex<bool>,
+    asked: tokio::sync::Notify,
+    changes: tokio::sync::watch::Sender<u64>,
+}
+
+impl Gate for Elsewhere {
+    fn admit(&self, _now: Instant) -> Admission {
+        self.asked.notify_one();
+        if *self.open.lock().unwrap() {
+            Admission::Admitted(Permit(0))
+        } else {
+            Admission::Wait(Duration::from_secs(3600))
+        }
+    }
+
+    fn record(&self, _now: Instant, _permit: Permit, _outcome: AttemptOutcome) {}
+
+    fn changes(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        Some(self.changes.subscribe())
+    }
+}
+
+#[tokio::test]
+async fn a_producer_that_was_told_to_wait_asks_again_when_the_gate_says_that_something_changed() {
+    let broker = broker("t", 1).await;
+    let gate = Arc::new(Elsewhere::default());
+    let producer = Producer::new(
+        client(&broker).await,
+        ProducerConfig {
+            gate: gate.clone(),
+            ..eager(5)
+        },
+    );
+    let delivery = send(&producer, "t", 0, "a").await;
+    within(gate.asked.notified()).await;
+    *gate.open.lock().unwrap() = true;
+    gate.changes.send_modify(|count| *count += 1);
+    within(delivery).await.unwrap();
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use cybermesh_transport::producer::{Admission as Answer, AttemptOutcome, Gate, Permit};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::breaker::{Admission, Breaker, BreakerConfig, Outcome, State, Ticket, Transition};
 use crate::telemetry::{Condition, Health, Metrics};
@@ -22,6 +22,8 @@ struct Inner {
     breaker: Mutex<Breaker>,
     metrics: Metrics,
     health: Health,
+    /// Counts what may have changed the breaker's answer besides time.
+    changes: watch::Sender<u64>,
 }
 
 impl ClusterGate {
@@ -35,6 +37,7 @@ impl ClusterGate {
             breaker,
             metrics,
             health,
+            changes: watch::Sender::default(),
         }))
     }
 
@@ -48,6 +51,22 @@ impl ClusterGate {
     #[must_use]
     pub fn state(&self) -> State {
         self.lock().state()
+    }
+
+    /// From when on the cluster may be tried with a question of our own; `None` while it is closed.
+    pub(super) fn probe_from(&self, now: Instant) -> Option<Instant> {
+        let breaker = self.lock();
+        match breaker.state() {
+            State::Closed => None,
+            State::Open | State::HalfOpen => {
+                Some(breaker.next_change().map_or(now, Instant::from_std))
+            }
+        }
+    }
+
+    /// Told whenever the breaker's answer may be another for a reason that is not the time.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
     }
 
     /// No broker could be asked for metadata: counts as an attempt that failed, where one may be made.
@@ -102,8 +121,22 @@ impl Gate for ClusterGate {
             AttemptOutcome::Unreachable => Outcome::Unreachable,
             AttemptOutcome::Abandoned => Outcome::Abandoned,
         };
-        let transition = self.lock().record(now.into_std(), Ticket(number), outcome);
+        let (transition, state) = {
+            let mut breaker = self.lock();
+            let transition = breaker.record(now.into_std(), Ticket(number), outcome);
+            (transition, breaker.state())
+        };
         self.tell(transition);
+        // A probe that ended makes room for another; while closed nobody waits.
+        if transition.is_some() || state == State::HalfOpen {
+            self.0
+                .changes
+                .send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.subscribe())
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     limit::TokenBucket,
     nonces::Nonces,
     options::SendOptions,
+    probe,
     receipt::{Receipt, SendError, Unknown},
 };
 use crate::{
@@ -94,6 +95,13 @@ pub(super) struct Inner {
     pub(super) under_way: TaskTracker,
 }
 
+impl Drop for Inner {
+    /// Also without [`Publisher::close`] nothing is asked for any more.
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
 /// What a closed publisher left behind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PublisherReport {
@@ -113,6 +121,12 @@ impl Publisher {
                 Mutex::new(TokenBucket::new(settings.limits.of(kind)?)),
             ))
         };
+        let (closing, under_way) = (CancellationToken::new(), TaskTracker::new());
+        under_way.spawn(probe::run(
+            parts.gate.clone(),
+            parts.client.clone(),
+            closing.clone(),
+        ));
         Self(Arc::new(Inner {
             parts,
             topics: Kind::ALL
@@ -125,8 +139,8 @@ impl Publisher {
             envelope: settings.node.envelope,
             patience: settings.send.deadline,
             clock_doubted: AtomicBool::new(false),
-            closing: CancellationToken::new(),
-            under_way: TaskTracker::new(),
+            closing,
+            under_way,
         }))
     }
 

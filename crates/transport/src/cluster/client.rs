@@ -114,6 +114,14 @@ impl Client {
         self.look_up(view, topic).await
     }
 
+    /// Asks for the view of the cluster anew, whatever is known: whether any broker answers.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn ask_anew(&self) -> Result<(), TransportError> {
+        self.refresh(self.generation()).await
+    }
+
     pub(crate) fn config(&self) -> &Arc<ClientConfig> {
         &self.0.config
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use crate::record::Compression;
 
@@ -77,6 +77,11 @@ pub trait Gate: fmt::Debug + Send + Sync {
     fn admit(&self, now: Instant) -> Admission;
     /// What came of the attempt that was admitted with this permit.
     fn record(&self, now: Instant, permit: Permit, outcome: AttemptOutcome);
+    /// Told when the answer may be another for a reason that is not the time: somebody else's attempt ended. A
+    /// producer that was told to wait asks again then. Default: never.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 /// A gate's answer.
@@ -95,9 +100,9 @@ pub struct Permit(pub u64);
 /// What came of an admitted attempt, as far as the cluster's health goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// A broker answered, be it with an error.
+    /// A broker answered, be it with an error, or be it another broker than the one that was asked first.
     Answered,
-    /// The broker could not be reached, or did not answer in time.
+    /// No broker could be reached, or none answered in time.
     Unreachable,
     /// The attempt was not made after all, or says nothing about the cluster.
     Abandoned,

@@ -268,6 +268,12 @@ impl<T> PartitionQueue<T> {
         }
     }
 
+    /// Since when the oldest batch that is not settled waits.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        let sent = self.sent.front().map(|sent| &sent.batch);
+        sent.or(self.unsent.front()).map(|batch| batch.opened)
+    }
+
     /// Whether records wait that cannot be sent for want of a producer id.
     pub(crate) fn wants_id(&self, producer_id: Option<i64>) -> bool {
         self.identity.is_none() && !self.unsent.is_empty() && self.usable(producer_id).is_none()

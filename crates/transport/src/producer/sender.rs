@@ -11,7 +11,7 @@ mod requests;
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Admission, AttemptId, Gate,
@@ -50,11 +50,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         closed_until: None,
         events: FuturesUnordered::new(),
     };
+    let mut changes = sender.gate.changes();
     while let Some(wakeup) = sender.step() {
         let shared = Arc::clone(&sender.shared);
         tokio::select! {
             Some(event) = sender.events.next() => sender.take_in(event),
             () = shared.wake.notified() => {}
+            () = changed(&mut changes) => sender.closed_until = None,
             () = sleep_until(wakeup) => {}
         }
     }
@@ -65,6 +67,18 @@ impl Drop for Sender {
     fn drop(&mut self) {
         self.shared.close();
         self.shared.abandon();
+    }
+}
+
+/// Ends when the gate's answer may be another one.
+async fn changed(changes: &mut Option<watch::Receiver<u64>>) {
+    if let Some(receiver) = changes
+        && receiver.changed().await.is_err()
+    {
+        *changes = None;
+    }
+    if changes.is_none() {
+        std::future::pending().await
     }
 }
 
@@ -91,7 +105,11 @@ enum Happened {
         broker: Broker,
         answer: Produced,
         told: Vec<Told>,
+        /// Where that broker could not be reached: the others may say what that means.
+        doubted: Option<Admitted>,
     },
+    /// The gate was told whether any broker answers.
+    Doubted,
     Routed {
         partition: TopicPartition,
         found: Result<(Broker, Generation), TransportError>,
@@ -111,6 +129,15 @@ struct Sender {
     /// The gate said to come back then.
     closed_until: Option<Instant>,
     events: FuturesUnordered<Event>,
+}
+
+/// What is ready for one broker.
+struct ToBroker {
+    broker: Broker,
+    by: Generation,
+    /// Of the oldest batch.
+    waiting_since: Option<Instant>,
+    partitions: Vec<TopicPartition>,
 }
 
 impl Sender {
@@ -162,15 +189,22 @@ impl Sender {
 
     fn ask_for_routes(&mut self, now: Instant, state: &State) {
         let id = self.id();
-        for (partition, queue) in &state.queues {
-            let due = match self.routes.get(partition) {
-                None => true,
-                Some(Route::Unknown { ask_at }) => *ask_at <= now,
-                Some(Route::Asking | Route::Known { .. }) => false,
-            };
-            if !due || !queue.is_ready(now) || queue.wants_id(id) {
-                continue;
-            }
+        let unknown = |partition: &TopicPartition| match self.routes.get(partition) {
+            None => true,
+            Some(Route::Unknown { ask_at }) => *ask_at <= now,
+            Some(Route::Asking | Route::Known { .. }) => false,
+        };
+        let mut asking: Vec<(Option<Instant>, &TopicPartition)> = state
+            .queues
+            .iter()
+            .filter(|(partition, queue)| {
+                unknown(partition) && queue.is_ready(now) && !queue.wants_id(id)
+            })
+            .map(|(partition, queue)| (queue.waiting_since(), partition))
+            .collect();
+        // A gate that admits one attempt at a time is to get the oldest.
+        asking.sort_unstable();
+        for (_, partition) in asking {
             let Some(admitted) = self.admit(now) else {
                 return;
             };
@@ -191,21 +225,39 @@ impl Sender {
     /// Sends at most one request to each broker; whether any was sent.
     fn send_round(&mut self, now: Instant, state: &mut State) -> bool {
         let id = self.id();
-        let mut by_broker: BTreeMap<String, (Broker, Generation, Vec<TopicPartition>)> =
-            BTreeMap::new();
+        let mut by_broker: BTreeMap<String, ToBroker> = BTreeMap::new();
         for (partition, queue) in &state.queues {
             if let Some(Route::Known { leader: broker, by }) = self.routes.get(partition)
                 && queue.is_ready(now)
                 && !queue.wants_id(id)
             {
-                let entry = by_broker
+                let to = by_broker
                     .entry(broker.address().to_string())
-                    .or_insert_with(|| (broker.clone(), *by, Vec::new()));
-                entry.2.push(partition.clone());
+                    .or_insert_with(|| ToBroker {
+                        broker: broker.clone(),
+                        by: *by,
+                        waiting_since: None,
+                        partitions: Vec::new(),
+                    });
+                to.partitions.push(partition.clone());
+                to.waiting_since = to
+                    .waiting_since
+                    .into_iter()
+                    .chain(queue.waiting_since())
+                    .min();
             }
         }
+        let mut requests: Vec<ToBroker> = by_broker.into_values().collect();
+        // A gate that admits one attempt at a time is to get the oldest batch.
+        requests.sort_by_key(|to| to.waiting_since);
         let mut sent_any = false;
-        for (broker, by, partitions) in by_broker.into_values() {
+        for ToBroker {
+            broker,
+            by,
+            partitions,
+            ..
+        } in requests
+        {
             let Some(admitted) = self.admit(now) else {
                 return sent_any;
             };
@@ -252,10 +304,20 @@ impl Sender {
                 broker,
                 answer,
                 told,
+                doubted,
             } => {
                 self.clocks.told(told);
                 self.produced(now, &mut state, sent, by, &broker, answer);
+                if let Some(admitted) = doubted {
+                    let client = self.client.clone();
+                    self.events.push(Box::pin(async move {
+                        let asked = client.ask_anew().await;
+                        admitted.record(asked.as_ref().err());
+                        Happened::Doubted
+                    }));
+                }
             }
+            Happened::Doubted => {}
             Happened::Routed {
                 partition,
                 found: Ok((broker, by)),

@@ -62,7 +62,13 @@ impl Sender {
         let (client, unasked) = (self.client.clone(), self.clocks.unasked());
         self.events.push(Box::pin(async move {
             let answer = pending.await;
-            admitted.record(answer.as_ref().err());
+            let doubted = match &answer {
+                Err(error) if error.is_unreachable() => Some(admitted),
+                answer => {
+                    admitted.record(answer.as_ref().err());
+                    None
+                }
+            };
             let told = match &answer {
                 Ok(topics) => unasked.ask_about(&client, topics).await,
                 Err(_) => Vec::new(),
@@ -73,6 +79,7 @@ impl Sender {
                 broker,
                 answer,
                 told,
+                doubted,
             }
         }));
     }
