@@ -152,6 +152,31 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_takes_all_bytes_it_can_leaves_the_others_their_reserve() {
+        let mut budget = Budget::new(1000, 160);
+        for partition in 0..4 {
+            budget.join(partition);
+        }
+        let taken = (0..100).filter(|_| budget.admit(&0, 10)).count();
+        assert_eq!(taken, 16 - 3 * 2);
+        for partition in 1..4 {
+            assert!(budget.admit(&partition, 10) && budget.admit(&partition, 10));
+            assert!(!budget.admit(&partition, 1));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_partition_that_left_are_for_the_others() {
+        let mut budget = Budget::new(1000, 100);
+        budget.join("a");
+        assert!(budget.admit(&"a", 100));
+        budget.leave(&"a");
+        budget.join("b");
+        assert!((0..10).all(|_| budget.admit(&"b", 10)));
+        assert!(!budget.admit(&"b", 1));
+    }
+
+    #[test]
     fn a_message_larger_than_the_reserve_passes_when_its_partition_is_empty() {
         let mut budget = Budget::new(1024, 1000);
         budget.join("a");

@@ -159,3 +159,101 @@ impl Burials {
         if self.failing { 1 } else { usize::MAX }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn burial(offset: i64) -> Arc<Burial> {
+        let origin = Origin {
+            topic: "t".into(),
+            partition: 0,
+            offset,
+            timestamp_ms: 0,
+            append_time_ms: None,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            unreadable: None,
+        };
+        let reason = Cow::Borrowed("not a message");
+        Arc::new(Burial::rejected(
+            Arc::new(origin),
+            Disposition::Decode,
+            reason,
+            None,
+            0,
+        ))
+    }
+
+    fn offsets(due: &[Arc<Burial>]) -> Vec<i64> {
+        due.iter().map(|burial| burial.origin.offset).collect()
+    }
+
+    #[test]
+    fn waits_double_from_one_second_to_a_minute_and_never_end() {
+        let mut now = Instant::now();
+        let mut burials = Burials::default();
+        burials.begin(burial(0));
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            assert!(burials.failed(0, now));
+            let due = now + Duration::from_secs(seconds);
+            assert_eq!(burials.next_timer(), Some(due));
+            assert!(burials.due(due - Duration::from_millis(1)).is_empty());
+            assert_eq!(offsets(&burials.due(due)), [0]);
+            now = due;
+        }
+    }
+
+    #[test]
+    fn while_one_is_being_written_it_is_not_due_again() {
+        let now = Instant::now();
+        let mut burials = Burials::default();
+        burials.begin(burial(0));
+        assert!(burials.due(now + Duration::from_secs(3600)).is_empty());
+        burials.failed(0, now);
+        assert_eq!(offsets(&burials.due(now + Duration::from_secs(1))), [0]);
+        assert!(burials.due(now + Duration::from_secs(3600)).is_empty());
+        assert_eq!(burials.next_timer(), None);
+    }
+
+    #[test]
+    fn while_any_fails_the_oldest_alone_is_tried_and_its_success_frees_the_others() {
+        let now = Instant::now();
+        let mut burials = Burials::default();
+        for offset in [3, 1, 2] {
+            burials.begin(burial(offset));
+            burials.failed(offset, now);
+        }
+        let later = now + Duration::from_secs(1);
+        assert_eq!(offsets(&burials.due(later)), [1]);
+        assert!(burials.due(later).is_empty());
+        assert!(burials.acknowledged(1, later));
+        assert_eq!(offsets(&burials.due(later)), [2, 3]);
+    }
+
+    #[test]
+    fn an_answer_about_one_that_nobody_waits_for_changes_nothing() {
+        let now = Instant::now();
+        let mut burials = Burials::default();
+        assert!(!burials.acknowledged(0, now) && !burials.failed(0, now) && !burials.forget(0));
+        burials.begin(burial(0));
+        assert!(burials.acknowledged(0, now));
+        assert!(!burials.acknowledged(0, now));
+        assert!(burials.is_empty());
+    }
+
+    #[test]
+    fn those_on_their_way_are_not_forgotten_with_those_that_wait() {
+        let now = Instant::now();
+        let mut burials = Burials::default();
+        for offset in 0..3 {
+            burials.begin(burial(offset));
+        }
+        burials.failed(0, now);
+        burials.failed(2, now);
+        assert_eq!(burials.forget_waiting(), [0, 2]);
+        assert!(burials.forget(1));
+        assert!(burials.is_empty());
+    }
+}

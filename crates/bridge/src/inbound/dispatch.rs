@@ -157,11 +157,8 @@ impl<T: Clone> Lanes<T> {
         self.timers.clear();
         self.entries
             .retain(|_, entry| matches!(entry.phase, Phase::Running | Phase::Burying));
-        let entries = &self.entries;
-        self.lanes.retain(|_, queue| {
-            queue.retain(|offset| entries.contains_key(offset));
-            !queue.is_empty()
-        });
+        // Nobody follows those that are left.
+        self.lanes.clear();
     }
 
     /// When the next waiting message becomes ready.
@@ -198,11 +195,10 @@ impl<T: Clone> Lanes<T> {
                     self.lanes.remove(&entry.lane);
                 }
                 Some(head)
-                    if !self.draining
-                        && self
-                            .entries
-                            .get(head)
-                            .is_some_and(|entry| entry.phase == Phase::Queued) =>
+                    if self
+                        .entries
+                        .get(head)
+                        .is_some_and(|entry| entry.phase == Phase::Queued) =>
                 {
                     self.ready.insert(*head);
                 }

@@ -48,6 +48,21 @@ mod tests {
     }
 
     #[test]
+    fn draws_are_splitmix64() {
+        let jitter = Jitter::new(1_234_567);
+        assert_eq!(
+            [0; 5].map(|_| jitter.up_to(u64::MAX)),
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423,
+                4_593_380_528_125_082_431,
+                16_408_922_859_458_223_821,
+            ]
+        );
+    }
+
+    #[test]
     fn draws_reach_both_ends_and_nothing_beyond() {
         let jitter = Jitter::new(1);
         let mut seen = [false; 4];

@@ -103,6 +103,16 @@ mod tests {
     }
 
     #[test]
+    fn the_transport_is_given_the_same_schedule() {
+        use cybermesh_transport::producer::ResendSchedule;
+        let schedule = || RetrySchedule::new(Duration::from_secs(1), 5, 3);
+        let (asked, given) = (schedule(), schedule());
+        for resend in 1..=6 {
+            assert_eq!(ResendSchedule::next(&given, resend), asked.wait(resend));
+        }
+    }
+
+    #[test]
     fn one_seed_gives_one_schedule() {
         let waits = |seed| {
             let schedule = RetrySchedule::new(Duration::from_secs(1), 5, seed);

@@ -88,6 +88,71 @@ fn draining_keeps_what_runs_and_forgets_the_rest() {
 }
 
 #[test]
+fn a_held_message_holds_its_lane_and_runs_no_more() {
+    let now = Instant::now();
+    let mut lanes = Lanes::default();
+    for (offset, lane) in [(0, "a"), (1, "a"), (2, "b")] {
+        lanes.push(offset, key(lane), ());
+    }
+    lanes.start(now).unwrap();
+    assert!(lanes.is_running(0) && !lanes.is_running(1));
+    lanes.hold(0);
+    assert!(!lanes.is_running(0));
+    assert_eq!(started(&mut lanes, now), [2]);
+    lanes.finish(0);
+    assert_eq!(started(&mut lanes, now), [1]);
+}
+
+#[test]
+fn only_what_runs_can_be_held_retried_or_buried() {
+    let now = Instant::now();
+    let mut lanes = Lanes::default();
+    lanes.push(0, None, ());
+    lanes.hold(0);
+    lanes.retry(0, now + Duration::from_secs(1));
+    lanes.bury(0);
+    assert_eq!(lanes.next_timer(), None);
+    assert_eq!(started(&mut lanes, now), [0]);
+}
+
+#[test]
+fn what_is_held_while_draining_is_forgotten() {
+    let mut lanes = Lanes::default();
+    lanes.push(0, None, ());
+    lanes.start(Instant::now()).unwrap();
+    lanes.drain();
+    lanes.hold(0);
+    assert!(lanes.is_empty());
+}
+
+#[test]
+fn the_end_of_a_message_behind_a_running_one_starts_nothing_again() {
+    let now = Instant::now();
+    let mut lanes = Lanes::default();
+    for offset in 0..3 {
+        lanes.push(offset, None, ());
+    }
+    assert_eq!(started(&mut lanes, now), [0]);
+    lanes.finish(1);
+    assert!(started(&mut lanes, now).is_empty());
+    lanes.finish(0);
+    assert_eq!(started(&mut lanes, now), [2]);
+}
+
+#[test]
+fn an_end_while_draining_starts_nothing_behind_it() {
+    let now = Instant::now();
+    let mut lanes = Lanes::default();
+    lanes.push(0, None, ());
+    lanes.push(1, None, ());
+    lanes.start(now).unwrap();
+    lanes.drain();
+    lanes.finish(0);
+    assert!(started(&mut lanes, now).is_empty());
+    assert!(lanes.is_empty());
+}
+
+#[test]
 fn an_end_that_comes_twice_frees_the_lane_once() {
     let now = Instant::now();
     let mut lanes = Lanes::default();

@@ -103,6 +103,35 @@ fn half_open_lets_one_probe_through_at_a_time_and_closes_after_two_answers() {
 }
 
 #[test]
+fn jitter_makes_an_opening_shorter_or_longer_by_up_to_a_fifth() {
+    let now = Instant::now();
+    let openings: Vec<Duration> = (0..200)
+        .map(|seed| {
+            let mut breaker = Breaker::new(BreakerConfig::default(), seed);
+            for _ in 0..5 {
+                attempt(&mut breaker, now, Outcome::Unreachable);
+            }
+            breaker.refuses(now).unwrap()
+        })
+        .collect();
+    let (least, most) = (openings.iter().min(), openings.iter().max());
+    let seconds = |bounds: std::ops::RangeInclusive<u64>, of: Option<&Duration>| {
+        bounds.contains(&of.unwrap().as_secs())
+    };
+    assert!(
+        seconds(24..=25, least) && seconds(34..=36, most),
+        "{least:?} {most:?}"
+    );
+}
+
+#[test]
+fn states_have_the_names_and_numbers_of_the_metrics() {
+    let named = [State::Closed, State::HalfOpen, State::Open]
+        .map(|state| (state.as_number(), state.as_str()));
+    assert_eq!(named, [(0, "closed"), (1, "half-open"), (2, "open")]);
+}
+
+#[test]
 fn each_failed_probe_doubles_the_opening_up_to_five_minutes_and_closing_starts_over() {
     let mut now = Instant::now();
     let mut breaker = opened(now);
