@@ -47,6 +47,9 @@ pub struct Bridge {
 /// The share of a stop's deadline that the way in may take; the rest is for flushing the way out.
 const RECEIVING_SHARE: (u32, u32) = (2, 3);
 
+/// What the audit trail may take beyond a stop's deadline: what was done at the end is to be in it.
+const AUDITING: Duration = Duration::from_secs(2);
+
 impl Bridge {
     /// Begins with settings; everything else has a default that follows from them.
     #[must_use]
@@ -139,6 +142,7 @@ impl Bridge {
         if let Some(ops) = self.ops {
             ops.stop().await;
         }
+        self.health.audit().close(AUDITING).await;
         StopReport {
             subscriber,
             publisher,

@@ -116,7 +116,7 @@ impl StateDir {
 }
 
 #[cfg(unix)]
-fn private() -> fs::OpenOptions {
+pub(crate) fn private() -> fs::OpenOptions {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = fs::OpenOptions::new();
     options.mode(0o600);
@@ -124,7 +124,7 @@ fn private() -> fs::OpenOptions {
 }
 
 #[cfg(not(unix))]
-fn private() -> fs::OpenOptions {
+pub(crate) fn private() -> fs::OpenOptions {
     fs::OpenOptions::new()
 }
 

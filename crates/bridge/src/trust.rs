@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     keys::read_file,
     settings::source::reason,
-    telemetry::{Condition, Health, Metrics},
+    telemetry::{AuditEvent, Condition, Health, Metrics},
 };
 
 /// The file that makes a folder a trust store: the form of the Python service.
@@ -147,29 +147,20 @@ impl Trust {
                 Reload::Applied(changes) => {
                     metrics.trust_keys(self.current().keys().count());
                     health.clear(&Condition::TrustStale);
-                    tell(&changes);
+                    if !changes.is_empty() {
+                        health.audit().record(&AuditEvent::Trust(&changes));
+                    }
                 }
                 Reload::Refused(reason) => {
                     metrics.trust_reload_failed();
-                    tracing::error!(target: "audit", reason, "trust store not reloaded; the last good one stays in force");
+                    health.audit().record(&AuditEvent::ReloadRefused {
+                        what: "trust",
+                        reason: &reason,
+                    });
                     health.raise(Condition::TrustStale, reason);
                 }
             }
         }
-    }
-}
-
-fn tell(changes: &TrustChanges) {
-    if !changes.vanished.is_empty() {
-        tracing::warn!(target: "audit", keys = ?changes.vanished, "keys vanished from the trust store without being revoked");
-    }
-    if !changes.is_empty() {
-        tracing::info!(
-            target: "audit",
-            added = ?changes.added, removed = ?changes.removed, revoked = ?changes.revoked, altered = ?changes.altered,
-            kinds_closed = ?changes.kinds_closed, kinds_opened = ?changes.kinds_opened,
-            "trust store reloaded"
-        );
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     },
     settings::{DeadLetterFormat, Problem, Settings, SettingsError, table},
     state::StateDir,
-    telemetry::{Condition, Exposition, Health, Metrics, OpsServer},
+    telemetry::{Audit, Condition, Exposition, Health, Metrics, OpsServer},
     trust::Trust,
 };
 
@@ -189,7 +189,8 @@ impl Builder {
                 (exposition.metrics(), Some(exposition))
             }
         };
-        let health = Health::new();
+        let audit = Audit::from_settings(&self.settings.audit, Arc::clone(&self.clock))?;
+        let health = Health::audited(audit);
         health.raise(Condition::Starting, "not connected yet");
         let ops = match self.settings.ops.listen {
             Some(address) => {

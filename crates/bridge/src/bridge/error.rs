@@ -8,7 +8,7 @@ use crate::{
     outbound::nonces::NonceFault,
     settings::SettingsError,
     state::StateError,
-    telemetry::{ExpositionError, ServeError},
+    telemetry::{ExpositionError, ServeError, audit::AuditFileError},
 };
 
 /// Why a bridge did not start.
@@ -27,6 +27,9 @@ pub enum StartError {
     /// Nonces cannot be had.
     #[error(transparent)]
     Nonces(#[from] NonceFault),
+    /// The audit trail cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditFileError),
     /// Metrics cannot be made.
     #[error(transparent)]
     Metrics(#[from] ExpositionError),

@@ -11,7 +11,7 @@ use cybermesh_transport::producer::{Admission as Answer, AttemptOutcome, Gate, P
 use tokio::{sync::watch, time::Instant};
 
 use super::breaker::{Admission, Breaker, BreakerConfig, Outcome, State, Ticket, Transition};
-use crate::telemetry::{Condition, Health, Metrics};
+use crate::telemetry::{AuditEvent, Condition, Health, Metrics};
 
 /// The breaker of one cluster, shared by everything that produces to it: messages and dead letters.
 #[derive(Debug, Clone)]
@@ -89,18 +89,14 @@ impl ClusterGate {
         };
         self.0.metrics.breaker(to.as_number());
         self.0.metrics.breaker_transition(to.as_str());
+        let health = &self.0.health;
+        health
+            .audit()
+            .record(&AuditEvent::Breaker { to: to.as_str() });
         match to {
-            State::Open => {
-                tracing::warn!(target: "audit", to = to.as_str(), "circuit breaker");
-                self.0
-                    .health
-                    .raise(Condition::BreakerOpen, "the cluster does not answer");
-            }
-            State::HalfOpen => tracing::info!(target: "audit", to = to.as_str(), "circuit breaker"),
-            State::Closed => {
-                tracing::info!(target: "audit", to = to.as_str(), "circuit breaker");
-                self.0.health.clear(&Condition::BreakerOpen);
-            }
+            State::Open => health.raise(Condition::BreakerOpen, "the cluster does not answer"),
+            State::HalfOpen => {}
+            State::Closed => health.clear(&Condition::BreakerOpen),
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use cybermesh_contracts::kind::Kind;
+
+use super::audit::{Audit, AuditEvent};
 
 /// Something that makes the process unready for as long as it lasts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,10 @@ pub enum Condition {
     },
     /// Dead letters cannot be written.
     DeadLetters,
+    /// The audit trail's file cannot be written.
+    AuditTrail,
+    /// A file that changed on disk (a key, certificates, limits) does not load; what was in force stays so.
+    ReloadRefused(&'static str),
     /// An orderly stop is under way.
     Stopping,
 }
@@ -50,6 +56,8 @@ impl fmt::Display for Condition {
                 write!(f, "partition-paused {topic}/{partition}")
             }
             Self::DeadLetters => f.write_str("dead-letters"),
+            Self::AuditTrail => f.write_str("audit-trail"),
+            Self::ReloadRefused(what) => write!(f, "reload-refused {what}"),
             Self::Stopping => f.write_str("stopping"),
         }
     }
@@ -57,12 +65,40 @@ impl fmt::Display for Condition {
 
 /// The conditions that hold now. Cheap to clone; all clones see the same.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<Condition, String>>>);
+pub struct Health(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    conditions: Mutex<BTreeMap<Condition, String>>,
+    audit: Audit,
+}
 
 impl Health {
     /// Nothing wrong.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing wrong; changes are written to `audit`.
+    #[must_use]
+    pub fn audited(audit: Audit) -> Self {
+        Self(Arc::new(Inner {
+            conditions: Mutex::default(),
+            audit,
+        }))
+    }
+
+    /// Where changes are written.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.0.audit
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Condition, String>> {
+        self.0
+            .conditions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `condition` holds from now on; `detail` says more, without payload or secrets. Logs the change
@@ -78,49 +114,39 @@ impl Health {
     }
 
     fn note(&self, condition: Condition, detail: String, expected: bool) {
-        let mut conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = conditions
+        let known = self
+            .lock()
             .insert(condition.clone(), detail.clone())
             .is_some();
-        drop(conditions);
-        if known {
-            return;
-        }
-        if expected {
-            tracing::info!(target: "audit", %condition, detail, "not ready");
-        } else {
-            tracing::warn!(target: "audit", %condition, detail, "not ready");
+        if !known {
+            self.0.audit.record(&AuditEvent::Unready {
+                condition: &condition,
+                detail: &detail,
+                expected,
+            });
         }
     }
 
     /// `condition` no longer holds.
     pub fn clear(&self, condition: &Condition) {
-        let cleared = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(condition)
-            .is_some();
+        let cleared = self.lock().remove(condition).is_some();
         if cleared {
-            tracing::info!(target: "audit", %condition, "no longer holds");
+            self.0.audit.record(&AuditEvent::Cleared { condition });
         }
     }
 
     /// Whether the process may be given work.
     pub fn is_ready(&self) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+        self.conditions().is_empty()
     }
 
     /// What holds now, with details, in a fixed order.
     pub fn conditions(&self) -> Vec<(Condition, String)> {
-        let conditions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        conditions
-            .iter()
-            .map(|(condition, detail)| (condition.clone(), detail.clone()))
-            .collect()
+        let mut conditions = self.lock().clone();
+        if let Some(fault) = self.0.audit.fault() {
+            conditions.insert(Condition::AuditTrail, fault);
+        }
+        conditions.into_iter().collect()
     }
 }
 

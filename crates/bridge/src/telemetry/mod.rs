@@ -1,12 +1,14 @@
 //! What can be seen from outside: numbers ([`metrics`]), health ([`health`]), and the address that
-//! shows them ([`serve`]).
+//! shows them ([`serve`]); and what is written down to be proved later ([`audit`]).
 
+pub mod audit;
 mod exposition;
 pub mod health;
 pub mod metrics;
 mod partitions;
 pub mod serve;
 
+pub use audit::{Audit, AuditEvent};
 pub use exposition::{Exposition, ExpositionError};
 pub use health::{Condition, Health};
 pub use metrics::{Metrics, ReceiveCounts, SendCounts, SkipReason};

@@ -9,7 +9,7 @@ use super::works::{Place, Try, Works};
 use crate::inbound::burial::Burial;
 use crate::inbound::effect::Effect;
 use crate::inbound::judge::Judge;
-use crate::telemetry::SkipReason;
+use crate::telemetry::{Audit, AuditEvent, SkipReason};
 
 impl<J: Judge> Works<J> {
     pub(super) fn carry_out(&mut self, place: &Place<'_>, effect: Effect) {
@@ -58,25 +58,18 @@ impl<J: Judge> Works<J> {
 }
 
 /// One event for each message that is given up. What it held appears as its hash alone.
-pub(super) fn audit(burial: &Burial) {
+pub(super) fn audit(trail: &Audit, burial: &Burial) {
     let origin = &burial.origin;
-    let sha256 = hex::encode(Sha256::digest(origin.value.as_deref().unwrap_or_default()));
-    let claimed = burial
-        .claimed
-        .map(|key| hex::encode(key.as_bytes()))
-        .unwrap_or_default();
-    tracing::warn!(
-        target: "audit",
-        topic = %origin.topic,
-        partition = origin.partition,
-        offset = origin.offset,
-        disposition = %burial.disposition,
-        reason = %burial.reason,
-        attempts = burial.attempts,
-        claimed,
-        sha256,
-        "rejected"
-    );
+    trail.record(&AuditEvent::Rejected {
+        topic: &origin.topic,
+        partition: origin.partition,
+        offset: origin.offset,
+        disposition: burial.disposition,
+        reason: &burial.reason,
+        attempts: burial.attempts,
+        claimed: burial.claimed,
+        sha256: Sha256::digest(origin.value.as_deref().unwrap_or_default()).into(),
+    });
 }
 
 #[cfg(test)]
@@ -94,6 +87,7 @@ mod tests {
     use super::audit;
     use crate::inbound::burial::Burial;
     use crate::inbound::origin::Origin;
+    use crate::telemetry::Audit;
 
     /// Writes every event down, one line each, its target first.
     #[derive(Clone, Default)]
@@ -149,7 +143,7 @@ mod tests {
         let reason = "claimed signer is not in the trust store".into();
         let burial = Burial::rejected(Arc::new(origin), disposition, reason, claimed, 0);
         let written = Written::default();
-        tracing::subscriber::with_default(written.clone(), || audit(&burial));
+        tracing::subscriber::with_default(written.clone(), || audit(&Audit::log_only(), &burial));
 
         let lines = written.0.lock().unwrap();
         assert_eq!(lines.len(), 1);

@@ -124,6 +124,7 @@ impl<J: Judge> Pipeline<J> {
             parts.handlers,
             parts.dead_letters,
             parts.metrics,
+            parts.health.audit().clone(),
         );
         Self {
             budget: Budget::new(config.max_inflight, config.max_inflight_bytes),

@@ -20,7 +20,7 @@ use crate::inbound::dispatch::Start;
 use crate::inbound::effect::{Job, Judged};
 use crate::inbound::judge::{Bury, Handle, Judge};
 use crate::inbound::origin::{Origin, TopicPartition};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Audit, Metrics};
 
 /// Records a worker judges before it reports.
 const CHUNK_RECORDS: usize = 16;
@@ -117,6 +117,7 @@ pub(super) struct Works<J: Judge> {
     handlers: Arc<dyn Handle<J::Message>>,
     pub(super) dead_letters: Arc<dyn Bury>,
     pub(super) metrics: Metrics,
+    audit: Audit,
     handler_timeout: Duration,
     workers: NonZeroUsize,
     to_judge: VecDeque<Chunk<J>>,
@@ -134,12 +135,14 @@ impl<J: Judge> Works<J> {
         handlers: Arc<dyn Handle<J::Message>>,
         dead_letters: Arc<dyn Bury>,
         metrics: Metrics,
+        audit: Audit,
     ) -> Self {
         Self {
             judge,
             handlers,
             dead_letters,
             metrics,
+            audit,
             handler_timeout: config.handler_timeout,
             workers: config.workers,
             to_judge: VecDeque::new(),
@@ -308,7 +311,7 @@ impl<J: Judge> Works<J> {
     pub(super) fn bury(&mut self, place: &Place<'_>, burial: Arc<Burial>, attempt: Try) {
         let (partition, assignment) = (place.partition.clone(), place.assignment);
         let dead_letters = Arc::clone(&self.dead_letters);
-        let metrics = self.metrics.clone();
+        let (metrics, trail) = (self.metrics.clone(), self.audit.clone());
         if attempt == Try::First {
             metrics.dead_letter_requested();
             metrics.rejected(&partition.topic, burial.disposition);
@@ -316,7 +319,7 @@ impl<J: Judge> Works<J> {
         }
         self.burying.spawn(async move {
             if attempt == Try::First {
-                super::effects::audit(&burial);
+                super::effects::audit(&trail, &burial);
             }
             let offset = burial.origin.offset;
             let disposition = burial.disposition;
