@@ -88,4 +88,4 @@ pub use producer::{
     ResendSchedule, Reservation, Written,
 };
 pub use record::{Compression, FetchedRecord, Header, Record, TimestampType, TopicPartition};
-pub use wire::IsolationLevel;
+pub use wire::{IsolationLevel, OffsetSpec};

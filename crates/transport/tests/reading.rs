@@ -5,8 +5,8 @@ mod support;
 
 use cybermesh_devbroker::{Api, ErrorCode as Answer, Fault};
 use cybermesh_transport::{
-    Class, Compression, ErrorCode, Event, FetchConfig, Header, Position, Producer, ProducerConfig,
-    Reader, Record, StartPolicy,
+    Class, Compression, ErrorCode, Event, FetchConfig, Header, IsolationLevel, OffsetSpec,
+    Position, Producer, ProducerConfig, Reader, Record, StartPolicy,
 };
 use support::*;
 
@@ -254,4 +254,38 @@ async fn progress_tells_lag_and_both_ends() {
         (progress.last_stable_offset, progress.log_start_offset),
         (Some(10), Some(0))
     );
+}
+
+#[tokio::test]
+async fn offsets_are_looked_up_again_where_the_leader_has_moved() {
+    let broker = filled(2, 3).await;
+    let client = client(&broker).await;
+    let moved = Fault::error(Api::ListOffsets, Answer::NOT_LEADER_OR_FOLLOWER);
+    broker.fault(moved.partition(1).times(2));
+    let wanted = (0..2).map(|number| (partition("t", number), OffsetSpec::Latest));
+    let found = within(client.list_offsets(IsolationLevel::ReadCommitted, wanted))
+        .await
+        .unwrap();
+    let offsets: Vec<_> = found.values().map(|found| found.unwrap().offset).collect();
+    assert_eq!(offsets, [3, 3]);
+    // Only what is still open is asked for again.
+    assert_eq!(broker.requests(Api::ListOffsets), 3);
+}
+
+#[tokio::test]
+async fn an_offset_that_cannot_be_looked_up_is_an_error_that_names_the_partition() {
+    let broker = filled(1, 3).await;
+    let client = client(&broker).await;
+    let look_up = async |partition, spec| {
+        let wanted = [(partition, spec)];
+        let found = client.list_offsets(IsolationLevel::ReadCommitted, wanted);
+        within(found).await.unwrap_err()
+    };
+    let error = look_up(partition("t", 1), OffsetSpec::Latest).await;
+    assert_eq!(error.class(), Class::Fatal);
+    assert_eq!(error.target().partition_index(), Some(1));
+    let error = look_up(partition("nosuch", 0), OffsetSpec::Earliest).await;
+    assert_eq!(error.error_code(), Some(ErrorCode::UnknownTopicOrPartition));
+    let error = look_up(partition("t", 0), OffsetSpec::AtTime(-2)).await;
+    assert_eq!(error.class(), Class::Fatal);
 }

@@ -2,8 +2,8 @@
 
 use cybermesh_tests::Stage;
 use cybermesh_transport::{
-    Class, Consumer, ConsumerConfig, ErrorCode, Event, FetchConfig, Position, Producer,
-    ProducerConfig, Reader, StartPolicy, TopicPartition,
+    Class, Consumer, ConsumerConfig, ErrorCode, Event, FetchConfig, IsolationLevel, OffsetSpec,
+    Position, Producer, ProducerConfig, Reader, Record, StartPolicy, TopicPartition,
 };
 
 use crate::support::{record, send, send_numbers, texts, until, within};
@@ -13,6 +13,8 @@ cybermesh_tests::scenarios! {
         a_group_that_has_committed_nothing_starts_by_its_policy,
         a_position_out_of_range_goes_on_by_the_policy,
         a_reader_that_is_paused_and_sought_reads_on_from_there,
+        offsets_are_found_by_time_and_at_both_ends,
+        what_was_fetched_of_a_paused_partition_does_not_keep_another_from_being_read,
     ],
 }
 
@@ -134,4 +136,70 @@ async fn a_reader_that_is_paused_and_sought_reads_on_from_there(stage: Stage) {
         came.extend(next_texts(async || reader.next().await).await);
     }
     assert_eq!(came, ["1", "2", "3", "4"]);
+}
+
+async fn offsets_are_found_by_time_and_at_both_ends(stage: Stage) {
+    let topic = stage.own("times");
+    stage.make_topic(&topic, 2).await;
+    let client = stage.client().await;
+    let producer = Producer::new(client.clone(), ProducerConfig::default());
+    for timestamp_ms in [1_700_000_000_000, 1_700_000_010_000, 1_700_000_020_000] {
+        let record = Record {
+            timestamp_ms,
+            ..record("x")
+        };
+        // Each in a batch of its own, as far as the broker looks.
+        within(send(&producer, &topic, 0, record).await)
+            .await
+            .unwrap();
+    }
+    let partitions = [0, 1].map(|number| TopicPartition::new(topic.as_str(), number));
+    for (spec, expected) in [
+        (OffsetSpec::Earliest, [Some((0, None)), Some((0, None))]),
+        (OffsetSpec::Latest, [Some((3, None)), Some((0, None))]),
+        (
+            OffsetSpec::AtTime(1_700_000_000_001),
+            [Some((1, Some(1_700_000_010_000))), None],
+        ),
+        (OffsetSpec::AtTime(1_700_000_020_001), [None, None]),
+    ] {
+        let wanted = partitions.clone().map(|partition| (partition, spec));
+        let found = within(client.list_offsets(IsolationLevel::ReadCommitted, wanted))
+            .await
+            .unwrap();
+        let found = partitions
+            .clone()
+            .map(|partition| found[&partition].map(|found| (found.offset, found.timestamp_ms)));
+        assert_eq!(found, expected, "{spec:?}");
+    }
+}
+
+async fn what_was_fetched_of_a_paused_partition_does_not_keep_another_from_being_read(
+    stage: Stage,
+) {
+    let topic = stage.own("pausing");
+    stage.make_topic(&topic, 2).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    send_numbers(&producer, &topic, 2, 0..20).await;
+    let config = FetchConfig {
+        // Full with the first answer.
+        buffer_bytes: 1,
+        max_records: 1,
+        ..FetchConfig::default()
+    };
+    let reader = Reader::new(stage.client().await, config, StartPolicy::None);
+    let [paused, other] = [0, 1].map(|number| TopicPartition::new(topic.as_str(), number));
+    reader.begin(&paused, Position::Earliest);
+    assert_eq!(next_texts(async || reader.next().await).await, ["0"]);
+    reader.pause(&paused);
+    reader.begin(&other, Position::Earliest);
+    for number in 0..20_u32 {
+        let expected = [number.to_string()];
+        assert_eq!(next_texts(async || reader.next().await).await, expected);
+    }
+    reader.resume(&paused);
+    for number in 1..20_u32 {
+        let expected = [number.to_string()];
+        assert_eq!(next_texts(async || reader.next().await).await, expected);
+    }
 }

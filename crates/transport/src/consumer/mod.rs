@@ -5,6 +5,7 @@
 
 mod config;
 mod event;
+mod lookup;
 mod progress;
 mod reader;
 
@@ -18,6 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use config::{ConsumerConfig, FetchConfig, Position, StartPolicy};
 pub use event::{AssignedPartition, Committed, Event, OffsetToCommit, RecordBatch};
+pub use lookup::FoundOffset;
 pub use progress::Progress;
 pub use reader::Reader;
 

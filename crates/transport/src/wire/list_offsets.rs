@@ -1,15 +1,21 @@
-//! ListOffsets: the first and the last offset of a partition.
+//! ListOffsets: the first and the last offset of a partition, and the first of a time.
 
 use super::{Api, IsolationLevel, Malformed, Reader, Request, Unencodable, VersionRange, Writer};
 
-/// Which offset is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OffsetSpec {
+/// Which offset of a partition is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OffsetSpec {
     /// The first one still there.
     Earliest,
     /// The one the next record gets; with read-committed the last stable offset.
     Latest,
+    /// The first whose record has this timestamp or a later one, in milliseconds since the Unix epoch, 0 or later. With
+    /// read-committed only of what lies before the last stable offset.
+    AtTime(i64),
 }
+
+/// Negative timestamps mean other things to the broker.
+const BEFORE_THE_EPOCH: Unencodable = Unencodable("offsets can be asked for by times from 1970 on");
 
 #[derive(Debug, Clone)]
 pub(crate) struct ListOffsetsRequest {
@@ -57,6 +63,8 @@ impl Request for ListOffsetsRequest {
                 writer.i64(match partition.spec {
                     OffsetSpec::Latest => -1,
                     OffsetSpec::Earliest => -2,
+                    OffsetSpec::AtTime(timestamp_ms) if timestamp_ms >= 0 => timestamp_ms,
+                    OffsetSpec::AtTime(_) => return Err(BEFORE_THE_EPOCH),
                 });
                 writer.tags();
                 Ok(())

@@ -41,7 +41,8 @@ pub(crate) use group::{
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeavingMember,
     SyncGroupRequest,
 };
-pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, OffsetSpec};
+pub use list_offsets::OffsetSpec;
+pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListedOffset};
 #[cfg(test)]
 pub(crate) use metadata::{MetadataBroker, MetadataPartition};
 pub(crate) use metadata::{MetadataRequest, MetadataResponse, MetadataTopic};

@@ -90,7 +90,7 @@ fn metadata_never_makes_a_topic_by_asking_for_it() {
 }
 
 #[test]
-fn list_offsets_knows_the_first_and_the_last() {
+fn list_offsets_knows_the_first_and_the_last_and_the_first_of_a_time() {
     let partition = |partition, spec| ListOffsetsPartition {
         partition,
         current_leader_epoch: 4,
@@ -103,6 +103,7 @@ fn list_offsets_knows_the_first_and_the_last() {
             vec![
                 partition(0, OffsetSpec::Earliest),
                 partition(1, OffsetSpec::Latest),
+                partition(2, OffsetSpec::AtTime(1_700_000_000_000)),
             ],
         )],
     };
@@ -113,7 +114,7 @@ fn list_offsets_knows_the_first_and_the_last() {
             .iter()
             .map(|partition| (partition.partition_index, partition.timestamp))
             .collect();
-        assert_eq!(asked, [(0, -2), (1, -1)]);
+        assert_eq!(asked, [(0, -2), (1, -1), (2, 1_700_000_000_000)]);
         assert_eq!(read.replica_id.0, -1);
     }
 }
