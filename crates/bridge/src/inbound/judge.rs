@@ -12,6 +12,7 @@ use super::effect::Judged;
 use super::group::Assignment;
 use super::origin::{Origin, TopicPartition};
 use crate::handler::{Context, HandlerError, Verdict};
+use crate::settings::VerifyMode;
 
 /// What the order of the log says about an authentic message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +66,22 @@ pub(crate) trait Judge: Send + Sync + 'static {
         origin: &Origin,
         wall_ms: i64,
     ) -> Judged<Self::Message>;
+    /// How signatures of this kind are verified.
+    fn mode(&self, _kind: Kind) -> VerifyMode {
+        VerifyMode::Strict
+    }
+    /// Judges several records of a kind whose mode is [`VerifyMode::Batch`]; in their order.
+    fn judge_batch(
+        &self,
+        trust: &Self::Trust,
+        kind: Kind,
+        origins: &[&Origin],
+        wall_ms: i64,
+    ) -> Vec<Judged<Self::Message>> {
+        let each = origins.iter();
+        each.map(|origin| self.judge(trust, kind, origin, wall_ms))
+            .collect()
+    }
     /// Whether what was believed under an earlier trust still is.
     fn recheck(&self, trust: &Self::Trust, message: &Self::Message) -> Result<(), Rejection>;
 }

@@ -11,6 +11,9 @@ pub use cybermesh_transport::TopicPartition;
 const HEADER_OVERHEAD_BYTES: usize = 64;
 const RECORD_OVERHEAD_BYTES: usize = 256;
 
+/// Name and value of a header.
+pub(crate) type HeaderView<'a> = (&'a str, Option<&'a [u8]>);
+
 /// A record as it was fetched, in memory of its own: it may outlive the fetch response it came in
 /// by minutes, and must not keep all of that alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,21 +50,29 @@ impl Origin {
 
     /// Shows the record to whoever judges or buries it.
     pub(crate) fn view<T>(&self, see: impl FnOnce(&RecordView<'_>) -> T) -> T {
-        let headers: Vec<(&str, Option<&[u8]>)> = self
-            .headers
+        see(&self.record(&self.header_views()))
+    }
+
+    /// The headers, as a record shows them.
+    pub(crate) fn header_views(&self) -> Vec<HeaderView<'_>> {
+        self.headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_deref()))
-            .collect();
-        see(&RecordView {
+            .collect()
+    }
+
+    /// The record, with its [`header_views`](Self::header_views).
+    pub(crate) fn record<'a>(&'a self, headers: &'a [HeaderView<'a>]) -> RecordView<'a> {
+        RecordView {
             topic: &self.topic,
             partition: Some(self.partition),
             offset: self.offset,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
-            headers: &headers,
+            headers,
             timestamp_ms: self.timestamp_ms,
             append_time_ms: self.append_time_ms,
-        })
+        }
     }
 }
 

@@ -141,6 +141,7 @@ impl Subscriber {
         let orders = MemoryOrders::new(RingLimits::new(ring)?, settings.replay.max_age);
         let judge = ContractJudge::new(
             settings.verifier(RedriveFor::Group(settings.kafka.group.clone())),
+            settings.verify.mode,
             parts.trust,
             settings.replay.max_age,
             settings.replay.future_tolerance,

@@ -15,11 +15,13 @@ use tokio::sync::watch;
 use super::effect::Judged;
 use super::judge::{Believed, Judge};
 use super::origin::Origin;
+use crate::settings::{VerifyMode, VerifyModes};
 
 /// Judges by the contract.
 #[derive(Debug)]
 pub(crate) struct ContractJudge {
     verifier: Verifier,
+    modes: VerifyModes,
     trust: watch::Receiver<Arc<TrustStore>>,
     max_age: Duration,
     future_tolerance: Duration,
@@ -28,15 +30,25 @@ pub(crate) struct ContractJudge {
 impl ContractJudge {
     pub(crate) fn new(
         verifier: Verifier,
+        modes: VerifyModes,
         trust: watch::Receiver<Arc<TrustStore>>,
         max_age: Duration,
         future_tolerance: Duration,
     ) -> Self {
         Self {
             verifier,
+            modes,
             trust,
             max_age,
             future_tolerance,
+        }
+    }
+
+    fn bounds(&self, wall_ms: i64) -> Bounds {
+        Bounds {
+            now_ms: wall_ms,
+            max_age: self.max_age,
+            future_tolerance: self.future_tolerance,
         }
     }
 }
@@ -70,12 +82,30 @@ impl Judge for ContractJudge {
         origin: &Origin,
         wall_ms: i64,
     ) -> Judged<Verified<Message>> {
-        let bounds = Bounds {
-            now_ms: wall_ms,
-            max_age: self.max_age,
-            future_tolerance: self.future_tolerance,
-        };
+        let bounds = self.bounds(wall_ms);
         origin.view(|record| self.verifier.verify(trust, kind, record, Some(&bounds)))
+    }
+
+    fn mode(&self, kind: Kind) -> VerifyMode {
+        self.modes.of(kind)
+    }
+
+    fn judge_batch(
+        &self,
+        trust: &TrustStore,
+        kind: Kind,
+        origins: &[&Origin],
+        wall_ms: i64,
+    ) -> Vec<Judged<Verified<Message>>> {
+        let headers: Vec<_> = origins.iter().map(|origin| origin.header_views()).collect();
+        let records: Vec<_> = origins
+            .iter()
+            .zip(&headers)
+            .map(|(origin, headers)| origin.record(headers))
+            .collect();
+        let bounds = self.bounds(wall_ms);
+        self.verifier
+            .verify_batch(trust, kind, &records, Some(&bounds))
     }
 
     fn recheck(&self, trust: &TrustStore, message: &Verified<Message>) -> Result<(), Rejection> {

@@ -8,6 +8,7 @@
 mod commit;
 mod effects;
 mod health;
+mod judging;
 mod rebalance;
 mod stop;
 mod works;

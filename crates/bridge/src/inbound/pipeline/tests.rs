@@ -28,10 +28,10 @@ use crate::inbound::origin::{Origin, TopicPartition};
 use crate::settings::OnExhausted;
 use crate::telemetry::{Condition, Exposition, Health, Metrics};
 
-const TOPIC: &str = "control.commits.v1";
+pub(super) const TOPIC: &str = "control.commits.v1";
 const FOREVER: Duration = Duration::from_secs(100_000);
 
-fn tp(partition: i32) -> TopicPartition {
+pub(super) fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new(TOPIC, partition)
 }
 

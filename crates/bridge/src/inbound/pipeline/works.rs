@@ -1,29 +1,27 @@
 //! The pipeline's tasks: judging, handling, burying.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cybermesh_contracts::kind::Kind;
-use cybermesh_contracts::rejection::{DecodeFault, Reason, Rejection};
+use cybermesh_contracts::rejection::Rejection;
 use futures_util::FutureExt;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use super::PipelineConfig;
+use super::judging::{Waiting, judge_chunk};
 use crate::handler::Context;
 use crate::inbound::attempts::Ended;
 use crate::inbound::burial::Burial;
 use crate::inbound::dispatch::Start;
-use crate::inbound::effect::{Job, Judged};
+use crate::inbound::effect::Job;
 use crate::inbound::judge::{Bury, Handle, Judge};
 use crate::inbound::origin::{Origin, TopicPartition};
 use crate::telemetry::{Audit, Metrics};
-
-/// Records a worker judges before it reports.
-const CHUNK_RECORDS: usize = 16;
 
 /// Whose work it is.
 pub(super) struct Place<'a> {
@@ -44,7 +42,7 @@ pub(super) enum Finished<M> {
     Judged {
         partition: TopicPartition,
         assignment: u64,
-        results: Vec<(Arc<Origin>, Judged<M>)>,
+        results: Vec<(Arc<Origin>, crate::inbound::effect::Judged<M>)>,
     },
     Handled {
         partition: TopicPartition,
@@ -93,15 +91,6 @@ impl<M> Finished<M> {
     }
 }
 
-struct Chunk<J: Judge> {
-    partition: TopicPartition,
-    assignment: u64,
-    kind: Kind,
-    trust: Arc<J::Trust>,
-    wall_ms: i64,
-    records: Vec<Arc<Origin>>,
-}
-
 struct Running<M> {
     partition: TopicPartition,
     assignment: u64,
@@ -120,7 +109,7 @@ pub(super) struct Works<J: Judge> {
     audit: Audit,
     handler_timeout: Duration,
     workers: NonZeroUsize,
-    to_judge: VecDeque<Chunk<J>>,
+    to_judge: Waiting<J>,
     judging: JoinSet<Finished<J::Message>>,
     handling: JoinSet<Ended>,
     running: HashMap<Id, Running<J::Message>>,
@@ -145,7 +134,7 @@ impl<J: Judge> Works<J> {
             audit,
             handler_timeout: config.handler_timeout,
             workers: config.workers,
-            to_judge: VecDeque::new(),
+            to_judge: Waiting::default(),
             judging: JoinSet::new(),
             handling: JoinSet::new(),
             running: HashMap::new(),
@@ -219,28 +208,19 @@ impl<J: Judge> Works<J> {
         place: &Place<'_>,
         trust: &Arc<J::Trust>,
         wall_ms: i64,
-        mut records: Vec<Arc<Origin>>,
+        records: Vec<Arc<Origin>>,
     ) {
         for origin in &records {
             self.metrics.received(&origin.topic, place.kind);
         }
-        while !records.is_empty() {
-            let rest = records.split_off(records.len().min(CHUNK_RECORDS));
-            self.to_judge.push_back(Chunk {
-                partition: place.partition.clone(),
-                assignment: place.assignment,
-                kind: place.kind,
-                trust: Arc::clone(trust),
-                wall_ms,
-                records: std::mem::replace(&mut records, rest),
-            });
-        }
+        let mode = self.judge.mode(place.kind);
+        self.to_judge.put(place, trust, wall_ms, mode, records);
     }
 
     /// Gives queued records to workers that are free.
     pub(super) fn spawn_judging(&mut self) {
         while self.judging.len() < self.workers.get() {
-            let Some(chunk) = self.to_judge.pop_front() else {
+            let Some(chunk) = self.to_judge.take() else {
                 return;
             };
             let judge = Arc::clone(&self.judge);
@@ -297,7 +277,7 @@ impl<J: Judge> Works<J> {
                 running.abort.abort();
             }
         }
-        self.to_judge.retain(|chunk| chunk.partition != *partition);
+        self.to_judge.forget(partition);
     }
 
     /// Whether a handler of an earlier assignment of this partition has not ended yet.
@@ -369,40 +349,4 @@ impl<J: Judge> Drop for Works<J> {
     fn drop(&mut self) {
         self.gauge_inflight(0);
     }
-}
-
-/// Judges records one by one. A fault of ours on one of them must not stop the partition: whoever
-/// may write to the topic could stop us with it.
-fn judge_chunk<J: Judge>(judge: &J, metrics: &Metrics, chunk: Chunk<J>) -> Finished<J::Message> {
-    let results = chunk
-        .records
-        .into_iter()
-        .map(|origin| {
-            let started = std::time::Instant::now();
-            let judged = if let Some(fault) = &origin.unreadable {
-                Err(undecodable(fault.as_ref()))
-            } else {
-                std::panic::catch_unwind(AssertUnwindSafe(|| {
-                    judge.judge(&chunk.trust, chunk.kind, &origin, chunk.wall_ms)
-                }))
-                .unwrap_or_else(|_payload| {
-                    tracing::error!(partition = %chunk.partition, offset = origin.offset,
-                        "verification panicked; the record is buried");
-                    Err(undecodable("verification failed on it"))
-                })
-            };
-            metrics.verified(started.elapsed());
-            (origin, judged)
-        })
-        .collect();
-    Finished::Judged {
-        partition: chunk.partition,
-        assignment: chunk.assignment,
-        results,
-    }
-}
-
-fn undecodable(fault: &str) -> Rejection {
-    let fault = DecodeFault::Malformed(fault.to_owned());
-    Rejection::new(Reason::Decode(fault), None)
 }
