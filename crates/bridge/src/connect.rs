@@ -149,6 +149,7 @@ impl Settings {
             delivery_timeout: self.send.deadline,
             schedule,
             gate: Arc::new(gate.clone()),
+            ..ProducerConfig::default()
         }
     }
 

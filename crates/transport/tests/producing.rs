@@ -10,8 +10,8 @@ use std::{
 
 use cybermesh_devbroker::{Api, ErrorCode as Answer, Fault};
 use cybermesh_transport::{
-    Appended, Class, Delivery, DeliveryError, ErrorCode, ErrorKind, Gate, Producer, ProducerConfig,
-    Written,
+    Appended, Class, Compression, Delivery, DeliveryError, ErrorCode, ErrorKind, Gate, Producer,
+    ProducerConfig, Record, Written,
     producer::{Admission, AttemptOutcome, GiveUp, Permit},
 };
 use support::*;
@@ -555,4 +555,143 @@ async fn times_without_end_are_no_reason_to_panic() {
         Written::No,
         "the gate never opened"
     );
+}
+
+/// A producer that has written to each of the topic's partitions before, and sends nothing until it is flushed.
+async fn warm(
+    broker: &cybermesh_devbroker::DevBroker,
+    partitions: i32,
+    config: ProducerConfig,
+) -> Producer {
+    let patient = ProducerConfig {
+        linger: Duration::from_secs(3600),
+        compression: Compression::None,
+        ..config
+    };
+    let producer = Producer::new(client(broker).await, patient);
+    for number in 0..partitions {
+        drop(send(&producer, "t", number, "first").await);
+    }
+    within(producer.flush()).await;
+    producer
+}
+
+#[tokio::test]
+async fn batches_of_many_partitions_go_in_one_request() {
+    let broker = broker("t", 30).await;
+    let producer = warm(&broker, 30, ProducerConfig::default()).await;
+    let before = broker.requests(Api::Produce);
+    for number in 0..90 {
+        drop(send(&producer, "t", number % 30, "next").await);
+    }
+    within(producer.flush()).await;
+    assert_eq!(broker.requests(Api::Produce) - before, 1);
+    assert_eq!(broker.log("t").len(), 120);
+}
+
+#[tokio::test]
+async fn a_request_holds_no_more_than_its_limit_and_the_rest_goes_in_others() {
+    let broker = broker("t", 10).await;
+    let config = ProducerConfig {
+        max_request_bytes: 35_000,
+        ..ProducerConfig::default()
+    };
+    let producer = warm(&broker, 10, config).await;
+    let before = broker.requests(Api::Produce);
+    for number in 0..10 {
+        drop(send(&producer, "t", number, &"x".repeat(10_000)).await);
+    }
+    within(producer.flush()).await;
+    // Three of ten kilobytes fit.
+    assert_eq!(broker.requests(Api::Produce) - before, 4);
+    assert_eq!(broker.log("t").len(), 20);
+}
+
+#[tokio::test]
+async fn a_batch_larger_than_a_request_may_be_travels_alone() {
+    let broker = broker("t", 3).await;
+    let config = ProducerConfig {
+        max_request_bytes: 100,
+        ..ProducerConfig::default()
+    };
+    let producer = warm(&broker, 3, config).await;
+    let before = broker.requests(Api::Produce);
+    for number in 0..3 {
+        drop(send(&producer, "t", number, &"x".repeat(1000)).await);
+    }
+    within(producer.flush()).await;
+    assert_eq!(broker.requests(Api::Produce) - before, 3);
+    assert_eq!(broker.log("t").len(), 6);
+}
+
+#[tokio::test]
+async fn a_keyed_record_goes_where_java_would_put_it() {
+    let broker = broker("t", 7).await;
+    let producer = Producer::new(client(&broker).await, eager(5));
+    // By `DefaultPartitioner`: murmur2 of the key, without its sign, modulo 7.
+    for (key, partition) in [("foobar", 0), ("21", 3), ("abc", 4)] {
+        let keyed = Record {
+            key: Some(key.into()),
+            ..record("a")
+        };
+        let delivery = within(producer.send("t", keyed)).await.unwrap();
+        assert_eq!(
+            within(delivery).await.unwrap().partition,
+            partition,
+            "{key}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn records_without_a_key_fill_a_batch_of_one_partition_before_the_next() {
+    let broker = broker("t", 4).await;
+    let config = ProducerConfig {
+        linger: Duration::from_secs(3600),
+        batch_bytes: 1000,
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(client(&broker).await, config);
+    let each = record("a").size_bound();
+    let in_a_batch = 1000 / each;
+    let mut deliveries = Vec::new();
+    for _ in 0..in_a_batch * 8 {
+        deliveries.push(within(producer.send("t", record("a"))).await.unwrap());
+    }
+    within(producer.flush()).await;
+    let partitions: Vec<i32> = all(deliveries)
+        .await
+        .into_iter()
+        .map(|outcome| outcome.unwrap().partition)
+        .collect();
+    let runs: Vec<i32> = partitions.chunks(in_a_batch).map(|run| run[0]).collect();
+    assert!(
+        partitions
+            .chunks(in_a_batch)
+            .all(|run| run.iter().all(|partition| *partition == run[0]))
+    );
+    assert!(
+        runs.windows(2).all(|pair| pair[1] == (pair[0] + 1) % 4),
+        "{runs:?}"
+    );
+}
+
+#[tokio::test]
+async fn stats_tell_what_is_buffered_and_under_way_and_how_often_was_resent() {
+    let broker = broker("t", 1).await;
+    let producer = Producer::new(client(&broker).await, eager(5));
+    let held = broker.fault(Fault::hold(Api::Produce).once());
+    let first = send(&producer, "t", 0, "a").await;
+    within(held.wait_for_hits(1)).await;
+    let second = send(&producer, "t", 0, "b").await;
+    let stats = producer.stats();
+    assert_eq!((stats.buffered_records, stats.batches_in_flight), (2, 1));
+    assert!(stats.reserved_bytes >= 2 * record("a").size_bound());
+    broker.fault(Fault::drop_after_apply(Api::Produce).once());
+    held.release();
+    within(first).await.unwrap();
+    within(second).await.unwrap();
+    let stats = producer.stats();
+    assert_eq!((stats.buffered_records, stats.reserved_bytes), (0, 0));
+    assert_eq!((stats.batches_in_flight, stats.resends), (0, 1));
 }

@@ -47,6 +47,10 @@ impl TopicMetadata {
         &self.name
     }
 
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// The topic's id (KIP-516), which outlives no deletion; `None` with brokers before Kafka 2.8.
     pub fn id(&self) -> Option<TopicId> {
         self.id

@@ -14,6 +14,10 @@ pub struct ProducerConfig {
     /// Uncompressed bytes at which a batch is full and sent at once; a record larger than that travels alone.
     /// Default 131 072.
     pub batch_bytes: usize,
+    /// Bytes of batches in one produce request at most, as Java's `max.request.size`: those of more partitions go in
+    /// requests of their own, and a batch larger than that travels alone. A broker refuses requests beyond its
+    /// `socket.request.max.bytes` (100 MiB) by hanging up. Default 1 048 576.
+    pub max_request_bytes: usize,
     /// Bytes of all records appended and not yet resolved; [`reserve`](super::Producer::reserve) waits for room.
     /// Default 33 554 432.
     pub buffer_bytes: usize,
@@ -35,6 +39,7 @@ impl Default for ProducerConfig {
         Self {
             linger: Duration::from_millis(5),
             batch_bytes: 131_072,
+            max_request_bytes: 1_048_576,
             buffer_bytes: 33_554_432,
             compression: Compression::Snappy,
             max_in_flight: 5,

@@ -1,13 +1,15 @@
 //! Writing records: idempotent, in order, acknowledged by all in-sync replicas.
 //!
-//! A caller reserves room ([`Producer::reserve`]), appends ([`Reservation::append`]) and awaits the [`Delivery`]. Behind
-//! that, `queue` decides for each partition what is sent when, under which sequence, and what each answer means; `batch`
+//! A caller sends ([`Producer::send`]) and awaits the [`Delivery`]; or, where the partition must be known before the
+//! record is made, reserves room ([`Producer::reserve`]) and appends ([`Reservation::append`]). `partitioner` chooses the
+//! partition. Behind that, `queue` decides for each partition what is sent when, under which sequence, and what each answer means; `batch`
 //! is what it keeps; `sender` is the task that looks up leaders, asks the [`Gate`] and carries requests; `outcome`,
 //! `config` and `stats` are what callers see of it.
 
 mod batch;
 mod config;
 mod outcome;
+mod partitioner;
 mod queue;
 mod sender;
 mod shared;
@@ -30,6 +32,7 @@ pub use config::{
     ResendSchedule,
 };
 pub use outcome::{Appended, DeliveryError, GiveUp, Written};
+pub use partitioner::partition_for_key;
 use queue::AttemptId;
 use shared::Shared;
 pub use stats::ProducerStats;
@@ -85,18 +88,37 @@ impl Producer {
         partition: i32,
         bytes: usize,
     ) -> Result<Reservation, TransportError> {
-        let shared = &self.0.shared;
-        let error = |kind| {
-            TransportError::new(
-                Operation::Produce,
-                Target::default().partition(topic, partition),
-                kind,
-            )
-        };
-        let partitions = shared.client().partition_count(topic).await?;
-        if !(0..partitions).contains(&partition) {
-            return Err(error(ErrorKind::NoSuchPartition { partitions }));
+        let topic = self.0.shared.client().topic(topic).await?;
+        let partitions = topic.partition_count();
+        let partition = TopicPartition::new(Arc::clone(topic.shared_name()), partition);
+        if !(0..partitions).contains(&partition.partition) {
+            return Err(about(&partition, ErrorKind::NoSuchPartition { partitions }));
         }
+        self.reserve_in(partition, bytes).await
+    }
+
+    /// Chooses the record's partition (by its key as every Kafka client does, see [`partition_for_key`]; without a key
+    /// the same one for a batch's worth of bytes), waits for room and appends. Dropping the future before it is ready
+    /// sends nothing; dropping the delivery cancels nothing.
+    ///
+    /// Records of one partition keep the order in which these futures complete.
+    ///
+    /// # Errors
+    /// The topic is not known, the record is larger than the whole buffer, or the producer is closed.
+    pub async fn send(&self, topic: &str, record: Record) -> Result<Delivery, TransportError> {
+        let topic = self.0.shared.client().topic(topic).await?;
+        let partition = self.0.shared.choose(&topic, &record);
+        let partition = TopicPartition::new(Arc::clone(topic.shared_name()), partition);
+        let room = self.reserve_in(partition, record.size_bound()).await?;
+        Ok(room.append(record))
+    }
+
+    async fn reserve_in(
+        &self,
+        partition: TopicPartition,
+        bytes: usize,
+    ) -> Result<Reservation, TransportError> {
+        let shared = &self.0.shared;
         let limit = shared.config().buffer_bytes;
         let permits = u32::try_from(bytes)
             .ok()
@@ -104,16 +126,14 @@ impl Producer {
             .ok_or_else(|| {
                 let reason =
                     format!("a record of {bytes} bytes does not fit the buffer of {limit}");
-                error(ErrorKind::Unencodable {
-                    reason: reason.into(),
-                })
+                let reason = reason.into();
+                about(&partition, ErrorKind::Unencodable { reason })
             })?;
         let room = shared
             .room()
             .acquire_many_owned(permits)
             .await
-            .map_err(|_| error(ErrorKind::Closed))?;
-        let partition = TopicPartition::new(topic, partition);
+            .map_err(|_| about(&partition, ErrorKind::Closed))?;
         Ok(Reservation {
             producer: Arc::clone(&self.0),
             partition,
@@ -141,6 +161,11 @@ impl Producer {
             abandoned: self.0.shared.abandon(),
         }
     }
+}
+
+fn about(partition: &TopicPartition, kind: ErrorKind) -> TransportError {
+    let target = Target::default().partition(partition.topic.clone(), partition.partition);
+    TransportError::new(Operation::Produce, target, kind)
 }
 
 /// Room for one record in the buffer of a producer.

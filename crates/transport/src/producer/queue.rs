@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     error::{ErrorCode, ErrorKind, TransportError},
-    record::{Compression, ProducerStamp, Record, TopicPartition, encode},
+    record::{BATCH_HEADER_BYTES, Compression, ProducerStamp, Record, TopicPartition, encode},
 };
 
 /// After this long without an acknowledgement the broker may have forgotten the producer
@@ -314,6 +314,17 @@ impl<T> PartitionQueue<T> {
             }
         }
         None
+    }
+
+    /// Bytes of the next attempt at most.
+    pub(crate) fn next_bytes(&self) -> usize {
+        match self.recovering().and_then(|head| self.sent.get(head)) {
+            Some(sent) => sent.encoded.bytes.len(),
+            None => self
+                .unsent
+                .front()
+                .map_or(0, |batch| BATCH_HEADER_BYTES + batch.size),
+        }
     }
 
     /// Takes an answer in. One to an attempt that is no longer waited for changes nothing.

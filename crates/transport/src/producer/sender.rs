@@ -222,7 +222,7 @@ impl Sender {
         }
     }
 
-    /// Sends at most one request to each broker; whether any was sent.
+    /// Sends at most one request to each broker, with as many partitions' batches as it may hold; whether any was sent.
     fn send_round(&mut self, now: Instant, state: &mut State) -> bool {
         let id = self.id();
         let mut by_broker: BTreeMap<String, ToBroker> = BTreeMap::new();
@@ -262,12 +262,16 @@ impl Sender {
                 return sent_any;
             };
             let mut attempts = Vec::new();
+            let mut room = self.shared.config().max_request_bytes;
             for partition in partitions {
-                if let Some(attempt) = state
-                    .queues
-                    .get_mut(&partition)
-                    .and_then(|queue| queue.poll(now, id))
-                {
+                let Some(queue) = state.queues.get_mut(&partition) else {
+                    continue;
+                };
+                if !attempts.is_empty() && queue.next_bytes() > room {
+                    continue;
+                }
+                if let Some(attempt) = queue.poll(now, id) {
+                    room = room.saturating_sub(attempt.bytes.len());
                     attempts.push((partition, attempt));
                 }
             }

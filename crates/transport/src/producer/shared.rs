@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,10 +13,11 @@ use tokio::{
 
 use super::{
     Appended, DeliveryError, GiveUp, ProducerConfig, ProducerStats, Written,
+    partitioner::{Sticky, partition_for_key},
     queue::{Alarm, PartitionQueue, QueueSettings},
 };
 use crate::{
-    cluster::Client,
+    cluster::{Client, TopicMetadata},
     config::finite,
     error::{ErrorKind, Operation, Target, TransportError},
     record::{Record, TopicPartition},
@@ -71,6 +73,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     room: Arc<Semaphore>,
     room_bytes: usize,
+    sticky: Mutex<Sticky>,
     /// For the task: something was appended, or is to be looked at.
     pub(super) wake: Notify,
     /// For those who flush: something was settled.
@@ -86,6 +89,7 @@ impl Shared {
         };
         let room = config.buffer_bytes.min(Semaphore::MAX_PERMITS);
         Self {
+            sticky: Mutex::new(Sticky::new(config.batch_bytes)),
             config,
             client,
             state: Mutex::default(),
@@ -110,6 +114,22 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partition of a record.
+    pub(super) fn choose(&self, topic: &TopicMetadata, record: &Record) -> i32 {
+        let count = u32::try_from(topic.partition_count())
+            .ok()
+            .and_then(NonZeroU32::new);
+        match (&record.key, count) {
+            (Some(key), Some(count)) => partition_for_key(key, count),
+            _ => {
+                let partitions = topic.partitions().iter();
+                let led: Vec<bool> = partitions.map(|one| one.leader.is_some()).collect();
+                let mut sticky = self.sticky.lock().unwrap_or_else(PoisonError::into_inner);
+                sticky.choose(topic.name(), &led, record.size_bound())
+            }
+        }
     }
 
     pub(super) fn append(

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use super::{
     FetchedRecord, Header, TimestampType,
     codec::{self, CodecError},
-    encode::{CRC_FROM, HEADER_LEN},
+    encode::{BATCH_HEADER_BYTES, CRC_FROM},
     varint::Cursor,
 };
 
@@ -188,7 +188,7 @@ fn parse_header(rest: &Bytes, floor: i64) -> Result<Option<(RawBatch, usize)>, C
     if magic != 2 {
         return Err(fault(CorruptReason::Magic(magic)));
     }
-    if len < HEADER_LEN {
+    if len < BATCH_HEADER_BYTES {
         return Err(fault(CorruptReason::Length));
     }
     let crc = fields.get_u32();
@@ -229,7 +229,7 @@ impl RawBatch {
 
     /// Bytes it takes up as fetched.
     pub(crate) fn len(&self) -> usize {
-        HEADER_LEN + self.body.len()
+        BATCH_HEADER_BYTES + self.body.len()
     }
 
     /// Where the next batch may begin. The records up to there may have been compacted away.

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use super::{Compression, Record, varint};
 
 /// Bytes of a batch before its records.
-pub(super) const HEADER_LEN: usize = 61;
+pub(crate) const BATCH_HEADER_BYTES: usize = 61;
 /// Where the checksummed part begins.
 pub(super) const CRC_FROM: usize = 21;
 
@@ -83,7 +83,7 @@ pub(crate) fn encode<'a>(
         .compress(&plain)
         .map_err(|_| EncodeError::Compressor)?;
 
-    let total = HEADER_LEN + body.len();
+    let total = BATCH_HEADER_BYTES + body.len();
     let batch_length = i32::try_from(total - 12).map_err(|_| EncodeError::TooLarge)?;
     let mut out = Vec::with_capacity(total);
     out.extend_from_slice(&0_i64.to_be_bytes());

@@ -18,7 +18,7 @@ pub(crate) use aborted::AbortedFilter;
 pub use codec::Compression;
 pub(crate) use decode::{Batches, RawBatch, Records};
 pub use decode::{CorruptReason, CorruptRecord};
-pub(crate) use encode::{EncodedBatch, ProducerStamp, encode};
+pub(crate) use encode::{BATCH_HEADER_BYTES, EncodedBatch, ProducerStamp, encode};
 
 /// A partition of a topic. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -327,7 +327,7 @@ fn a_batch_that_grows_out_of_all_proportion_is_refused_below_the_limit_already()
     );
     assert!(body.len() * MAX_EXPANSION < 4 << 20, "{}", body.len());
     let mut bytes = stored(&[plain("a")], Compression::None, 0);
-    bytes.truncate(HEADER_LEN);
+    bytes.truncate(BATCH_HEADER_BYTES);
     bytes.extend_from_slice(&body);
     let len = i32::try_from(bytes.len() - LENGTH_AT).unwrap();
     bytes[8..LENGTH_AT].copy_from_slice(&len.to_be_bytes());
