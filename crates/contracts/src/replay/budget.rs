@@ -65,3 +65,29 @@ impl BytesLeft {
         bytes <= self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::metadata::LEAST_CHARACTERS;
+
+    #[test]
+    fn a_budget_is_halved_until_no_state_is_sure_to_fit() {
+        let of = |characters| Budget { characters };
+        let least = of(LEAST_CHARACTERS);
+        assert_eq!(of(2 * LEAST_CHARACTERS).halved(), Some(least));
+        assert_eq!(of(2 * LEAST_CHARACTERS - 1).halved(), None);
+        assert_eq!(least.halved(), None);
+    }
+
+    /// A head of 17 bytes, two numbers of 10 at most, a count of 1, a signature of 72: 110 bytes in base64.
+    #[test]
+    fn a_signed_state_without_entries_takes_148_characters_at_most() {
+        assert_eq!(LEAST_CHARACTERS, 148);
+    }
+
+    #[test]
+    fn the_metadata_of_a_commit_request_take_half_a_mebibyte_at_most() {
+        assert_eq!(Budget::REQUEST_BYTES, 524_288);
+    }
+}

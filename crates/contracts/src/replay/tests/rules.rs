@@ -53,6 +53,16 @@ fn a_nonce_over_other_content_is_a_replay() {
 }
 
 #[test]
+fn a_nonce_over_other_content_is_a_replay_whichever_digest_is_the_greater() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        let mut replay = fresh();
+        replay.judge(0, BYTES, &Claims::of(node_claim(1, 1, 100, 0, first)));
+        let other = Claims::of(node_claim(1, 1, 100, 0, second));
+        assert_eq!(replay.judge(1, BYTES, &other), Judgement::Replay);
+    }
+}
+
+#[test]
 fn nonces_of_another_key_or_instance_or_count_are_others() {
     let mut replay = fresh();
     replay.judge(0, BYTES, &Claims::of(node_claim(1, 1, 100, 5, 1)));
@@ -153,6 +163,16 @@ fn a_ring_ends_where_its_bytes_end() {
 }
 
 #[test]
+fn a_checkpoint_before_the_log_begins_is_one_of_nothing() {
+    let limits = small().with_bytes(BYTES);
+    let mut replay = PartitionReplay::at_start_of_log(limits, 0);
+    for offset in 0..3 {
+        replay.judge(offset, BYTES, &node(1, 1, 100 + offset.unsigned_abs()));
+    }
+    assert_eq!(replay.checkpoint(-5).ring_first(), 0);
+}
+
+#[test]
 fn records_that_are_rejected_count_for_the_rings_bytes() {
     let limits = small().with_bytes(250);
     let mut replay = PartitionReplay::at_start_of_log(limits, 0);
@@ -191,10 +211,10 @@ fn an_unknown_control_message_of_the_settled_second_passes_and_a_known_one_does_
     );
 }
 
-#[test]
-fn a_second_with_very_many_messages_closes() {
+/// So many messages of one key in second 100, all of them settled.
+fn settled_in_one_second(messages: usize) -> PartitionReplay {
     let mut replay = fresh();
-    for n in 0..=MAX_KNOWN_PER_SECOND as u64 {
+    for n in 0..messages as u64 {
         let mut digest = [0; 32];
         digest[..8].copy_from_slice(&n.to_be_bytes());
         let claims = Claims::of(Claim::with_timestamp(key(1), 100, digest));
@@ -202,6 +222,22 @@ fn a_second_with_very_many_messages_closes() {
         replay.committed(n as i64 + 1);
     }
     settle_all(&mut replay);
+    replay
+}
+
+#[test]
+fn a_second_with_as_many_messages_as_are_kept_stays_open() {
+    let mut replay = settled_in_one_second(MAX_KNOWN_PER_SECOND);
+    let offset = replay.judged_position();
+    assert_eq!(
+        replay.judge(offset, BYTES, &control(1, 100, 0xee)),
+        Judgement::Accepted
+    );
+}
+
+#[test]
+fn a_second_with_one_message_more_than_are_kept_closes() {
+    let mut replay = settled_in_one_second(MAX_KNOWN_PER_SECOND + 1);
     let offset = replay.judged_position();
     assert_eq!(
         replay.judge(offset, BYTES, &control(1, 100, 0xee)),
@@ -423,4 +459,5 @@ fn rings_have_from_16_to_20000_offsets() {
         assert_eq!(RingLimits::new(offsets).is_ok(), fine, "{offsets}");
     }
     assert_eq!(RingLimits::default(), RingLimits::new(2_000).unwrap());
+    assert_eq!(RingLimits::default().bytes(), 67_108_864);
 }

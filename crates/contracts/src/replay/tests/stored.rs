@@ -100,12 +100,14 @@ fn a_key_that_is_no_longer_believed_still_makes_a_signature_demanded() {
         trusted(&signer).with_window(over),
     ] {
         let keys = keys_of(key);
+        assert!(keys.demands_signature());
         for text in [&signed, &unsigned] {
             assert_eq!(opened(&snapshot, text, &keys), Err(StateRefused::NotSigned));
         }
     }
     let without_the_right = TrustedKey::new("other", signer.public_key(), [Right::Redrive]);
     let keys = keys_of(without_the_right.unwrap());
+    assert!(!keys.demands_signature());
     assert!(opened(&snapshot, &unsigned, &keys).is_ok());
 }
 
@@ -241,6 +243,25 @@ fn what_does_not_fit_folds_into_a_floor_that_binds_unlisted_signers() {
         replay.judge(5_005, BYTES, &node(249, 1, 1_760_000_249_001)),
         Judgement::Accepted
     );
+}
+
+#[test]
+fn entries_with_an_unknown_flag_or_a_ninth_instance_are_refused() {
+    let entries = |flags: u8, instances: usize| {
+        let mut bytes = vec![0, 0, 1];
+        bytes.extend([7; 8]);
+        bytes.push(flags);
+        for instance in 0..instances {
+            bytes.extend([0, 0, 0, u8::try_from(instance).unwrap(), 0, 0]);
+        }
+        bytes
+    };
+    let decoded = |bytes: Vec<u8>| crate::replay::snapshot::decode(&mut bytes.as_slice());
+    assert!(decoded(entries(8 << 4, 8)).is_some());
+    assert!(decoded(entries(9 << 4, 9)).is_none());
+    for unknown in [0b100, 0b1000] {
+        assert!(decoded(entries(unknown, 0)).is_none(), "{unknown:#b}");
+    }
 }
 
 #[test]
