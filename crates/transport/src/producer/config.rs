@@ -18,8 +18,10 @@ pub struct ProducerConfig {
     /// requests of their own, and a batch larger than that travels alone. A broker refuses requests beyond its
     /// `socket.request.max.bytes` (100 MiB) by hanging up. Default 1 048 576.
     pub max_request_bytes: usize,
-    /// Bytes of all records appended and not yet resolved; [`reserve`](super::Producer::reserve) waits for room.
-    /// Default 33 554 432.
+    /// Bytes of all records appended and not yet resolved, and 256 for each beside its own;
+    /// [`reserve`](super::Producer::reserve) waits for room. Resident memory stays under three times that (a record, its
+    /// encoded batch, and the request on its way) and 16 MiB for what the allocator keeps, however long a broker does
+    /// not answer. Default 33 554 432.
     pub buffer_bytes: usize,
     /// Compression of batches. Default snappy.
     pub compression: Compression,

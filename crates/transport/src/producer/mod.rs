@@ -43,6 +43,10 @@ use crate::{
     record::{Record, TopicPartition},
 };
 
+/// What a record takes of memory beside its bytes until it is settled: its place in a batch, and the way its owner is
+/// told. Measured 200 to 260 bytes.
+const BESIDE_ITS_BYTES: usize = 256;
+
 /// Writes records. Cheap to clone; clones share buffer, connections and sequences.
 ///
 /// When the last clone and the last [`Reservation`] are gone, what was appended is still delivered, or given up at its
@@ -120,7 +124,8 @@ impl Producer {
     ) -> Result<Reservation, TransportError> {
         let shared = &self.0.shared;
         let limit = shared.config().buffer_bytes;
-        let permits = u32::try_from(bytes)
+        let taken = bytes.saturating_add(BESIDE_ITS_BYTES).min(limit);
+        let permits = u32::try_from(taken)
             .ok()
             .filter(|_| bytes <= limit)
             .ok_or_else(|| {

@@ -40,19 +40,19 @@ impl Compression {
         }
     }
 
-    pub(super) fn compress(self, records: &[u8]) -> std::io::Result<Vec<u8>> {
+    pub(super) fn compress(self, records: Vec<u8>) -> std::io::Result<Vec<u8>> {
         match self {
-            Self::None => Ok(records.to_vec()),
+            Self::None => Ok(records),
             Self::Gzip => {
                 let mut encoder =
                     flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-                encoder.write_all(records)?;
+                encoder.write_all(&records)?;
                 encoder.finish()
             }
-            Self::Snappy => compress_xerial(records),
+            Self::Snappy => compress_xerial(&records),
             Self::Lz4 => {
                 let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-                encoder.write_all(records)?;
+                encoder.write_all(&records)?;
                 encoder.finish().map_err(std::io::Error::other)
             }
         }
@@ -241,7 +241,7 @@ mod tests {
         fn what_was_compressed_decompresses_to_the_same(bytes: Vec<u8>, repeat in 1_usize..200) {
             let bytes = bytes.repeat(repeat);
             for codec in OUT {
-                let packed = Bytes::from(codec.compress(&bytes).unwrap());
+                let packed = Bytes::from(codec.compress(bytes.clone()).unwrap());
                 prop_assert_eq!(decompress(codec.id(), &packed, bytes.len()), (bytes.clone().into(), None));
             }
         }
@@ -251,7 +251,7 @@ mod tests {
             let (plain, _) = decompress(codec, &bytes.clone().into(), 4096);
             prop_assert!(plain.len() <= 4096);
             for compression in OUT {
-                let mut packed = compression.compress(&bytes).unwrap();
+                let mut packed = compression.compress(bytes.clone()).unwrap();
                 if packed.is_empty() { continue; }
                 let at = flip.index(packed.len());
                 packed[at] ^= 0x5a;
@@ -265,7 +265,7 @@ mod tests {
     fn output_beyond_the_limit_is_refused_by_every_codec() {
         let zeros = vec![0; 1_000_000];
         for codec in OUT {
-            let packed = Bytes::from(codec.compress(&zeros).unwrap());
+            let packed = Bytes::from(codec.compress(zeros.clone()).unwrap());
             let (plain, error) = decompress(codec.id(), &packed, 100_000);
             assert_eq!(error, Some(CodecError::TooLarge), "{codec}");
             assert!(plain.len() <= 100_000);

@@ -79,8 +79,9 @@ pub(crate) fn encode<'a>(
         varint::put(&mut plain, length(scratch.len())?);
         plain.extend_from_slice(&scratch);
     }
+    drop(scratch);
     let body = compression
-        .compress(&plain)
+        .compress(plain)
         .map_err(|_| EncodeError::Compressor)?;
 
     let total = BATCH_HEADER_BYTES + body.len();

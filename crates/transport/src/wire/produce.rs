@@ -37,6 +37,23 @@ pub(crate) struct ProducedPartition {
     pub(crate) error_message: Option<String>,
 }
 
+impl ProduceRequest {
+    /// An upper bound of the bytes it takes on the wire.
+    fn size_bound(&self) -> usize {
+        const OF_REQUEST: usize = 32;
+        const OF_TOPIC: usize = 16;
+        const OF_PARTITION: usize = 16;
+        let topics = self.topics.iter().map(|(topic, partitions)| {
+            let batches: usize = partitions
+                .iter()
+                .map(|partition| OF_PARTITION + partition.batch.len())
+                .sum();
+            OF_TOPIC + topic.len() + batches
+        });
+        OF_REQUEST + topics.sum::<usize>()
+    }
+}
+
 impl Request for ProduceRequest {
     type Response = Vec<(String, Vec<ProducedPartition>)>;
 
@@ -45,6 +62,8 @@ impl Request for ProduceRequest {
     const FLEXIBLE_FROM: i16 = 9;
 
     fn encode(&self, _version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
+        // At once, since a frame that grows takes up to twice its size while it waits for the socket.
+        writer.reserve(self.size_bound());
         let transactional_id = None;
         writer.nullable_string(transactional_id)?;
         let acks_of_all_in_sync_replicas = -1;

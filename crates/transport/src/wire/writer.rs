@@ -27,6 +27,11 @@ impl Writer {
         Self { out, flexible }
     }
 
+    /// Makes room for so many more bytes, exactly.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.out.reserve_exact(bytes);
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.out
     }
