@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{ErrorKind, Operation, Target, TransportError};
-use crate::tls::TlsConfig;
+use crate::tls::{SecurityInUse, TlsConfig};
 
 /// The address of a broker: a host name or IP address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -194,7 +194,7 @@ pub(crate) fn finite(time: Duration) -> Duration {
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
     pub(crate) bootstrap: Vec<Address>,
-    pub(crate) security: Security,
+    pub(crate) security: SecurityInUse,
     pub(crate) client_id: Arc<str>,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
@@ -212,7 +212,7 @@ impl ClientConfig {
     pub fn new(bootstrap: Vec<Address>, security: Security) -> Self {
         Self {
             bootstrap,
-            security,
+            security: SecurityInUse::new(security),
             client_id: "cybermesh".into(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
@@ -268,9 +268,9 @@ impl ClientConfig {
         self
     }
 
-    /// Whether this address may be dialled at all.
-    pub(crate) fn may_dial(&self, address: &Address) -> bool {
-        match self.security {
+    /// Whether this address may be dialled at all, protected like this.
+    pub(crate) fn may_dial(&self, address: &Address, security: &Security) -> bool {
+        match security {
             Security::Tls(_) => true,
             Security::Plaintext => self.plaintext_beyond_loopback || address.is_loopback(),
         }

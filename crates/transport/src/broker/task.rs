@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::Purpose;
 use super::call::{Flight, Job};
 use super::connection::{Connection, Ending};
-use crate::config::{Address, ClientConfig, finite};
+use crate::config::{Address, ClientConfig, Security, finite};
 use crate::dial::dial;
 
 type Queue = mpsc::Receiver<Box<dyn Job>>;
@@ -25,6 +25,7 @@ pub(super) async fn run(
     config: Arc<ClientConfig>,
     mut queue: Queue,
 ) {
+    let mut security = config.security.watch();
     let mut failures = 0;
     let mut not_before = Instant::now();
     let mut held_over: Option<Box<dyn Job>> = None;
@@ -36,10 +37,11 @@ pub(super) async fn run(
         if first.is_gone() {
             continue;
         }
-        match dial(&address, purpose, &config).await {
+        let protection = security.borrow_and_update().clone();
+        match dial(&address, purpose, &config, &protection).await {
             Ok(connection) => {
                 let connection = Arc::new(connection);
-                held_over = serve(&connection, first, &mut queue).await;
+                held_over = serve(&connection, first, &mut queue, &mut security).await;
                 let ending = connection.ending();
                 tracing::debug!(broker = %address, ?purpose, ?ending, "connection ended");
                 // A broker that accepts and hangs up at the first request is not to be dialled in a loop.
@@ -80,13 +82,18 @@ async fn next_wanted(
 }
 
 /// Carries requests until the connection ends; hands back a request that came too late to be sent over it.
+///
+/// When certificates are exchanged, what is in flight is still answered, and what comes after waits for the next
+/// connection.
 async fn serve(
     connection: &Arc<Connection>,
     first: Box<dyn Job>,
     queue: &mut Queue,
+    security: &mut watch::Receiver<Security>,
 ) -> Option<Box<dyn Job>> {
     let mut flights = FuturesUnordered::new();
     let mut next = Some(first);
+    let mut is_outdated = false;
     let held_over = loop {
         if let Some(job) = next.take() {
             if connection.has_ended() {
@@ -100,15 +107,20 @@ async fn serve(
                 }
             }
         }
+        if is_outdated && flights.is_empty() {
+            connection.end(Ending::Closed("its certificates were exchanged"));
+            break None;
+        }
         tokio::select! {
             biased;
             () = connection.ended() => break None,
+            exchanged = security.changed(), if !is_outdated => is_outdated = exchanged.is_ok(),
             Some(landed) = flights.next(), if !flights.is_empty() => {
                 if let Some(ending) = landed {
                     connection.end(ending);
                 }
             }
-            job = queue.recv() => match job {
+            job = queue.recv(), if !is_outdated => match job {
                 Some(job) => next = Some(job),
                 None => {
                     connection.end(Ending::Closed("the client was closed"));

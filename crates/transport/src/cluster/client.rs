@@ -13,7 +13,7 @@ use super::metadata::{Leader, TopicMetadata, View};
 use super::pool::Pool;
 use super::wanted::WantedTopics;
 use crate::broker::{Broker, Purpose};
-use crate::config::{Address, ClientConfig};
+use crate::config::{Address, ClientConfig, Security};
 use crate::error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError};
 use crate::wire::{FindCoordinatorRequest, MetadataRequest, Request};
 
@@ -50,7 +50,7 @@ impl Client {
     /// What was wrong with the last address that failed; where certificates or settings are at fault with
     /// any of them, that.
     pub async fn connect(config: ClientConfig) -> Result<Self, TransportError> {
-        if matches!(config.security, crate::config::Security::Plaintext) {
+        if matches!(config.security.current(), Security::Plaintext) {
             tracing::warn!(
                 "tls is switched off: connections to brokers are neither private nor authenticated"
             );
@@ -177,7 +177,8 @@ impl Client {
     /// Asks any broker for what any broker can answer and that does no harm when it is asked of two.
     ///
     /// One after the other, the next as soon as one has failed or kept silent for a while: a broker that
-    /// accepts and says nothing must not use up the time of those behind it.
+    /// accepts and says nothing must not use up the time of those behind it. A broker that hung up is asked once
+    /// more: it had closed an idle connection just then.
     pub(crate) async fn ask_any<R: Request + Clone>(
         &self,
         request: R,
@@ -186,18 +187,30 @@ impl Client {
         let patience = self.0.config.connect_timeout.mul_f64(1.25);
         let mut candidates = self.candidates().into_iter().peekable();
         let mut asked = FuturesUnordered::new();
+        let mut asked_again = Vec::new();
         let mut worst: Option<TransportError> = None;
+        let ask = |address: Address| {
+            let broker = self.0.pool.broker(&address, Purpose::Control);
+            let answer = broker.submit(request.clone(), Instant::now() + patience);
+            async move { (address, answer.await) }
+        };
         loop {
             if let Some(address) = candidates.next() {
-                let broker = self.0.pool.broker(&address, Purpose::Control);
-                asked.push(broker.submit(request.clone(), Instant::now() + patience));
+                asked.push(ask(address));
             }
             let next_turn = tokio::time::sleep(TURN);
             tokio::select! {
                 biased;
                 answer = asked.next() => match answer {
-                    Some(Ok(response)) => return Ok(response),
-                    Some(Err(error)) => {
+                    Some((_, Ok(response))) => return Ok(response),
+                    Some((address, Err(error)))
+                        if matches!(error.kind(), ErrorKind::ConnectionLost { .. })
+                            && !asked_again.contains(&address) =>
+                    {
+                        asked_again.push(address.clone());
+                        asked.push(ask(address));
+                    }
+                    Some((_, Err(error))) => {
                         tracing::debug!(%error, "asking the next broker");
                         // What a person has to mend is told rather than what may pass.
                         let mendable = |error: &TransportError| error.class() == Class::Fatal;
@@ -364,7 +377,7 @@ impl Client {
     }
 
     /// Brokers of the cluster first, then the addresses it was found by.
-    fn candidates(&self) -> Vec<Address> {
+    pub(super) fn candidates(&self) -> Vec<Address> {
         let view = self.view();
         let mut candidates: Vec<_> = view.brokers.values().cloned().collect();
         candidates.sort_by(|a, b| (a.host(), a.port()).cmp(&(b.host(), b.port())));

@@ -2,9 +2,10 @@
 //!
 //! [`Client`] is what everything else is made from. [`metadata`] turns answers into a view of the cluster,
 //! [`freshness`] decides when to ask again and [`wanted`] about which topics, [`pool`] keeps one [`Broker`] per broker
-//! and purpose.
+//! and purpose, [`exchange`] gives them other certificates.
 
 mod client;
+mod exchange;
 mod freshness;
 mod metadata;
 mod pool;

@@ -26,23 +26,24 @@ const READ_BUFFER_BYTES: usize = 16 << 10;
 /// How long to wait for the reading side to end when the writing side has.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Opens a connection within the configuration's connect timeout.
+/// Opens a connection, protected like this, within the configuration's connect timeout.
 pub(crate) async fn dial(
     address: &Address,
     purpose: Purpose,
     config: &ClientConfig,
+    security: &Security,
 ) -> Result<Connection, TransportError> {
     let dialling = Dialling {
         address,
         timeout: config.connect_timeout,
         deadline: Instant::now() + config.connect_timeout,
     };
-    if !config.may_dial(address) {
+    if !config.may_dial(address, security) {
         return Err(dialling.error(ErrorKind::PlaintextRefused));
     }
     let candidates = dialling.resolve().await?;
     let tcp = dialling.connect(&candidates).await?;
-    let (stream, tls): (Box<dyn Stream>, _) = match &config.security {
+    let (stream, tls): (Box<dyn Stream>, _) = match security {
         Security::Plaintext => (Box::new(tcp), None),
         Security::Tls(tls) => {
             let stream = dialling.handshake(tls, tcp).await?;

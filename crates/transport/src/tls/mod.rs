@@ -5,6 +5,7 @@
 
 mod config;
 mod failure;
+mod in_use;
 mod pem;
 mod provider;
 
@@ -13,3 +14,4 @@ pub use pem::Pem;
 pub use provider::{CpuSupport, ProviderChoice};
 
 pub(crate) use failure::failure_of;
+pub(crate) use in_use::SecurityInUse;
