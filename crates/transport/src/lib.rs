@@ -56,6 +56,8 @@
 //!
 //! # Features
 //!
+//! `fuzzing` opens the parsers to fuzz targets and tests, and is for nothing else.
+//!
 //! `portable-crypto` builds in a second provider of cryptography for TLS, for processors without the instructions the
 //! first one needs. It is young and unaudited, and taken only when asked for: see
 //! [`ProviderChoice`](tls::ProviderChoice).
@@ -68,6 +70,9 @@ pub mod consumer;
 mod dial;
 pub mod error;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 pub mod producer;
 pub mod record;

@@ -2,8 +2,8 @@
 
 use cybermesh_tests::Stage;
 use cybermesh_transport::{
-    Class, Consumer, ConsumerConfig, ErrorCode, Event, FetchConfig, IsolationLevel, OffsetSpec,
-    Position, Producer, ProducerConfig, Reader, Record, StartPolicy, TopicPartition,
+    Class, Consumer, ConsumerConfig, ErrorCode, ErrorKind, Event, FetchConfig, IsolationLevel,
+    OffsetSpec, Position, Producer, ProducerConfig, Reader, Record, StartPolicy, TopicPartition,
 };
 
 use crate::support::{record, send, send_numbers, texts, until, within};
@@ -77,6 +77,13 @@ async fn a_group_that_has_committed_nothing_starts_by_its_policy(stage: Stage) {
                 assert_eq!(next_texts(async || consumer.next().await).await, ["newest"]);
             }
             StartPolicy::None => {
+                match within(consumer.next()).await {
+                    Some(Event::Failed(error)) => {
+                        assert_eq!(error.kind(), &ErrorKind::NoOffset);
+                        assert_eq!(error.target().partition_index(), Some(0));
+                    }
+                    other => panic!("{other:?}"),
+                }
                 consumer.begin(&partition, Position::Offset(2));
                 assert_eq!(next_texts(async || consumer.next().await).await[0], "2");
             }

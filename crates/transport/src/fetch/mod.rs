@@ -5,6 +5,8 @@
 //! [`Fetcher`] is both together, with what callers do to them.
 
 mod driver;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -9,6 +9,8 @@
 mod assignor;
 mod coordinator;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod membership;
 pub(crate) mod offsets;
 mod protocol;

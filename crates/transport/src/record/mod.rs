@@ -8,6 +8,8 @@ mod aborted;
 mod codec;
 mod decode;
 mod encode;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod varint;
 
 use std::sync::Arc;

@@ -26,9 +26,13 @@ mod produce;
 mod producer_id;
 mod topics;
 
+#[cfg(any(test, feature = "fuzzing"))]
+mod any_response;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use any_response::reads_as;
 pub(crate) use api::Api;
 pub(crate) use api_versions::ApiVersionsRequest;
 pub(crate) use configs::{ConfigResource, DescribeConfigsRequest, DescribedResource};

@@ -21,7 +21,15 @@ pub(crate) struct Reader {
     left: Bytes,
     total: usize,
     flexible: bool,
+    /// What elements of arrays may still take up.
+    elements_left_bytes: usize,
 }
+
+/// Memory for the elements of arrays, as a multiple of the message: in what brokers really say they take up three times
+/// their bytes, but elements can be made that take up thirty times theirs.
+const ELEMENTS_FACTOR: usize = 8;
+/// So much more is for any message, however small.
+const ELEMENTS_FREE_BYTES: usize = 64 * 1024;
 
 type Read<T> = Result<T, Malformed>;
 
@@ -29,6 +37,10 @@ impl Reader {
     pub(crate) fn new(body: Bytes, flexible: bool) -> Self {
         Self {
             total: body.len(),
+            elements_left_bytes: body
+                .len()
+                .saturating_mul(ELEMENTS_FACTOR)
+                .saturating_add(ELEMENTS_FREE_BYTES),
             left: body,
             flexible,
         }
@@ -175,6 +187,10 @@ impl Reader {
         // Grown as elements prove to be there: a count alone buys no memory.
         let mut elements = Vec::with_capacity(length.min(64));
         for _ in 0..length {
+            self.elements_left_bytes = self
+                .elements_left_bytes
+                .checked_sub(size_of::<T>())
+                .ok_or_else(|| self.malformed("the arrays are out of proportion to the message"))?;
             elements.push(element(self)?);
         }
         Ok(Some(elements))
@@ -257,6 +273,19 @@ mod tests {
             .array(Reader::i8)
             .unwrap_err();
         assert!(error.what.contains("more elements"));
+    }
+
+    #[test]
+    fn many_elements_of_next_to_no_bytes_do_not_fill_the_memory() {
+        const ELEMENTS: usize = 1 << 20;
+        let mut writer = Writer::new(true);
+        writer
+            .array(&vec![""; ELEMENTS], |writer, text| writer.string(text))
+            .unwrap();
+        let bytes = Bytes::from(writer.into_bytes());
+        let error = Reader::new(bytes, true).array(Reader::string).unwrap_err();
+        assert!(error.what.contains("out of proportion"));
+        assert!(error.at < ELEMENTS / 2, "{}", error.at);
     }
 
     #[test]

@@ -5,29 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Reads the bytes as every response in every version, and says how many made sense.
-fn read_as_everything(bytes: &Bytes) -> usize {
-    fn read_as<R: Request>(bytes: &Bytes) -> usize {
-        (0..=R::VERSIONS.max + 1)
-            .filter(|version| R::decode_body(*version, bytes.clone()).is_ok())
-            .count()
+/// Reads the bytes as every response in every version, of which none has more than twenty.
+fn read_as_everything(bytes: &Bytes) {
+    for api in Api::ALL {
+        for version in 0..20 {
+            reads_as(api, version, bytes.clone());
+        }
     }
-    read_as::<ApiVersionsRequest>(bytes)
-        + read_as::<MetadataRequest>(bytes)
-        + read_as::<ProduceRequest>(bytes)
-        + read_as::<InitProducerIdRequest>(bytes)
-        + read_as::<FetchRequest>(bytes)
-        + read_as::<ListOffsetsRequest>(bytes)
-        + read_as::<FindCoordinatorRequest>(bytes)
-        + read_as::<JoinGroupRequest>(bytes)
-        + read_as::<SyncGroupRequest>(bytes)
-        + read_as::<HeartbeatRequest>(bytes)
-        + read_as::<LeaveGroupRequest>(bytes)
-        + read_as::<OffsetCommitRequest>(bytes)
-        + read_as::<OffsetFetchRequest>(bytes)
-        + read_as::<CreateTopicsRequest>(bytes)
-        + read_as::<DeleteTopicsRequest>(bytes)
-        + read_as::<DescribeConfigsRequest>(bytes)
 }
 
 /// Small numbers and lengths make it further into a message than even chance does.

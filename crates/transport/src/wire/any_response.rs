@@ -1,0 +1,31 @@
+//! Any bytes as the response to any request: for fuzz targets, and for tests that leave no parser out.
+
+use bytes::Bytes;
+
+use super::*;
+
+/// Reads bytes as the response of this kind and version; whether they make sense as one.
+pub(crate) fn reads_as(api: Api, version: i16, body: Bytes) -> bool {
+    fn reads<R: Request>(version: i16, body: Bytes) -> bool {
+        R::decode_body(version, body).is_ok()
+    }
+    let reads = match api {
+        Api::Produce => reads::<ProduceRequest>,
+        Api::Fetch => reads::<FetchRequest>,
+        Api::ListOffsets => reads::<ListOffsetsRequest>,
+        Api::Metadata => reads::<MetadataRequest>,
+        Api::OffsetCommit => reads::<OffsetCommitRequest>,
+        Api::OffsetFetch => reads::<OffsetFetchRequest>,
+        Api::FindCoordinator => reads::<FindCoordinatorRequest>,
+        Api::JoinGroup => reads::<JoinGroupRequest>,
+        Api::Heartbeat => reads::<HeartbeatRequest>,
+        Api::LeaveGroup => reads::<LeaveGroupRequest>,
+        Api::SyncGroup => reads::<SyncGroupRequest>,
+        Api::ApiVersions => reads::<ApiVersionsRequest>,
+        Api::CreateTopics => reads::<CreateTopicsRequest>,
+        Api::DeleteTopics => reads::<DeleteTopicsRequest>,
+        Api::InitProducerId => reads::<InitProducerIdRequest>,
+        Api::DescribeConfigs => reads::<DescribeConfigsRequest>,
+    };
+    reads(version, body)
+}
