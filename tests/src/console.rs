@@ -121,8 +121,9 @@ pub fn properties(stage: &Stage) -> PathBuf {
     };
     let path = stage.dir().join("client.properties");
     let text = format!(
-        "security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={}\n\
+        "bootstrap.servers={}\nsecurity.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={}\n\
          ssl.truststore.type=PEM\nssl.truststore.location={}\n",
+        stage.cluster().bootstrap(),
         kafka.keystore.display(),
         stage.cluster().tls().ca.display()
     );

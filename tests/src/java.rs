@@ -31,6 +31,34 @@ pub(crate) fn java(stage: &Stage, class: &str) -> Command {
     command
 }
 
+/// One of the programs in `java/`, with its arguments after the file of properties that lets it in; killed when dropped.
+///
+/// # Panics
+/// When the stage is not over Apache Kafka.
+pub fn program(stage: &Stage, name: &str, arguments: &[&str]) -> Command {
+    let source = format!("{}/java/{name}.java", env!("CARGO_MANIFEST_DIR"));
+    let mut command = java(stage, &source);
+    command.arg(properties(stage)).args(arguments);
+    command
+}
+
+/// Runs a program of `java/` to its end; what it printed.
+///
+/// # Panics
+/// When it does not succeed.
+pub async fn run_program(stage: &Stage, name: &str, arguments: &[&str]) -> String {
+    let output = program(stage, name, arguments)
+        .output()
+        .await
+        .expect("java");
+    assert!(
+        output.status.success(),
+        "{name}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
 /// What stands for null in the lines of [`produce`].
 pub const NULL: &str = "<null>";
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails its test")]
 
 mod grouping;
+mod interop;
 mod neighbours;
 mod positions;
 mod reading_back;
