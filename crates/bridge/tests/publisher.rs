@@ -17,8 +17,8 @@ use cybermesh_bridge::{
 use cybermesh_contracts::{
     kind::Kind,
     message::{
-        Action, CustodyEntry, EvidenceDraft, EvidenceRequestDraft, PolicyDraft, PolicyUpdateDraft,
-        ReputationDraft, RequestType, RuleType,
+        Action, CustodyEntry, EvidenceDraft, EvidenceRequestDraft, Message, PolicyDraft,
+        PolicyUpdateDraft, ReputationDraft, RequestType, RuleType,
     },
     partition::partition_for_key,
 };
@@ -164,6 +164,37 @@ async fn each_partition_is_in_nonce_order_whoever_sends() {
         );
     }
     assert_eq!(bridge.metrics().send.messages_sent, 320);
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn sends_begun_together_arrive_in_the_order_in_which_they_were_begun() {
+    let stage = Stage::set().await;
+    let bridge = stage.sender(&[]).start().await.unwrap();
+    let publisher = bridge.publisher();
+    let drafts: Vec<_> = (0..600).map(|_| anomaly()).collect();
+    let begun: Vec<String> = drafts
+        .iter()
+        .map(|draft| {
+            let key = cybermesh_contracts::message::Draft::from(draft.clone()).default_key();
+            String::from_utf8(key).unwrap()
+        })
+        .collect();
+    let sending = drafts
+        .into_iter()
+        .map(|draft| publisher.send_with(draft, SendOptions::new().key("one-lane")));
+    let sent = soon(join_all(sending)).await;
+    assert!(sent.iter().all(Result::is_ok));
+    let log = stage.broker.log("ai.anomalies.v1");
+    let arrived: Vec<String> = log
+        .records()
+        .iter()
+        .map(|record| match verified(Kind::Anomaly, record).message() {
+            Message::Anomaly(anomaly) => anomaly.id().to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(arrived, begun);
     bridge.stop(STOP).await;
 }
 

@@ -102,6 +102,12 @@ impl Drop for Inner {
     }
 }
 
+/// Lets nothing but a real wait interrupt `append`: a task that runs out of its turn is woken last in, first out,
+/// and so would its messages go.
+async fn in_order<T>(append: impl Future<Output = T>) -> T {
+    tokio::task::coop::unconstrained(append).await
+}
+
 /// What a closed publisher left behind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PublisherReport {
@@ -174,6 +180,9 @@ impl Publisher {
     /// [`SendError`], which says whether the message may be in the log all the same. Cancelling is
     /// safe at any point: a message already handed to the transport goes on by itself, and its
     /// outcome is counted.
+    ///
+    /// Sends take their places in the order in which they are first polled, as long as none of them
+    /// has to wait for its partition's number, a nonce on disk, or the rate limit.
     pub async fn send(&self, draft: impl Into<Draft>) -> Result<Receipt, SendError> {
         self.send_with(draft, SendOptions::default()).await
     }
@@ -190,7 +199,7 @@ impl Publisher {
         let draft = draft.into();
         let _under_way = self.0.under_way.token();
         let begun = Instant::now();
-        match Inner::append(&self.0, &draft, &options, begun).await {
+        match in_order(Inner::append(&self.0, &draft, &options, begun)).await {
             Ok(pending) => Inner::settle(&self.0, pending, &draft, &options).await,
             Err(error) => {
                 self.0.count_failure(draft.kind(), &error, begun);
@@ -200,7 +209,7 @@ impl Publisher {
     }
 
     /// Gives a draft its place behind all those enqueued before it in its partition, and returns; what comes of
-    /// it is told by [`Enqueued::receipt`]. Sends that are begun together without this may pass one another.
+    /// it is told by [`Enqueued::receipt`].
     ///
     /// # Errors
     /// [`SendError`]: it has no place, and is certainly not written.
@@ -208,14 +217,17 @@ impl Publisher {
         let (draft, options) = (draft.into(), SendOptions::default());
         let token = self.0.under_way.token();
         let begun = Instant::now();
-        match Inner::append(&self.0, &draft, &options, begun).await {
+        match in_order(Inner::append(&self.0, &draft, &options, begun)).await {
             Ok(pending) => {
                 let inner = Arc::clone(&self.0);
                 // In a task of its own, so that the outcome is counted whether anybody asks or not.
-                Ok(Enqueued(tokio::spawn(async move {
+                let enqueued = Enqueued(tokio::spawn(async move {
                     let _under_way = token;
                     Inner::settle(&inner, pending, &draft, &options).await
-                })))
+                }));
+                // Whoever enqueues without end leaves others their turn.
+                tokio::task::coop::consume_budget().await;
+                Ok(enqueued)
             }
             Err(error) => {
                 self.0.count_failure(draft.kind(), &error, begun);
