@@ -22,7 +22,7 @@ use cybermesh_contracts::{
     },
     partition::partition_for_key,
 };
-use cybermesh_devbroker::{Api, ErrorCode, Fault};
+use cybermesh_devbroker::{Api, ErrorCode, Fault, LogRecord, TopicLog};
 use futures_util::future::join_all;
 use stage::{SetClock, Stage, anomaly, anomaly_with, commit, nonce, now_ms, soon, verified};
 
@@ -196,6 +196,48 @@ async fn sends_begun_together_arrive_in_the_order_in_which_they_were_begun() {
         .collect();
     assert_eq!(arrived, begun);
     bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn sends_without_a_key_share_a_partition_until_a_batch_is_full_and_are_believed() {
+    let stage = Stage::set().await;
+    let bridge = stage
+        .sender(&[("KAFKA_BATCH_BYTES", "6000")])
+        .start()
+        .await
+        .unwrap();
+    for _ in 0..24 {
+        let unkeyed = SendOptions::new().without_key();
+        soon(bridge.publisher().send_with(anomaly(), unkeyed))
+            .await
+            .unwrap();
+    }
+    let mut each = [0; 3];
+    let log = stage.broker.log("ai.anomalies.v1");
+    for record in log.records() {
+        assert_eq!(record.key, None);
+        verified(Kind::Anomaly, record);
+        each[usize::try_from(record.partition).unwrap()] += 1;
+    }
+    // One after the other is filled: whoever spreads evenly would have eight everywhere and never two in a row.
+    assert!(each.iter().all(|count| *count >= 4), "{each:?}");
+    let partitions: Vec<i32> = in_send_order(&log)
+        .iter()
+        .map(|record| record.partition)
+        .collect();
+    let moves = partitions
+        .windows(2)
+        .filter(|pair| pair[0] != pair[1])
+        .count();
+    assert!((2..=8).contains(&moves), "{partitions:?}");
+    bridge.stop(STOP).await;
+}
+
+/// By nonce, which is the order in which one publisher signed.
+fn in_send_order(log: &TopicLog) -> Vec<&LogRecord> {
+    let mut records: Vec<&LogRecord> = log.records().iter().collect();
+    records.sort_by_key(|record| nonce(record));
+    records
 }
 
 #[tokio::test]

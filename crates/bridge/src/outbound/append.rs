@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
     nonces::Drawn,
-    options::SendOptions,
+    options::{Key, SendOptions},
     publisher::{Inner, QueueLock},
     receipt::{Invalid, NotSent, SendError, TooLarge},
 };
@@ -53,7 +53,7 @@ pub(super) struct Addressed {
     pub(super) kind: Kind,
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
-    pub(super) key: Vec<u8>,
+    pub(super) key: Option<Vec<u8>>,
     pub(super) value_bytes: usize,
     pub(super) begun: Instant,
     pub(super) patience: Patience,
@@ -105,8 +105,13 @@ impl Inner {
             .signer
             .as_ref()
             .ok_or(SendError::NotSent(NotSent::NoKey))?;
-        let key = options.key.clone().unwrap_or_else(|| draft.default_key());
-        let room = self.room_for(draft, &key, options)?;
+        let key = match &options.key {
+            Key::OfKind => Some(draft.default_key()),
+            Key::Own(key) => Some(key.clone()),
+            Key::None => None,
+        };
+        let key = key.as_deref();
+        let room = self.room_for(draft, key, options)?;
         self.plausible_time()?;
 
         self.rate_limit(kind, patience).await?;
@@ -115,7 +120,7 @@ impl Inner {
             return Err(SendError::BreakerOpen { retry_after });
         }
         let topic = Arc::clone(&self.topics[&kind]);
-        let partition = self.partition(&topic, &key, patience).await?;
+        let partition = self.partition(&topic, key, room, patience).await?;
         let reserving = self.parts.producer.reserve(&topic, partition, room);
         let mut reservation = self
             .unless_late(patience, "room in the buffer", reserving)
@@ -136,7 +141,7 @@ impl Inner {
                 kind,
                 topic: &topic,
                 partition,
-                key: &key,
+                key,
                 begun,
                 patience,
             };
@@ -158,10 +163,10 @@ impl Inner {
     fn room_for(
         &self,
         draft: &Draft,
-        key: &[u8],
+        key: Option<&[u8]>,
         options: &SendOptions,
     ) -> Result<usize, SendError> {
-        let bytes = headers::record_bytes(Some(key), &options.headers, &draft.to_proto());
+        let bytes = headers::record_bytes(key, &options.headers, &draft.to_proto());
         if bytes > MAX_RECORD_BYTES {
             return Err(SendError::TooLarge(TooLarge::Contract {
                 bytes,
@@ -172,25 +177,32 @@ impl Inner {
         Ok(bytes + SEAL_BYTES + OWN_HEADERS_BYTES + framing)
     }
 
-    /// The partition of `key`, by Java's murmur2.
+    /// The partition of `key`, by Java's murmur2; without one, where the producer stays at present.
     async fn partition(
         &self,
         topic: &str,
-        key: &[u8],
+        key: Option<&[u8]>,
+        bytes: usize,
         patience: Patience,
     ) -> Result<i32, SendError> {
-        let asked = self.parts.client.partition_count(topic);
-        let counted = self
+        let asked = async {
+            let Some(key) = key else {
+                let producer = &self.parts.producer;
+                return producer.partition_without_key(topic, bytes).await;
+            };
+            let counted = self.parts.client.partition_count(topic).await?;
+            let partitions = u32::try_from(counted).ok().and_then(NonZeroU32::new);
+            Ok(partitions.map_or(0, |partitions| partition_for_key(key, partitions)))
+        };
+        let chosen = self
             .unless_late(patience, "the topic's partitions", asked)
             .await?;
-        let partitions = counted.map_err(|error| {
+        chosen.map_err(|error: TransportError| {
             if error.is_unreachable() {
                 self.parts.gate.unreachable(Instant::now());
             }
             SendError::NotSent(NotSent::Topic(error))
-        })?;
-        let partitions = u32::try_from(partitions).ok().and_then(NonZeroU32::new);
-        Ok(partitions.map_or(0, |partitions| partition_for_key(key, partitions)))
+        })
     }
 
     /// Takes a token, and waits until it is due.
@@ -283,7 +295,7 @@ impl Inner {
                 audience: &self.audience,
                 topic: place.topic,
                 partition: place.partition,
-                key: Some(place.key),
+                key: place.key,
                 value: &signed.value,
             };
             let envelope =
@@ -300,7 +312,7 @@ impl Inner {
             &options.headers,
         )
         .map_err(|reserved| SendError::Invalid(reserved.into()))?;
-        let bytes = headers::record_bytes(Some(place.key), &headers, &signed.value);
+        let bytes = headers::record_bytes(place.key, &headers, &signed.value);
         if bytes > MAX_RECORD_BYTES {
             return Err(SendError::TooLarge(TooLarge::Contract {
                 bytes,
@@ -309,7 +321,7 @@ impl Inner {
         }
         let value_bytes = signed.value.len();
         let record = Record {
-            key: Some(Bytes::copy_from_slice(place.key)),
+            key: place.key.map(Bytes::copy_from_slice),
             value: Some(signed.value.into()),
             headers: headers
                 .into_iter()
@@ -324,7 +336,7 @@ impl Inner {
             kind: place.kind,
             topic: Arc::clone(place.topic),
             partition: place.partition,
-            key: place.key.to_vec(),
+            key: place.key.map(<[u8]>::to_vec),
             value_bytes,
             begun: place.begun,
             patience: place.patience,
@@ -343,7 +355,7 @@ struct Place<'a> {
     kind: Kind,
     topic: &'a Arc<str>,
     partition: i32,
-    key: &'a [u8],
+    key: Option<&'a [u8]>,
     begun: Instant,
     patience: Patience,
 }

@@ -24,7 +24,7 @@ impl Inner {
         let burial = DraftBurial {
             topic: &to.topic,
             partition: Some(to.partition),
-            key: Some(&to.key),
+            key: to.key.as_deref(),
             headers: &options.headers,
             draft: &draft.to_proto(),
             reason: &reason,

@@ -9,10 +9,20 @@ use super::receipt::Invalid;
 /// Choices for one message; the default is the contract's.
 #[derive(Debug, Clone, Default)]
 pub struct SendOptions {
-    pub(super) key: Option<Vec<u8>>,
+    pub(super) key: Key,
     pub(super) headers: Vec<Header>,
     pub(super) traceparent: Option<String>,
     pub(super) deadline: Option<Duration>,
+}
+
+/// Which key a record gets.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Key {
+    /// The kind's own.
+    #[default]
+    OfKind,
+    Own(Vec<u8>),
+    None,
 }
 
 impl SendOptions {
@@ -25,7 +35,15 @@ impl SendOptions {
     /// The record's key, which chooses the partition and the lane, instead of the kind's own.
     #[must_use]
     pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
-        self.key = Some(key.into());
+        self.key = Key::Own(key.into());
+        self
+    }
+
+    /// No key: the record shares the lane of its partition, and its partition with others for a batch's worth of
+    /// bytes (KIP-480).
+    #[must_use]
+    pub fn without_key(mut self) -> Self {
+        self.key = Key::None;
         self
     }
 

@@ -117,6 +117,20 @@ impl Producer {
         Ok(room.append(record))
     }
 
+    /// The partition for the next record without a key, which takes `bytes`: for callers who must know it before they
+    /// make the record. Those of [`send`](Self::send) without a key go there too.
+    ///
+    /// # Errors
+    /// The topic is not known.
+    pub async fn partition_without_key(
+        &self,
+        topic: &str,
+        bytes: usize,
+    ) -> Result<i32, TransportError> {
+        let topic = self.0.shared.client().topic(topic).await?;
+        Ok(self.0.shared.stay(&topic, bytes))
+    }
+
     async fn reserve_in(
         &self,
         partition: TopicPartition,

@@ -123,13 +123,16 @@ impl Shared {
             .and_then(NonZeroU32::new);
         match (&record.key, count) {
             (Some(key), Some(count)) => partition_for_key(key, count),
-            _ => {
-                let partitions = topic.partitions().iter();
-                let led: Vec<bool> = partitions.map(|one| one.leader.is_some()).collect();
-                let mut sticky = self.sticky.lock().unwrap_or_else(PoisonError::into_inner);
-                sticky.choose(topic.name(), &led, record.size_bound())
-            }
+            _ => self.stay(topic, record.size_bound()),
         }
+    }
+
+    /// The partition where records without a key go at present; `bytes` of it are used up.
+    pub(super) fn stay(&self, topic: &TopicMetadata, bytes: usize) -> i32 {
+        let partitions = topic.partitions().iter();
+        let led: Vec<bool> = partitions.map(|one| one.leader.is_some()).collect();
+        let mut sticky = self.sticky.lock().unwrap_or_else(PoisonError::into_inner);
+        sticky.choose(topic.name(), &led, bytes)
     }
 
     pub(super) fn append(
