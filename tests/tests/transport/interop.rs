@@ -48,7 +48,7 @@ fn numbered(number: usize) -> Record {
             1 => Some(Bytes::new()),
             _ => Some(format!("key-{}", number % 97).into()),
         },
-        value: (number % 11 != 0)
+        value: (!number.is_multiple_of(11))
             .then(|| format!("value {number}, ").repeat(1 + number % 5).into()),
         headers: match number % 3 {
             0 => vec![],
