@@ -18,6 +18,7 @@ use crate::{
     clock::after,
     inbound::{Subscriber, SubscriberEnded},
     outbound::Publisher,
+    reload::Reloader,
     settings::Settings,
     state::StateDir,
     telemetry::{Condition, Exposition, Health, Metrics, OpsServer},
@@ -38,6 +39,7 @@ pub struct Bridge {
     exposition: Option<Exposition>,
     health: Health,
     ops: Option<OpsServer>,
+    reloader: Reloader,
     watching: JoinHandle<()>,
     cancel: CancellationToken,
     _cancel_on_drop: DropGuard,
@@ -115,6 +117,13 @@ impl Bridge {
     #[must_use]
     pub fn ops_address(&self) -> Option<SocketAddr> {
         self.ops.as_ref().map(OpsServer::address)
+    }
+
+    /// Asks for trust store, signing key, certificates and limits to be looked at now; they are looked
+    /// at every two seconds anyway.
+    #[must_use]
+    pub fn reloader(&self) -> &Reloader {
+        &self.reloader
     }
 
     /// Waits until everything handed over for sending so far is settled one way or the other.

@@ -2,15 +2,15 @@
 
 use std::{path::Path, sync::Arc};
 
-use cybermesh_contracts::sign::{Ed25519Signer, Signer};
 use cybermesh_transport::{
     ClientConfig, Compression, ProducerConfig, Security,
     tls::{MinVersion, Pem, ProviderChoice, TlsConfig},
 };
 
 use crate::{
-    keys::{read_pem, read_signing_key},
+    keys::read_pem,
     outbound::{gate::ClusterGate, retry::RetrySchedule},
+    reload::SigningFile,
     settings::{self, Problem, Settings, TlsMinVersion, TlsProvider, table},
     trust::Trust,
 };
@@ -90,11 +90,9 @@ impl Settings {
     }
 
     /// Our signing key, where one is configured.
-    pub(crate) fn signer(&self, problems: &mut Vec<Problem>) -> Option<Arc<dyn Signer>> {
+    pub(crate) fn signing(&self, problems: &mut Vec<Problem>) -> Option<SigningFile> {
         let path = self.keys.signing.as_deref()?;
-        let read: Result<Ed25519Signer, String> = read_signing_key(path);
-        self.or_problem(read, table::SIGNING_KEY, path, problems)
-            .map(|key| Arc::new(key) as Arc<dyn Signer>)
+        self.or_problem(SigningFile::read(path), table::SIGNING_KEY, path, problems)
     }
 
     /// The trust store, where one is configured.

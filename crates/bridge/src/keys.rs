@@ -4,15 +4,39 @@ use std::{
     fs::{File, Metadata},
     io::{self, Read},
     path::Path,
+    sync::{Arc, PoisonError, RwLock},
 };
 
-use cybermesh_contracts::sign::Ed25519Signer;
+use cybermesh_contracts::sign::{Ed25519Signer, Signer};
 use zeroize::Zeroizing;
 
 use crate::settings::source::reason;
 
 /// No key or certificate bundle is longer.
 const LONGEST_PEM_BYTES: usize = 1 << 20;
+
+/// The signing key in force. Cheap to clone; all clones see the same key.
+#[derive(Debug, Clone)]
+pub struct SigningKey(Arc<RwLock<Arc<dyn Signer>>>);
+
+impl SigningKey {
+    /// `signer` is in force until it is replaced.
+    #[must_use]
+    pub fn new(signer: Arc<dyn Signer>) -> Self {
+        Self(Arc::new(RwLock::new(signer)))
+    }
+
+    /// The key in force now. Whoever signs more than once for one message keeps what this gave.
+    #[must_use]
+    pub fn current(&self) -> Arc<dyn Signer> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// `signer` is in force from now on.
+    pub fn replace(&self, signer: Arc<dyn Signer>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = signer;
+    }
+}
 
 /// Reads our signing key: PKCS#8 PEM, a regular file that nobody but its owner may read or write.
 ///
@@ -92,8 +116,6 @@ fn bounded(file: File, metadata: &Metadata, most: usize) -> Result<Zeroizing<Vec
 #[cfg(test)]
 mod tests {
     use std::fs;
-
-    use cybermesh_contracts::sign::Signer;
 
     use super::*;
 

@@ -91,6 +91,7 @@ pub mod inbound;
 pub mod keys;
 pub mod names;
 pub mod outbound;
+pub mod reload;
 pub mod settings;
 pub mod state;
 pub mod telemetry;

@@ -6,28 +6,20 @@
 
 use std::{
     cell::RefCell,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
 };
 
 use cybermesh_contracts::trust::{TrustChanges, TrustStore};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use crate::{
-    keys::read_file,
-    settings::source::reason,
-    telemetry::{AuditEvent, Condition, Health, Metrics},
-};
+use crate::{keys::read_file, reload::Stamp};
 
 /// The file that makes a folder a trust store: the form of the Python service.
 const REGISTRY: &str = "validator_registry.json";
 const LONGEST_STORE_BYTES: usize = 4 << 20;
 const LONGEST_KEY_BYTES: usize = 64 << 10;
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The trust store in force. Cheap to clone; all clones see the same store.
 #[derive(Debug, Clone)]
@@ -44,13 +36,6 @@ struct TrustFile {
     path: PathBuf,
     /// What the files looked like when they were last read, well or badly.
     seen: Mutex<Vec<Stamp>>,
-}
-
-/// What tells one state of a file from another without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    path: PathBuf,
-    state: Option<(SystemTime, u64, u64)>,
 }
 
 /// What looking at the files brought.
@@ -110,7 +95,7 @@ impl Trust {
             return Reload::Unchanged;
         };
         let mut seen = file.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.iter().all(|stamp| *stamp == Stamp::of(&stamp.path)) {
+        if seen.iter().all(Stamp::still_holds) {
             return Reload::Unchanged;
         }
         let (store, stamps) = read(&file.path);
@@ -127,40 +112,9 @@ impl Trust {
         }
     }
 
-    /// Looks at the files now and then until cancelled, and tells log, metrics and health.
-    pub(crate) async fn watch(self, metrics: Metrics, health: Health, cancel: CancellationToken) {
-        metrics.trust_keys(self.current().keys().count());
-        if self.0.file.is_none() {
-            return;
-        }
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-            let trust = self.clone();
-            let Ok(reload) = tokio::task::spawn_blocking(move || trust.reload()).await else {
-                return;
-            };
-            match reload {
-                Reload::Unchanged => {}
-                Reload::Applied(changes) => {
-                    metrics.trust_keys(self.current().keys().count());
-                    health.clear(&Condition::TrustStale);
-                    if !changes.is_empty() {
-                        health.audit().record(&AuditEvent::Trust(&changes));
-                    }
-                }
-                Reload::Refused(reason) => {
-                    metrics.trust_reload_failed();
-                    health.audit().record(&AuditEvent::ReloadRefused {
-                        what: "trust",
-                        reason: &reason,
-                    });
-                    health.raise(Condition::TrustStale, reason);
-                }
-            }
-        }
+    /// Whether there is a file behind it.
+    pub(crate) fn has_file(&self) -> bool {
+        self.0.file.is_some()
     }
 }
 
@@ -196,32 +150,6 @@ fn text(path: &Path, most: usize) -> Result<String, String> {
     std::str::from_utf8(&content)
         .map(str::to_owned)
         .map_err(|_| "not UTF-8".to_owned())
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        let state = fs::metadata(path)
-            .and_then(|metadata| Ok((metadata.modified()?, metadata.len(), inode(&metadata))));
-        if let Err(error) = &state
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::debug!(path = %path.display(), reason = reason(error), "cannot be looked at");
-        }
-        Self {
-            path: path.to_owned(),
-            state: state.ok(),
-        }
-    }
-}
-
-#[cfg(unix)]
-fn inode(metadata: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn inode(_metadata: &fs::Metadata) -> u64 {
-    0
 }
 
 #[cfg(test)]

@@ -103,12 +103,12 @@ impl Bench {
         let (node, trust) = (Arc::clone(&self.node), self.trust.subscribe());
         let public_key = node.public_key();
         let signing = DeadLetterSigning {
-            signer: node,
-            may_sign: Box::new(move || {
+            signer: Box::new(move || {
                 trust
                     .borrow()
                     .key(&public_key)
                     .is_some_and(|key| key.may(Right::DeadLetter))
+                    .then(|| Arc::clone(&node) as _)
             }),
         };
         let dead_letters =

@@ -17,6 +17,7 @@ use crate::{
     dlq::{DeadLetterConfig, DeadLetterSigning, DeadLetters},
     handler::{Handled, Handler, Handlers},
     inbound::{Subscriber, SubscriberParts},
+    keys::SigningKey,
     outbound::{
         Publisher,
         breaker::BreakerConfig,
@@ -25,6 +26,7 @@ use crate::{
         publisher::Parts,
         retry::RetrySchedule,
     },
+    reload::{Certificates, LimitsFile, Reloader, SigningFile, Watched},
     settings::{DeadLetterFormat, Problem, Settings, SettingsError, table},
     state::StateDir,
     telemetry::{Audit, Condition, Exposition, Health, Metrics, OpsServer},
@@ -54,7 +56,10 @@ pub struct Builder {
 /// What was read from files, or brought by the caller.
 struct Material {
     security: Security,
-    signer: Option<Arc<dyn Signer>>,
+    /// The files that security was made from, where it was made from files.
+    certificates: Option<Certificates>,
+    signer: Option<SigningKey>,
+    signing: Option<SigningFile>,
     trust: Option<Trust>,
 }
 
@@ -179,7 +184,9 @@ impl Builder {
         self.handlers.handled(&self.receives)?;
         let Material {
             security,
+            certificates,
             signer,
+            signing,
             trust,
         } = self.material()?;
         let (metrics, exposition) = match self.metrics.take() {
@@ -249,19 +256,22 @@ impl Builder {
             _ => None,
         };
         let cancel = CancellationToken::new();
-        let watching = {
-            let (trust, metrics, health, cancel) = (
-                trust.clone(),
-                metrics.clone(),
-                health.clone(),
-                cancel.clone(),
-            );
-            tokio::spawn(async move {
-                if let Some(trust) = trust {
-                    trust.watch(metrics, health, cancel).await;
-                }
-            })
+        let reloader = Reloader::default();
+        let watched = Watched {
+            trust: trust.clone().filter(Trust::has_file),
+            signing,
+            certificates,
+            limits: LimitsFile::of(&self.settings, &publisher),
         };
+        if let Some(trust) = &trust {
+            metrics.trust_keys(trust.current().keys().count());
+        }
+        let watching = tokio::spawn(watched.watch(
+            reloader.clone(),
+            metrics.clone(),
+            health.clone(),
+            cancel.clone(),
+        ));
         health.clear(&Condition::Starting);
         Ok(Bridge {
             client,
@@ -273,6 +283,7 @@ impl Builder {
             exposition,
             health,
             ops,
+            reloader,
             watching,
             _cancel_on_drop: cancel.clone().drop_guard(),
             cancel,
@@ -298,14 +309,29 @@ impl Builder {
     fn material(&mut self) -> Result<Material, SettingsError> {
         let settings = &self.settings;
         let mut problems: Vec<Problem> = Vec::new();
-        let security = self
-            .security
-            .take()
-            .or_else(|| settings.security(&mut problems));
-        let signer = self
-            .signer
-            .take()
-            .or_else(|| settings.signer(&mut problems));
+        // Stamped before they are read.
+        let seen = Certificates::stamps(settings);
+        let own = self.security.take();
+        let (security, certificates) = match own {
+            Some(security) => (Some(security), None),
+            None => {
+                let security = settings.security(&mut problems);
+                let certificates = match &security {
+                    Some(Security::Tls(tls)) => {
+                        Some(Certificates::new(settings.clone(), tls.clone(), seen))
+                    }
+                    _ => None,
+                };
+                (security, certificates)
+            }
+        };
+        let (signer, signing) = match self.signer.take() {
+            Some(signer) => (Some(SigningKey::new(signer)), None),
+            None => {
+                let signing = settings.signing(&mut problems);
+                (signing.as_ref().map(|file| file.key().clone()), signing)
+            }
+        };
         let trust = self
             .trust
             .take()
@@ -324,7 +350,9 @@ impl Builder {
         match security {
             Some(security) if problems.is_empty() => Ok(Material {
                 security,
+                certificates,
                 signer,
+                signing,
                 trust,
             }),
             _ => Err(SettingsError::new(problems)),
@@ -372,7 +400,7 @@ impl Builder {
         &self,
         client: &Client,
         producer: &Producer,
-        signer: Option<&Arc<dyn Signer>>,
+        signer: Option<&SigningKey>,
         trust: Option<&Trust>,
     ) -> DeadLetters {
         let config = DeadLetterConfig {
@@ -388,14 +416,14 @@ impl Builder {
         };
         // A process may sign something when its own key stands in its own trust store with that right.
         let signing = signer.zip(trust).map(|(signer, trust)| {
-            let (key, trust) = (signer.public_key(), trust.clone());
+            let (signer, trust) = (signer.clone(), trust.clone());
             DeadLetterSigning {
-                signer: Arc::clone(signer),
-                may_sign: Box::new(move || {
-                    let store = trust.current();
+                signer: Box::new(move || {
+                    let (signer, store) = (signer.current(), trust.current());
                     store
-                        .key(&key)
+                        .key(&signer.public_key())
                         .is_some_and(|key| !key.is_revoked() && key.may(Right::DeadLetter))
+                        .then_some(signer)
                 }),
             }
         });

@@ -32,19 +32,15 @@ pub struct DeadLetterConfig {
     pub audience: String,
 }
 
-/// The key that dead letters are signed with, and whether it may at this moment.
+/// Which key dead letters are signed with.
 pub struct DeadLetterSigning {
-    /// Signs.
-    pub signer: Arc<dyn Signer>,
-    /// Whether our own trust store lets this key sign `dead_letter` now.
-    pub may_sign: Box<dyn Fn() -> bool + Send + Sync>,
+    /// The key in force, where our own trust store lets it sign `dead_letter` now.
+    pub signer: Box<dyn Fn() -> Option<Arc<dyn Signer>> + Send + Sync>,
 }
 
 impl fmt::Debug for DeadLetterSigning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadLetterSigning")
-            .field("key", &self.signer.public_key())
-            .finish_non_exhaustive()
+        f.debug_struct("DeadLetterSigning").finish_non_exhaustive()
     }
 }
 
@@ -203,14 +199,11 @@ impl Inner {
         burial: &dead_letter::Burial<'_>,
         form: Form,
     ) -> Result<DeadLetterRecord, DeadLetterError> {
-        let signing = self
-            .signing
-            .as_ref()
-            .filter(|signing| (signing.may_sign)())
-            .map(|signing| dead_letter::Signing {
-                signer: signing.signer.as_ref(),
-                audience: &self.config.audience,
-            });
+        let signer = self.signing.as_ref().and_then(|signing| (signing.signer)());
+        let signing = signer.as_deref().map(|signer| dead_letter::Signing {
+            signer,
+            audience: &self.config.audience,
+        });
         burial.write(form, LIMIT_BYTES, signing)
     }
 

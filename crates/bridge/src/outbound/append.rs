@@ -147,7 +147,7 @@ impl Inner {
             };
             match self.sign_and_append(
                 &queue,
-                signer.as_ref(),
+                signer.current().as_ref(),
                 draft,
                 options,
                 place,
@@ -207,12 +207,12 @@ impl Inner {
 
     /// Takes a token, and waits until it is due.
     async fn rate_limit(&self, kind: Kind, patience: Patience) -> Result<(), SendError> {
-        let Some(bucket) = self.limits.get(&kind) else {
-            return Ok(());
-        };
         let now = Instant::now();
         let left = patience.until.saturating_duration_since(now);
-        let taken = locked(bucket).take(now.into_std(), left);
+        let taken = match locked(&self.limits[&kind]).as_mut() {
+            Some(bucket) => bucket.take(now.into_std(), left),
+            None => return Ok(()),
+        };
         match taken {
             Ok(due) => {
                 self.unless_late(patience, "the rate limit", sleep_until(due.into()))

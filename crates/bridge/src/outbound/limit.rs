@@ -29,6 +29,16 @@ impl TokenBucket {
         }
     }
 
+    /// The same bucket under another limit: what was taken stays taken, the time until it would be full
+    /// stays what it was.
+    #[must_use]
+    pub fn with_limit(&self, limit: RateLimit) -> Self {
+        Self {
+            full_at: self.full_at,
+            ..Self::new(limit)
+        }
+    }
+
     /// Takes the next token and says when it is due: `now`, or the moment it comes back.
     ///
     /// # Errors
@@ -90,6 +100,22 @@ mod tests {
             bucket.take(start, Duration::from_millis(399)),
             Err(Duration::from_millis(400))
         );
+    }
+
+    #[test]
+    fn another_limit_is_no_new_burst() {
+        let start = Instant::now();
+        let limit = |burst, per_second| RateLimit { burst, per_second };
+        let mut bucket = TokenBucket::new(limit(2, 1));
+        bucket.take(start, Duration::ZERO).unwrap();
+        bucket.take(start, Duration::ZERO).unwrap();
+        let mut same = bucket.with_limit(limit(2, 1));
+        assert_eq!(
+            same.take(start, Duration::ZERO),
+            Err(Duration::from_secs(1))
+        );
+        let mut wider = bucket.with_limit(limit(10, 1));
+        assert_eq!(wider.take(start, Duration::ZERO), Ok(start));
     }
 
     #[test]

@@ -6,14 +6,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
 use cybermesh_contracts::{
     kind::Kind,
     message::{AnomalyDraft, Draft, EvidenceDraft, PolicyDraft},
-    sign::Signer,
 };
 use cybermesh_transport::{Client, Producer};
 use tokio::{task::JoinHandle, time::Instant};
@@ -30,7 +29,8 @@ use super::{
 use crate::{
     clock::WallClock,
     dlq::DeadLetters,
-    settings::Settings,
+    keys::SigningKey,
+    settings::{Limits, Settings},
     telemetry::{Health, Metrics, SendCounts},
 };
 
@@ -64,7 +64,7 @@ pub(crate) struct Parts {
     pub(crate) client: Client,
     pub(crate) producer: Producer,
     pub(crate) gate: ClusterGate,
-    pub(crate) signer: Option<Arc<dyn Signer>>,
+    pub(crate) signer: Option<SigningKey>,
     pub(crate) nonces: Nonces,
     pub(crate) clock: Arc<dyn WallClock>,
     pub(crate) metrics: Metrics,
@@ -82,7 +82,8 @@ pub(super) type QueueLock = Arc<Mutex<()>>;
 pub(super) struct Inner {
     pub(super) parts: Parts,
     pub(super) topics: HashMap<Kind, Arc<str>>,
-    pub(super) limits: HashMap<Kind, Mutex<TokenBucket>>,
+    /// Of each kind; none where there is no limit.
+    pub(super) limits: HashMap<Kind, Mutex<Option<TokenBucket>>>,
     /// Taken from the nonce to the append, so that each partition's queue is in nonce order.
     pub(super) queues: Mutex<BTreeMap<(Arc<str>, i32), QueueLock>>,
     pub(super) audience: String,
@@ -122,10 +123,8 @@ pub struct PublisherReport {
 impl Publisher {
     pub(crate) fn new(settings: &Settings, parts: Parts) -> Self {
         let bucket = |kind| {
-            Some((
-                kind,
-                Mutex::new(TokenBucket::new(settings.limits.of(kind)?)),
-            ))
+            let bucket = settings.limits.of(kind).map(TokenBucket::new);
+            (kind, Mutex::new(bucket))
         };
         let (closing, under_way) = (CancellationToken::new(), TaskTracker::new());
         under_way.spawn(probe::run(
@@ -139,7 +138,7 @@ impl Publisher {
                 .into_iter()
                 .map(|kind| (kind, Arc::from(settings.topics.of(kind))))
                 .collect(),
-            limits: Kind::ALL.into_iter().filter_map(bucket).collect(),
+            limits: Kind::ALL.into_iter().map(bucket).collect(),
             queues: Mutex::default(),
             audience: settings.node.audience.clone(),
             envelope: settings.node.envelope,
@@ -239,6 +238,17 @@ impl Publisher {
     /// Sends what was handed over so far without lingering, and waits until all of it is settled.
     pub async fn flush(&self) {
         self.0.parts.producer.flush().await;
+    }
+
+    /// These limits hold from now on. What waits for a token keeps the moment it was given.
+    pub fn set_limits(&self, limits: &Limits) {
+        for (kind, bucket) in &self.0.limits {
+            let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+            *bucket = limits.of(*kind).map(|limit| match bucket.as_ref() {
+                Some(before) => before.with_limit(limit),
+                None => TokenBucket::new(limit),
+            });
+        }
     }
 
     /// Takes nothing more in; what waits for room is refused as [`SendError::Closed`], what is on

@@ -1,21 +1,32 @@
 //! Puts the settings together: gather, parse each, judge them together.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf};
 
 use super::{
-    Entry, Settings,
+    Entry, Origin, Settings,
     parse::Parsed,
     problem::{Problem, SettingsError, Source, shown},
     source::Gathered,
     table::{self, Spec},
 };
+use crate::reload::Stamp;
 
 /// Where settings are read from. Nothing is read that was not named.
-#[derive(Debug, Default, Clone)]
+#[derive(Default, Clone)]
 pub struct Loader {
     file: Option<PathBuf>,
     environment: BTreeMap<String, OsString>,
     overrides: Vec<(String, String)>,
+}
+
+/// Without the values: a password may be among them.
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("file", &self.file)
+            .field("variables", &self.environment.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Loader {
@@ -57,15 +68,24 @@ impl Loader {
     ///
     /// # Errors
     /// [`SettingsError`] with all that is wrong, never with the first problem alone.
-    pub fn load(self) -> Result<Settings, SettingsError> {
+    pub fn load(mut self) -> Result<Settings, SettingsError> {
+        // Kept with the settings: what is nobody's setting is none of ours to keep.
+        self.environment.retain(|name, _| {
+            name.starts_with("KAFKA_")
+                || name == table::CONFIG_FILE
+                || table::find(name).is_some()
+                || name.starts_with("CYBERMESH_")
+        });
         let mut gathered = Gathered::default();
         let named = self
             .environment
             .get(table::CONFIG_FILE)
             .filter(|path| !path.is_empty())
             .map(PathBuf::from);
-        if let Some(path) = self.file.or(named) {
-            gathered.file(&path);
+        let path = self.file.clone().or(named);
+        let file = path.as_deref().map(Stamp::of);
+        if let Some(path) = &path {
+            gathered.file(path);
         }
         gathered.environment(&self.environment);
         for (name, value) in &self.overrides {
@@ -95,6 +115,7 @@ impl Loader {
             return Err(SettingsError::new(problems));
         };
         settings.entries = entries;
+        settings.origin = Origin { loader: self, file };
         settings.notes = gathered.notes;
         settings.derive();
         settings.judge(&mut problems);

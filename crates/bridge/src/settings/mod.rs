@@ -30,6 +30,8 @@ mod verifier;
 
 use std::fmt;
 
+use crate::reload::Stamp;
+
 pub use load::Loader;
 pub use problem::{Problem, SettingsError, Source};
 pub use values::{
@@ -79,7 +81,32 @@ pub struct Settings {
     pub log: Log,
     entries: Vec<Entry>,
     notes: Vec<String>,
+    origin: Origin,
 }
+
+/// Where settings came from, so that they can be read again. Never shown: the environment is in it.
+#[derive(Clone, Default)]
+struct Origin {
+    loader: Loader,
+    file: Option<Stamp>,
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings are equal by what they say.
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Origin {}
 
 impl Settings {
     /// Settings from nothing but what the loader is given.
@@ -96,6 +123,31 @@ impl Settings {
     /// audience, plaintext, a group that several nodes would share.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The state of the settings file when it was read, where there is one.
+    pub(crate) fn file_stamp(&self) -> Option<&Stamp> {
+        self.origin.file.as_ref()
+    }
+
+    /// Reads the file again; environment and command line are as they were.
+    pub(crate) fn reread(&self) -> Result<Self, SettingsError> {
+        self.origin.loader.clone().load()
+    }
+
+    /// Takes the limits of `other`, and nothing else.
+    pub(crate) fn take_limits(&mut self, other: &Self) {
+        self.limits = other.limits.clone();
+        for entry in &mut self.entries {
+            let limit = entry.key.starts_with("limits.");
+            if let Some(new) = other
+                .entries
+                .iter()
+                .find(|new| limit && new.env == entry.env)
+            {
+                *entry = new.clone();
+            }
+        }
     }
 
     pub(crate) fn source_of(&self, env: &str) -> Source {

@@ -52,6 +52,7 @@ impl Reader {
             log: log?,
             entries: Vec::new(),
             notes: Vec::new(),
+            origin: super::Origin::default(),
         })
     }
 

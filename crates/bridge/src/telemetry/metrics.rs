@@ -19,6 +19,7 @@ use opentelemetry::{
     metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter},
 };
 
+use super::expiries::Expiries;
 use super::partitions::{PartitionGauges, Partitions};
 
 /// Buckets of durations that contain a network, as the messaging conventions advise; seconds.
@@ -122,6 +123,8 @@ struct Instruments {
     oldest_unfinished: Gauge<f64>,
     trust_keys: Gauge<u64>,
     trust_reload_failures: Counter<u64>,
+    reload_failures: Counter<u64>,
+    expiries: Arc<Expiries>,
     partitions: Arc<Partitions>,
 
     counts: Counts,
@@ -153,6 +156,8 @@ impl Metrics {
         };
         let partitions = Arc::new(Partitions::default());
         partitions.observe(meter);
+        let expiries = Arc::new(Expiries::default());
+        expiries.observe(meter);
         Self(Arc::new(Instruments {
             sent: counter("kafka_messages_sent", "Messages acknowledged by Kafka"),
             failed: counter(
@@ -244,6 +249,11 @@ impl Metrics {
                 "bridge_trust_reload_failures",
                 "Trust files that did not load",
             ),
+            reload_failures: counter(
+                "bridge_reload_failures",
+                "Changed files that did not load: signing key, certificates, settings",
+            ),
+            expiries,
             partitions,
             counts: Counts::default(),
         }))
@@ -412,6 +422,23 @@ impl Metrics {
     /// A trust file did not load; the last good store stays.
     pub fn trust_reload_failed(&self) {
         self.0.trust_reload_failures.add(1, &[]);
+    }
+
+    /// A file of this kind changed and did not load.
+    pub(crate) fn reload_failed(&self, what: &'static str) {
+        self.0
+            .reload_failures
+            .add(1, &[KeyValue::new("what", what)]);
+    }
+
+    /// The trusted keys that expire, by their names, with the time in seconds since 1970.
+    pub(crate) fn key_expiries(&self, keys: impl Iterator<Item = (String, i64)>) {
+        self.0.expiries.keys(keys.collect());
+    }
+
+    /// The certificate files, with the time they expire in seconds since 1970.
+    pub(crate) fn certificate_expiries(&self, files: Vec<(String, i64)>) {
+        self.0.expiries.certificates(files);
     }
 
     /// The gauges of one assigned partition; they vanish when the handle is dropped (revoked, lost).

@@ -2,6 +2,7 @@
 //! shows them ([`serve`]); and what is written down to be proved later ([`audit`]).
 
 pub mod audit;
+mod expiries;
 mod exposition;
 pub mod health;
 pub mod metrics;

@@ -1,12 +1,12 @@
 //! The configuration of TLS, valid by construction.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::pem::Pem;
 use super::provider::{CpuSupport, Provider, ProviderChoice};
@@ -37,11 +37,18 @@ pub enum MinVersion {
 /// ```
 #[derive(Clone)]
 pub struct TlsConfig {
-    rustls: Arc<ClientConfig>,
+    material: Arc<RwLock<Material>>,
     server_name: Option<ServerName<'static>>,
+}
+
+/// What [`TlsConfig::exchange`] exchanges.
+#[derive(Clone)]
+struct Material {
+    rustls: Arc<ClientConfig>,
     has_client_certificate: bool,
     provider: &'static str,
     client_certificate_expires_at_unix_s: Option<i64>,
+    authorities_expire_at_unix_s: Option<i64>,
 }
 
 impl TlsConfig {
@@ -60,13 +67,36 @@ impl TlsConfig {
     /// Takes a caller's own configuration as it is: its roots, its provider, its verifier.
     pub fn from_rustls(config: Arc<ClientConfig>) -> Self {
         let has_client_certificate = config.client_auth_cert_resolver.has_certs();
-        Self {
+        let material = Material {
             rustls: config,
-            server_name: None,
             has_client_certificate,
             provider: "custom",
             client_certificate_expires_at_unix_s: None,
+            authorities_expire_at_unix_s: None,
+        };
+        Self {
+            material: Arc::new(RwLock::new(material)),
+            server_name: None,
         }
+    }
+
+    /// Puts the certificates, key and authorities of `next` in the place of these, for this value and
+    /// all its clones: the clients made from it show and expect them in every connection opened from now
+    /// on. Connections that are open live on until they end. The server name stays.
+    pub fn exchange(&self, next: &Self) {
+        // Taken out first: `next` may be a clone of this.
+        let material = next.material();
+        *self
+            .material
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = material;
+    }
+
+    fn material(&self) -> Material {
+        self.material
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Expects this name in brokers' certificates instead of the host they are called by.
@@ -80,22 +110,28 @@ impl TlsConfig {
 
     /// Whether a client certificate is configured.
     pub fn has_client_certificate(&self) -> bool {
-        self.has_client_certificate
+        self.material().has_client_certificate
     }
 
     /// The provider in use: `graviola`, `portable` or `custom`.
     pub fn provider_name(&self) -> &'static str {
-        self.provider
+        self.material().provider
     }
 
     /// When the client certificate expires, in seconds since 1970; `None` without one, or with a caller's
     /// own configuration.
     pub fn client_certificate_expires_at_unix_s(&self) -> Option<i64> {
-        self.client_certificate_expires_at_unix_s
+        self.material().client_certificate_expires_at_unix_s
+    }
+
+    /// When the first of the authorities expires, in seconds since 1970; `None` with a caller's own
+    /// configuration.
+    pub fn authorities_expire_at_unix_s(&self) -> Option<i64> {
+        self.material().authorities_expire_at_unix_s
     }
 
     pub(crate) fn rustls(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.rustls)
+        self.material().rustls
     }
 
     /// The name to look for in the certificate of a broker called by `host`.
@@ -115,9 +151,9 @@ impl TlsConfig {
 impl fmt::Debug for TlsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsConfig")
-            .field("provider", &self.provider)
+            .field("provider", &self.provider_name())
             .field("server_name", &self.server_name)
-            .field("has_client_certificate", &self.has_client_certificate)
+            .field("has_client_certificate", &self.has_client_certificate())
             .finish_non_exhaustive()
     }
 }
@@ -170,6 +206,7 @@ impl TlsConfigBuilder {
             may_hold_rsa_key,
         } = self.provider.provider(&CpuSupport::detect())?;
         let roots = roots(&self.ca)?;
+        let authorities_expire_at_unix_s = self.ca.certificates()?.iter().filter_map(expiry).min();
         let versions: &[&rustls::SupportedProtocolVersion] = match self.min_version {
             MinVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             MinVersion::Tls13 => &[&rustls::version::TLS13],
@@ -184,28 +221,33 @@ impl TlsConfigBuilder {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 let certified = certified_key(chain, key, &crypto, may_hold_rsa_key)?;
-                client_certificate_expires_at_unix_s = certified
-                    .cert
-                    .first()
-                    .and_then(|own| x509_parser::parse_x509_certificate(own).ok())
-                    .map(|(_, own)| own.validity().not_after.timestamp());
+                client_certificate_expires_at_unix_s = certified.cert.first().and_then(expiry);
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
             }
         };
         // A resumed session would not show the certificate that is configured now.
         rustls.resumption = rustls::client::Resumption::disabled();
-        Ok(TlsConfig {
+        let material = Material {
             rustls: Arc::new(rustls),
+            has_client_certificate,
+            provider,
+            client_certificate_expires_at_unix_s,
+            authorities_expire_at_unix_s,
+        };
+        Ok(TlsConfig {
+            material: Arc::new(RwLock::new(material)),
             server_name: self
                 .server_name
                 .as_deref()
                 .map(parse_server_name)
                 .transpose()?,
-            has_client_certificate,
-            provider,
-            client_certificate_expires_at_unix_s,
         })
     }
+}
+
+fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 fn roots(ca: &Pem) -> Result<RootCertStore, TransportError> {

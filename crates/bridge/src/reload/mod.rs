@@ -1,0 +1,172 @@
+//! Files that are read again while the process runs: trust store, signing key, certificates, limits.
+//!
+//! Each is looked at now and then, and at once when [`Reloader::reload`] is called. A file that does not
+//! load leaves in force what was, and log, metrics and health say so until it does. `signing`,
+//! `certificates` and `limits` say what a new file changes; the trust store has a module of its own
+//! ([`crate::trust`]).
+
+mod certificates;
+mod limits;
+mod signing;
+mod stamp;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use certificates::Certificates;
+pub(crate) use limits::LimitsFile;
+pub(crate) use signing::SigningFile;
+pub(crate) use stamp::Stamp;
+
+use crate::{
+    telemetry::{AuditEvent, Condition, Health, Metrics},
+    trust::{Reload, Trust},
+};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Asks a running bridge to look at its files now. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Reloader(Arc<Notify>);
+
+impl Reloader {
+    /// Looks at every file at once; what changed is read. Returns before that is done.
+    pub fn reload(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What looking at files brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// They are as they were, or say the same.
+    Unchanged,
+    /// What they say is in force; this names it, and is public.
+    Applied(String),
+    /// They do not load, for this reason.
+    Refused(String),
+}
+
+/// Everything that is read again.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) trust: Option<Trust>,
+    pub(crate) signing: Option<SigningFile>,
+    pub(crate) certificates: Option<Certificates>,
+    pub(crate) limits: Option<LimitsFile>,
+}
+
+struct Looked {
+    watched: Watched,
+    trust: Reload,
+    others: [(&'static str, Look); 3],
+}
+
+impl Watched {
+    /// Looks at all files. Blocks on the disk.
+    fn look(mut self) -> Looked {
+        let trust = self.trust.as_ref().map_or(Reload::Unchanged, Trust::reload);
+        let signing = self.signing.as_mut().map(SigningFile::look);
+        let certificates = self.certificates.as_mut().map(Certificates::look);
+        let limits = self.limits.as_mut().map(LimitsFile::look);
+        let others = [
+            ("signing-key", signing),
+            ("certificates", certificates),
+            ("settings", limits),
+        ];
+        Looked {
+            watched: self,
+            trust,
+            others: others.map(|(what, look)| (what, look.unwrap_or(Look::Unchanged))),
+        }
+    }
+
+    /// Looks now and then, and when asked, until cancelled; tells log, metrics and health.
+    pub(crate) async fn watch(
+        mut self,
+        asked: Reloader,
+        metrics: Metrics,
+        health: Health,
+        cancel: CancellationToken,
+    ) {
+        self.show(&metrics);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = asked.0.notified() => {}
+                _ = looks.tick() => {}
+            }
+            let Ok(looked) = tokio::task::spawn_blocking(move || self.look()).await else {
+                // The runtime is going away.
+                return;
+            };
+            self = looked.watched;
+            tell_trust(looked.trust, &metrics, &health);
+            for (what, look) in looked.others {
+                tell(what, look, &metrics, &health);
+            }
+            self.show(&metrics);
+        }
+    }
+
+    fn show(&self, metrics: &Metrics) {
+        if let Some(trust) = &self.trust {
+            let store = trust.current();
+            metrics.trust_keys(store.keys().count());
+            metrics.key_expiries(
+                store.keys().filter_map(|key| {
+                    Some((key.id().to_owned(), key.window().not_after_ms? / 1_000))
+                }),
+            );
+        }
+        if let Some(certificates) = &self.certificates {
+            metrics.certificate_expiries(certificates.expiries());
+        }
+    }
+}
+
+fn tell_trust(reload: Reload, metrics: &Metrics, health: &Health) {
+    match reload {
+        Reload::Unchanged => {}
+        Reload::Applied(changes) => {
+            health.clear(&Condition::TrustStale);
+            if !changes.is_empty() {
+                health.audit().record(&AuditEvent::Trust(&changes));
+            }
+        }
+        Reload::Refused(reason) => {
+            metrics.trust_reload_failed();
+            health.audit().record(&AuditEvent::ReloadRefused {
+                what: "trust",
+                reason: &reason,
+            });
+            health.raise(Condition::TrustStale, reason);
+        }
+    }
+}
+
+fn tell(what: &'static str, look: Look, metrics: &Metrics, health: &Health) {
+    match look {
+        Look::Unchanged => {}
+        Look::Applied(identity) => {
+            health.clear(&Condition::ReloadRefused(what));
+            health.audit().record(&AuditEvent::Reloaded {
+                what,
+                identity: &identity,
+            });
+        }
+        Look::Refused(reason) => {
+            metrics.reload_failed(what);
+            health.audit().record(&AuditEvent::ReloadRefused {
+                what,
+                reason: &reason,
+            });
+            health.raise(Condition::ReloadRefused(what), reason);
+        }
+    }
+}
