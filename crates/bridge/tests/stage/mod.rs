@@ -8,6 +8,7 @@ use cybermesh_bridge::{
     Bridge, Settings,
     bridge::Builder,
     clock::{SystemClock, WallClock},
+    settings::Loader,
 };
 use cybermesh_contracts::{
     kind::Kind,
@@ -60,8 +61,21 @@ impl Stage {
 
     /// The settings a node would have, and these beside them.
     pub(crate) fn settings(&self, more: &[(&str, &str)]) -> Settings {
+        let mut loader = self.loader();
+        for (name, value) in more {
+            loader = loader.set(*name, *value);
+        }
+        loader.load().unwrap()
+    }
+
+    /// The same out of `file`, and what it does not say.
+    pub(crate) fn settings_from(&self, file: &Path) -> Loader {
+        self.loader().file(file)
+    }
+
+    fn loader(&self) -> Loader {
         let path = |name: &str| self.files.path().join(name).to_str().unwrap().to_owned();
-        let mut loader = Settings::loader()
+        Settings::loader()
             .set("KAFKA_BROKERS", self.broker.bootstrap())
             .set("KAFKA_CA_CERT", path("ca.pem"))
             .set("KAFKA_CLIENT_CERT", path("cert.pem"))
@@ -69,11 +83,7 @@ impl Stage {
             .set("CYBERMESH_SIGNING_KEY", path("signing.pem"))
             .set("CYBERMESH_AUDIENCE", AUDIENCE)
             .set("KAFKA_RETRY_BACKOFF_MS", "20")
-            .set("KAFKA_REQUEST_TIMEOUT_MS", "1000");
-        for (name, value) in more {
-            loader = loader.set(*name, *value);
-        }
-        loader.load().unwrap()
+            .set("KAFKA_REQUEST_TIMEOUT_MS", "1000")
     }
 
     /// A bridge that sends every kind and receives none.

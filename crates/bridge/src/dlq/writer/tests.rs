@@ -169,7 +169,10 @@ async fn it_is_signed_exactly_while_our_own_trust_store_lets_us() {
         let topic = Topic::taking(usize::MAX);
         let signing = DeadLetterSigning {
             signer: Box::new(move || {
-                may_sign.then(|| Arc::new(Ed25519Signer::from_seed(&[7; 32])) as Arc<dyn cybermesh_contracts::sign::Signer>)
+                may_sign.then(|| {
+                    Arc::new(Ed25519Signer::from_seed(&[7; 32]))
+                        as Arc<dyn cybermesh_contracts::sign::Signer>
+                })
             }),
         };
         letters(&topic, Some(signing))
