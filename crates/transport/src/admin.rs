@@ -1,4 +1,6 @@
-//! Making, deleting and describing topics.
+//! Making, deleting and describing topics; [`changing`] grows, changes and empties them.
+
+mod changing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use crate::wire::{
     ConfigResource, CreateTopic, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
     MetadataRequest, Request,
 };
+
+pub use changing::{ConfigChange, DeleteUpTo};
 
 /// A topic to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +80,7 @@ impl TopicDescription {
     }
 }
 
-/// Makes, deletes and describes topics.
+/// Makes, grows, changes, empties, deletes and describes topics.
 #[derive(Debug, Clone)]
 pub struct Admin {
     client: Client,

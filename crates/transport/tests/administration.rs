@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use cybermesh_devbroker::{Api, DevBroker, ErrorCode as Answer, Fault};
-use cybermesh_transport::admin::NewTopic;
+use cybermesh_transport::admin::{ConfigChange, DeleteUpTo, NewTopic};
 use cybermesh_transport::{
-    Address, Admin, Class, Client, ClientConfig, ErrorCode, ErrorKind, Security, TimestampType,
+    Address, Admin, Class, Client, ClientConfig, ErrorCode, ErrorKind, Producer, Security,
+    TimestampType,
 };
+
+mod support;
 
 async fn client(broker: &DevBroker) -> Client {
     let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
@@ -204,4 +207,108 @@ async fn a_caller_that_is_not_polled_holds_up_nobody_else() {
     let other = tokio::time::timeout(Duration::from_secs(10), other).await;
     assert_eq!(other.expect("an answer"), Ok(1));
     assert_eq!(idle.await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_topic_is_given_partitions_and_never_fewer() {
+    let broker = DevBroker::builder().topic("t", 2).start().await.unwrap();
+    let client = client(&broker).await;
+    client.topic("t").await.unwrap();
+    let admin = Admin::new(client.clone());
+    let grown = admin.create_partitions("t", 5).await.unwrap();
+    assert_eq!(grown.partition_count(), 5);
+    assert!(grown.is_led());
+    assert_eq!(client.partition_count("t").await, Ok(5));
+    let fewer = admin.create_partitions("t", 3).await.unwrap_err();
+    assert_eq!(fewer.error_code(), Some(ErrorCode::InvalidPartitions));
+    assert_eq!(fewer.class(), Class::Fatal);
+    let nowhere = admin.create_partitions("nowhere", 3).await.unwrap_err();
+    assert_eq!(
+        nowhere.error_code(),
+        Some(ErrorCode::UnknownTopicOrPartition)
+    );
+    assert_eq!(nowhere.target().topic_name(), Some("nowhere"));
+}
+
+#[tokio::test]
+async fn configs_are_changed_all_or_none_and_what_is_not_named_stays() {
+    let broker = DevBroker::builder().start().await.unwrap();
+    let admin = Admin::new(client(&broker).await);
+    let topic = NewTopic::new("t").config("message.timestamp.type", "LogAppendTime");
+    admin.create_topic(topic).await.unwrap();
+    let set = |name: &str, value: &str| (name.to_owned(), ConfigChange::Set(value.to_owned()));
+    let config = async |name: &str| {
+        let described = admin.describe_topic("t").await.unwrap();
+        described.configs[name].clone().unwrap()
+    };
+    let default = config("retention.ms").await;
+
+    let changes = [set("retention.ms", "60000")].into();
+    admin.alter_topic_configs("t", changes).await.unwrap();
+    assert_eq!(config("retention.ms").await, "60000");
+    assert_eq!(config("message.timestamp.type").await, "LogAppendTime");
+
+    let changes = [set("retention.ms", "70000"), set("max.message.bytes", "x")].into();
+    let refused = admin.alter_topic_configs("t", changes).await.unwrap_err();
+    assert_eq!(refused.error_code(), Some(ErrorCode::InvalidConfig));
+    assert_eq!(config("retention.ms").await, "60000");
+
+    let changes = [("retention.ms".to_owned(), ConfigChange::Reset)].into();
+    admin.alter_topic_configs("t", changes).await.unwrap();
+    assert_eq!(config("retention.ms").await, default);
+}
+
+#[tokio::test]
+async fn records_are_deleted_up_to_an_offset_and_the_first_that_is_left_is_told() {
+    let broker = support::broker("t", 2).await;
+    let client = client(&broker).await;
+    let producer = Producer::new(client.clone(), support::eager(0));
+    for number in 0..10 {
+        let delivery = support::send(&producer, "t", 1, &number.to_string()).await;
+        support::within(delivery).await.unwrap();
+    }
+    let admin = Admin::new(client);
+    let partition = support::partition("t", 1);
+    let delete = async |up_to| admin.delete_records(&partition, up_to).await;
+    assert_eq!(delete(DeleteUpTo::Offset(4)).await, Ok(4));
+    // Gone already.
+    assert_eq!(delete(DeleteUpTo::Offset(2)).await, Ok(4));
+    let beyond = delete(DeleteUpTo::Offset(11)).await.unwrap_err();
+    assert_eq!(beyond.error_code(), Some(ErrorCode::OffsetOutOfRange));
+    assert_eq!(beyond.target().partition_index(), Some(1));
+    assert_eq!(support::logged(&broker, "t", 1).len(), 6);
+    assert_eq!(delete(DeleteUpTo::HighWatermark).await, Ok(10));
+    let none = delete(DeleteUpTo::Offset(-1)).await.unwrap_err();
+    assert!(matches!(none.kind(), ErrorKind::Unencodable { .. }));
+}
+
+#[tokio::test]
+async fn a_leader_that_has_moved_is_looked_for_before_records_are_deleted() {
+    let broker = support::broker("t", 1).await;
+    let admin = Admin::new(client(&broker).await);
+    broker.fault(Fault::error(Api::DeleteRecords, Answer(6)).once());
+    let partition = support::partition("t", 0);
+    let deleted = admin.delete_records(&partition, DeleteUpTo::HighWatermark);
+    assert_eq!(deleted.await, Ok(0));
+}
+
+#[tokio::test]
+async fn metadata_past_its_age_is_read_anew_at_the_next_question() {
+    let broker = DevBroker::builder().topic("t", 2).start().await.unwrap();
+    let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
+    let age = Duration::from_millis(1);
+    let config = ClientConfig::new(bootstrap, Security::Plaintext).metadata_max_age(age);
+    let client = Client::connect(config).await.unwrap();
+    assert_eq!(client.partition_count("t").await, Ok(2));
+    broker.grow_topic("t", 4);
+    tokio::time::sleep(age).await;
+    assert_eq!(client.partition_count("t").await, Ok(4));
+}
+
+#[tokio::test]
+async fn a_question_during_which_the_broker_hangs_up_is_asked_again() {
+    let broker = DevBroker::builder().topic("t", 2).start().await.unwrap();
+    let client = client(&broker).await;
+    broker.fault(Fault::drop_after_apply(Api::Metadata).once());
+    assert_eq!(client.partition_count("t").await, Ok(2));
 }

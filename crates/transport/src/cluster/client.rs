@@ -395,9 +395,21 @@ impl Client {
         topic: &str,
         deadline: Instant,
     ) -> Result<Arc<TopicMetadata>, TransportError> {
+        self.await_partitions(topic, 1, deadline).await
+    }
+
+    /// Waits until a topic has at least `count` partitions, each with a leader that this client knows of.
+    pub(crate) async fn await_partitions(
+        &self,
+        topic: &str,
+        count: i32,
+        deadline: Instant,
+    ) -> Result<Arc<TopicMetadata>, TransportError> {
         loop {
             let found = match self.refresh_topic(topic).await {
-                Ok(found) if found.is_led() => return Ok(found),
+                Ok(found) if found.is_led() && found.partition_count() >= count => {
+                    return Ok(found);
+                }
                 Ok(found) => found
                     .partitions()
                     .iter()

@@ -39,15 +39,27 @@ pub enum Operation {
     CreateTopics,
     /// Deleting topics.
     DeleteTopics,
+    /// Giving topics more partitions.
+    CreatePartitions,
+    /// Deleting the oldest records of partitions.
+    DeleteRecords,
     /// Reading configurations.
     DescribeConfigs,
+    /// Changing configurations.
+    AlterConfigs,
 }
 
 impl Operation {
     /// Whether asking twice does no harm.
     pub fn only_reads(self) -> bool {
         match self {
-            Self::Produce | Self::OffsetCommit | Self::CreateTopics | Self::DeleteTopics => false,
+            Self::Produce
+            | Self::OffsetCommit
+            | Self::CreateTopics
+            | Self::DeleteTopics
+            | Self::CreatePartitions
+            | Self::DeleteRecords
+            | Self::AlterConfigs => false,
             // A second producer id is as good as the first, and a second place in a group is the
             // coordinator's to sort out: neither leaves a doubt behind.
             Self::InitProducerId | Self::JoinGroup | Self::SyncGroup | Self::LeaveGroup => true,
@@ -83,7 +95,10 @@ impl fmt::Display for Operation {
             Self::OffsetFetch => "fetch committed offsets",
             Self::CreateTopics => "create topics",
             Self::DeleteTopics => "delete topics",
+            Self::CreatePartitions => "create partitions",
+            Self::DeleteRecords => "delete records",
             Self::DescribeConfigs => "describe configs",
+            Self::AlterConfigs => "alter configs",
         })
     }
 }

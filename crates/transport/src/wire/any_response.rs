@@ -24,8 +24,11 @@ pub(crate) fn reads_as(api: Api, version: i16, body: Bytes) -> bool {
         Api::ApiVersions => reads::<ApiVersionsRequest>,
         Api::CreateTopics => reads::<CreateTopicsRequest>,
         Api::DeleteTopics => reads::<DeleteTopicsRequest>,
+        Api::DeleteRecords => reads::<DeleteRecordsRequest>,
         Api::InitProducerId => reads::<InitProducerIdRequest>,
         Api::DescribeConfigs => reads::<DescribeConfigsRequest>,
+        Api::CreatePartitions => reads::<CreatePartitionsRequest>,
+        Api::IncrementalAlterConfigs => reads::<IncrementalAlterConfigsRequest>,
     };
     reads(version, body)
 }

@@ -21,12 +21,15 @@ pub(crate) enum Api {
     ApiVersions = 18,
     CreateTopics = 19,
     DeleteTopics = 20,
+    DeleteRecords = 21,
     InitProducerId = 22,
     DescribeConfigs = 32,
+    CreatePartitions = 37,
+    IncrementalAlterConfigs = 44,
 }
 
 impl Api {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -41,8 +44,11 @@ impl Api {
         Self::ApiVersions,
         Self::CreateTopics,
         Self::DeleteTopics,
+        Self::DeleteRecords,
         Self::InitProducerId,
         Self::DescribeConfigs,
+        Self::CreatePartitions,
+        Self::IncrementalAlterConfigs,
     ];
 
     /// The key in the request header.
@@ -71,8 +77,11 @@ impl Api {
             Self::ApiVersions => "ApiVersions",
             Self::CreateTopics => "CreateTopics",
             Self::DeleteTopics => "DeleteTopics",
+            Self::DeleteRecords => "DeleteRecords",
             Self::InitProducerId => "InitProducerId",
             Self::DescribeConfigs => "DescribeConfigs",
+            Self::CreatePartitions => "CreatePartitions",
+            Self::IncrementalAlterConfigs => "IncrementalAlterConfigs",
         }
     }
 
@@ -93,8 +102,11 @@ impl Api {
             Self::ApiVersions => Operation::Connect,
             Self::CreateTopics => Operation::CreateTopics,
             Self::DeleteTopics => Operation::DeleteTopics,
+            Self::DeleteRecords => Operation::DeleteRecords,
             Self::InitProducerId => Operation::InitProducerId,
             Self::DescribeConfigs => Operation::DescribeConfigs,
+            Self::CreatePartitions => Operation::CreatePartitions,
+            Self::IncrementalAlterConfigs => Operation::AlterConfigs,
         }
     }
 }

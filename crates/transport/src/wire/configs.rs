@@ -1,4 +1,4 @@
-//! DescribeConfigs: settings of topics.
+//! DescribeConfigs and IncrementalAlterConfigs (KIP-339): settings of topics.
 
 use super::{Api, Malformed, Reader, Request, Unencodable, VersionRange, Writer};
 
@@ -92,4 +92,78 @@ fn config(version: i16, reader: &mut Reader) -> Result<(String, Option<String>),
     }
     reader.skip_tags()?;
     Ok((name, value))
+}
+
+/// Changes settings of one topic; those that are not named stay as they are.
+#[derive(Debug, Clone)]
+pub(crate) struct IncrementalAlterConfigsRequest {
+    pub(crate) topic: String,
+    pub(crate) changes: Vec<(String, ConfigChange)>,
+}
+
+/// What becomes of a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ConfigChange {
+    Set(String),
+    /// Back to the broker's default.
+    Reset,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AlteredResource {
+    pub(crate) error_code: i16,
+    pub(crate) error_message: Option<String>,
+    pub(crate) topic: String,
+}
+
+impl Request for IncrementalAlterConfigsRequest {
+    type Response = Vec<AlteredResource>;
+
+    const API: Api = Api::IncrementalAlterConfigs;
+    const VERSIONS: VersionRange = VersionRange::new(0, 1);
+    const FLEXIBLE_FROM: i16 = 1;
+
+    fn encode(&self, _version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
+        const SET: i8 = 0;
+        const DELETE: i8 = 1;
+        writer.array(std::slice::from_ref(self), |writer, resource| {
+            writer.i8(TOPIC);
+            writer.string(&resource.topic)?;
+            writer.array(&resource.changes, |writer, (name, change)| {
+                writer.string(name)?;
+                let (operation, value) = match change {
+                    ConfigChange::Set(value) => (SET, Some(value.as_str())),
+                    ConfigChange::Reset => (DELETE, None),
+                };
+                writer.i8(operation);
+                writer.nullable_string(value)?;
+                writer.tags();
+                Ok(())
+            })?;
+            writer.tags();
+            Ok(())
+        })?;
+        let validate_only = false;
+        writer.bool(validate_only);
+        writer.tags();
+        Ok(())
+    }
+
+    fn decode(_version: i16, reader: &mut Reader) -> Result<Vec<AlteredResource>, Malformed> {
+        let _throttle_ms = reader.i32()?;
+        let resources = reader.array(|reader| {
+            let error_code = reader.i16()?;
+            let error_message = reader.nullable_string()?;
+            let _resource_type = reader.i8()?;
+            let topic = reader.string()?;
+            reader.skip_tags()?;
+            Ok(AlteredResource {
+                error_code,
+                error_message,
+                topic,
+            })
+        })?;
+        reader.skip_tags()?;
+        Ok(resources)
+    }
 }

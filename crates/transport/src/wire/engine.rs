@@ -215,7 +215,10 @@ const fn api_key(api: Api) -> ApiKey {
         Api::ApiVersions => ApiKey::ApiVersions,
         Api::CreateTopics => ApiKey::CreateTopics,
         Api::DeleteTopics => ApiKey::DeleteTopics,
+        Api::DeleteRecords => ApiKey::DeleteRecords,
         Api::InitProducerId => ApiKey::InitProducerId,
         Api::DescribeConfigs => ApiKey::DescribeConfigs,
+        Api::CreatePartitions => ApiKey::CreatePartitions,
+        Api::IncrementalAlterConfigs => ApiKey::IncrementalAlterConfigs,
     }
 }

@@ -17,11 +17,13 @@ mod writer;
 mod api_versions;
 mod configs;
 mod coordinator;
+mod delete_records;
 mod fetch;
 mod group;
 mod list_offsets;
 mod metadata;
 mod offsets;
+mod partitions;
 mod produce;
 mod producer_id;
 mod topics;
@@ -35,8 +37,12 @@ mod tests;
 pub(crate) use any_response::reads_as;
 pub(crate) use api::Api;
 pub(crate) use api_versions::ApiVersionsRequest;
-pub(crate) use configs::{ConfigResource, DescribeConfigsRequest, DescribedResource};
+pub(crate) use configs::{
+    ConfigChange, ConfigResource, DescribeConfigsRequest, DescribedResource,
+    IncrementalAlterConfigsRequest,
+};
 pub(crate) use coordinator::FindCoordinatorRequest;
+pub(crate) use delete_records::DeleteRecordsRequest;
 pub(crate) use engine::{Engine, EngineError};
 pub use fetch::IsolationLevel;
 pub(crate) use fetch::{FetchPartition, FetchRequest, FetchTopic, FetchedPartition};
@@ -51,6 +57,7 @@ pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListedOf
 pub(crate) use metadata::{MetadataBroker, MetadataPartition};
 pub(crate) use metadata::{MetadataRequest, MetadataResponse, MetadataTopic};
 pub(crate) use offsets::{OffsetCommitPartition, OffsetCommitRequest, OffsetFetchRequest};
+pub(crate) use partitions::CreatePartitionsRequest;
 pub(crate) use produce::{ProducePartition, ProduceRequest, ProducedPartition};
 pub(crate) use producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 pub(crate) use reader::{Malformed, Reader};

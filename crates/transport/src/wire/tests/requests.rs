@@ -333,3 +333,65 @@ fn configs_are_asked_for_by_topic() {
         }
     }
 }
+
+#[test]
+fn a_topic_is_given_partitions_and_the_controller_chooses_their_brokers() {
+    let request = CreatePartitionsRequest {
+        topic: "t".into(),
+        count: 12,
+        timeout_ms: 1000,
+    };
+    for version in versions::<CreatePartitionsRequest>() {
+        let read: peer::CreatePartitionsRequest = read_by_peer(&request, version);
+        assert_eq!((read.timeout_ms, read.validate_only), (1000, false));
+        let topic = &read.topics[0];
+        assert_eq!((topic.name.as_str(), topic.count), ("t", 12));
+        assert_eq!(topic.assignments, None);
+    }
+}
+
+#[test]
+fn configs_are_set_and_reset_one_by_one() {
+    let request = IncrementalAlterConfigsRequest {
+        topic: "t".into(),
+        changes: vec![
+            ("retention.ms".into(), ConfigChange::Set("1000".into())),
+            ("cleanup.policy".into(), ConfigChange::Reset),
+        ],
+    };
+    for version in versions::<IncrementalAlterConfigsRequest>() {
+        let read: peer::IncrementalAlterConfigsRequest = read_by_peer(&request, version);
+        assert!(!read.validate_only);
+        let resource = &read.resources[0];
+        assert_eq!(
+            (resource.resource_type, resource.resource_name.as_str()),
+            (2, "t")
+        );
+        let [set, reset] = &resource.configs[..] else {
+            panic!("{resource:?}")
+        };
+        assert_eq!(
+            (set.name.as_str(), set.config_operation),
+            ("retention.ms", 0)
+        );
+        assert_eq!(set.value.as_deref(), Some("1000"));
+        assert_eq!((reset.config_operation, reset.value.as_deref()), (1, None));
+    }
+}
+
+#[test]
+fn records_are_deleted_before_an_offset() {
+    let request = DeleteRecordsRequest {
+        topic: "t".into(),
+        partition: 3,
+        before_offset: 1 << 40,
+        timeout_ms: 1000,
+    };
+    for version in versions::<DeleteRecordsRequest>() {
+        let read: peer::DeleteRecordsRequest = read_by_peer(&request, version);
+        let partition = &read.topics[0].partitions[0];
+        assert_eq!(read.topics[0].name.as_str(), "t");
+        assert_eq!((partition.partition_index, partition.offset), (3, 1 << 40));
+        assert_eq!(read.timeout_ms, 1000);
+    }
+}

@@ -512,3 +512,61 @@ fn configs_are_told_by_name_with_secrets_left_out() {
         assert_eq!(read, vec![expected]);
     }
 }
+
+#[test]
+fn a_topic_that_was_not_given_partitions_comes_with_the_reason() {
+    use peer::create_partitions_response::CreatePartitionsTopicResult;
+
+    let result = CreatePartitionsTopicResult::default()
+        .with_name(topic("t"))
+        .with_error_code(37)
+        .with_error_message(Some(text("too few")));
+    let response = peer::CreatePartitionsResponse::default().with_results(vec![result]);
+    for version in versions::<CreatePartitionsRequest>() {
+        let grown = written_by_peer::<CreatePartitionsRequest>(&response, version);
+        assert_eq!((grown[0].name.as_str(), grown[0].error_code), ("t", 37));
+        assert_eq!(grown[0].error_message.as_deref(), Some("too few"));
+    }
+}
+
+#[test]
+fn a_config_that_was_not_changed_comes_with_the_reason() {
+    use peer::incremental_alter_configs_response::AlterConfigsResourceResponse;
+
+    let resource = AlterConfigsResourceResponse::default()
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_error_code(40)
+        .with_error_message(Some(text("no number")));
+    let response = peer::IncrementalAlterConfigsResponse::default().with_responses(vec![resource]);
+    for version in versions::<IncrementalAlterConfigsRequest>() {
+        let altered = written_by_peer::<IncrementalAlterConfigsRequest>(&response, version);
+        assert_eq!(
+            (altered[0].topic.as_str(), altered[0].error_code),
+            ("t", 40)
+        );
+        assert_eq!(altered[0].error_message.as_deref(), Some("no number"));
+    }
+}
+
+#[test]
+fn deleted_records_come_with_the_first_offset_that_is_left() {
+    use peer::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
+
+    let partition = DeleteRecordsPartitionResult::default()
+        .with_partition_index(3)
+        .with_low_watermark(1 << 40)
+        .with_error_code(0);
+    let result = DeleteRecordsTopicResult::default()
+        .with_name(topic("t"))
+        .with_partitions(vec![partition]);
+    let response = peer::DeleteRecordsResponse::default().with_topics(vec![result]);
+    for version in versions::<DeleteRecordsRequest>() {
+        let deleted = written_by_peer::<DeleteRecordsRequest>(&response, version);
+        assert_eq!((deleted[0].topic.as_str(), deleted[0].partition), ("t", 3));
+        assert_eq!(
+            (deleted[0].low_watermark, deleted[0].error_code),
+            (1 << 40, 0)
+        );
+    }
+}
