@@ -7,8 +7,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use cybermesh_devbroker::{Api, DevBroker, ErrorCode as Answer, Fault};
 use cybermesh_transport::{
-    AssignedPartition, Assignor, Class, Consumer, ConsumerConfig, ErrorCode, ErrorKind, Event,
-    OffsetToCommit, Position, Producer, ProducerConfig, StartPolicy, TopicPartition,
+    Address, AssignedPartition, Assignor, Class, Client, ClientConfig, Consumer, ConsumerConfig,
+    ErrorCode, ErrorKind, Event, OffsetToCommit, Position, Producer, ProducerConfig, Security,
+    StartPolicy, TopicPartition,
 };
 use support::*;
 use tokio::time::Instant;
@@ -536,4 +537,28 @@ async fn a_member_that_leaves_before_its_first_join_is_answered_does_not_stay_be
     tokio::join!(leaving, answering);
     assert_eq!(broker.requests(Api::LeaveGroup), 1);
     assert_eq!(broker.requests(Api::JoinGroup), 1);
+}
+
+#[tokio::test]
+async fn new_partitions_of_a_topic_are_found_and_divided_without_anybody_joining_or_leaving() {
+    let broker = broker("t", 1).await;
+    let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
+    let settings = ClientConfig::new(bootstrap, Security::Plaintext);
+    let settings = settings.metadata_max_age(Duration::from_millis(100));
+    let client = Client::connect(settings).await.unwrap();
+    let consumer = within(Consumer::join(client, config())).await.unwrap();
+    assert_eq!(numbers(&assigned(&consumer).await), [0].into());
+    assert!(broker.grow_topic("t", 3));
+    match within(consumer.next()).await {
+        Some(Event::Revoked { partitions }) => consumer.release(partitions),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(numbers(&assigned(&consumer).await), [0, 1, 2].into());
+    // Nothing has changed since, however often that is looked at.
+    let (looked, joined) = (
+        broker.requests(Api::Metadata),
+        broker.requests(Api::JoinGroup),
+    );
+    within(broker.wait_until(|broker| broker.requests(Api::Metadata) >= looked + 3)).await;
+    assert_eq!(broker.requests(Api::JoinGroup), joined);
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use cybermesh_tests::Stage;
 use cybermesh_transport::{
-    AssignedPartition, Class, Consumer, ConsumerConfig, Event, OffsetToCommit, Position, Producer,
-    ProducerConfig, TopicPartition,
+    AssignedPartition, Assignor, Class, Consumer, ConsumerConfig, Event, FetchConfig,
+    OffsetToCommit, Position, Producer, ProducerConfig, Reader, StartPolicy, TopicPartition,
 };
 use futures_util::future::select_all;
 use tokio::time::Instant;
 
-use crate::support::{send_numbers, text, within};
+use crate::support::{send_numbers, text, until, within};
 
 cybermesh_tests::scenarios! {
     both: [
@@ -20,6 +20,8 @@ cybermesh_tests::scenarios! {
         partitions_of_a_member_that_died_are_taken_over_where_it_committed,
         members_that_join_while_others_are_draining_all_get_their_share,
         a_commit_of_a_member_that_was_thrown_out_is_refused_and_said_to_be_lost,
+        members_that_prefer_round_robin_are_dealt_the_partitions_of_all_topics_one_by_one,
+        lag_falls_as_records_are_read_and_rises_as_they_are_written,
     ],
 }
 
@@ -329,4 +331,81 @@ async fn a_commit_of_a_member_that_was_thrown_out_is_refused_and_said_to_be_lost
     // It joins again by itself, and may even be given the same again: what it held before is over.
     let refused = within(first.commit(vec![late])).await.unwrap_err();
     assert_eq!(refused.class(), Class::Fenced, "{refused}");
+}
+
+/// Releases what is revoked, until as many partitions as expected are assigned; begins none of them.
+async fn assigned(consumer: &Consumer, expected: usize) -> Vec<String> {
+    loop {
+        match within(consumer.next()).await.expect("a member") {
+            Event::Assigned { partitions, .. } if partitions.len() == expected => {
+                let names = partitions.iter().map(|one| one.partition.to_string());
+                return names.collect();
+            }
+            Event::Revoked { partitions } => consumer.release(partitions),
+            Event::Assigned { .. } => {}
+            Event::Failed(error) if error.class() == Class::Retriable => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn members_that_prefer_round_robin_are_dealt_the_partitions_of_all_topics_one_by_one(
+    stage: Stage,
+) {
+    let topics = ["a", "b"].map(|name| stage.own(name));
+    for topic in &topics {
+        stage.make_topic(topic, 3).await;
+    }
+    let config = |assignors: &[Assignor]| ConsumerConfig {
+        heartbeat_interval: Duration::from_millis(300),
+        assignors: assignors.to_vec(),
+        ..ConsumerConfig::new(stage.own("group"), topics.each_ref().map(String::as_str))
+    };
+    let first = config(&[Assignor::RoundRobin]);
+    let first = Consumer::join(stage.client().await, first).await.unwrap();
+    assert_eq!(assigned(&first, 6).await.len(), 6);
+    // It knows range too, and the group does not.
+    let second = config(&[Assignor::Range, Assignor::RoundRobin]);
+    let second = Consumer::join(stage.client().await, second).await.unwrap();
+    let (mine, theirs) = tokio::join!(assigned(&first, 3), assigned(&second, 3));
+    let [a, b] = &topics;
+    let dealt = [
+        [format!("{a}/0"), format!("{a}/2"), format!("{b}/1")],
+        [format!("{a}/1"), format!("{b}/0"), format!("{b}/2")],
+    ];
+    let mut shares = [mine, theirs];
+    shares.sort();
+    assert_eq!(shares, dealt);
+}
+
+async fn lag_falls_as_records_are_read_and_rises_as_they_are_written(stage: Stage) {
+    let (topic, producer) = topic(&stage, 1).await;
+    send_numbers(&producer, &topic, 1, 0..10).await;
+    let config = FetchConfig {
+        max_records: 4,
+        ..FetchConfig::default()
+    };
+    let reader = Reader::new(stage.client().await, config, StartPolicy::None);
+    reader.begin(&TopicPartition::new(topic.as_str(), 0), Position::Offset(2));
+    let lag = || reader.progress().remove(0).lag;
+    until(async || lag() == Some(8)).await;
+    let mut read = 0;
+    while read < 8 {
+        if let Event::Records(batch) = within(reader.next()).await.expect("not ended") {
+            read += batch.records.len();
+        }
+        assert_eq!(lag(), Some(i64::try_from(8 - read).unwrap()));
+    }
+    send_numbers(&producer, &topic, 1, 10..13).await;
+    until(async || lag() == Some(3)).await;
+    let progress = reader.progress().remove(0);
+    assert_eq!(
+        (
+            progress.position,
+            progress.high_watermark,
+            progress.last_stable_offset
+        ),
+        (Some(10), Some(13), Some(13))
+    );
+    assert_eq!(progress.held_back_since, None);
 }
