@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -23,6 +23,14 @@ pub enum StateError {
     InUse {
         /// The folder.
         path: PathBuf,
+    },
+    /// A file there has grown as large as it may.
+    #[error("{path:?} would take more than {most_bytes} bytes")]
+    Full {
+        /// The file.
+        path: PathBuf,
+        /// What it may take.
+        most_bytes: u64,
     },
     /// It cannot be made, read or written.
     #[error("state folder {path:?}: cannot {doing}: {source}")]
@@ -112,6 +120,65 @@ impl StateDir {
         file.sync_all().map_err(|error| fault("sync", error))?;
         fs::rename(&fresh, &path).map_err(|error| fault("replace", error))?;
         sync_folder(&self.path).map_err(|error| fault("sync the folder of", error))
+    }
+}
+
+/// One line of text, without a line's end in it.
+#[derive(Debug)]
+pub(crate) struct Line(String);
+
+impl Line {
+    /// JSON has no line's end but where it is asked for.
+    pub(crate) fn of(value: &serde_json::Value) -> Self {
+        Self(value.to_string())
+    }
+}
+
+impl StateDir {
+    /// Appends a line to `name`, which takes at most `most_bytes`; it is on disk when this returns. A
+    /// last line without an end is ended first. One caller at a time.
+    pub(crate) fn append(
+        &self,
+        name: &str,
+        line: &Line,
+        most_bytes: u64,
+    ) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        let fault = |doing, source| StateError::Io {
+            path: path.clone(),
+            doing,
+            source,
+        };
+        let mut file = private()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .map_err(|error| fault("open", error))?;
+        let length = file.metadata().map_err(|error| fault("read", error))?.len();
+        let mut text = String::with_capacity(line.0.len() + 2);
+        if length > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))
+                .and_then(|_| file.read_exact(&mut last))
+                .map_err(|error| fault("read", error))?;
+            if last != [b'\n'] {
+                text.push('\n');
+            }
+        }
+        text.push_str(&line.0);
+        text.push('\n');
+        let added = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        if length.saturating_add(added) > most_bytes {
+            return Err(StateError::Full { path, most_bytes });
+        }
+        file.write_all(text.as_bytes())
+            .map_err(|error| fault("write", error))?;
+        file.sync_all().map_err(|error| fault("sync", error))?;
+        if length == 0 {
+            sync_folder(&self.path).map_err(|error| fault("sync the folder of", error))?;
+        }
+        Ok(())
     }
 }
 

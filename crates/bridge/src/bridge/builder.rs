@@ -224,6 +224,10 @@ impl Builder {
         let letters_producer = Producer::new(client.clone(), letters_config);
         let letters =
             self.dead_letters(&client, &letters_producer, signer.as_ref(), trust.as_ref());
+        let letters = match &state {
+            Some(state) => letters.spilling_into(Arc::clone(state), metrics.clone()),
+            None => letters,
+        };
         let publisher = Publisher::new(
             &self.settings,
             Parts {

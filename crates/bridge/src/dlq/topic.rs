@@ -91,8 +91,12 @@ fn is_too_large(error: &TransportError) -> bool {
     )
 }
 
+/// A topic that is not there is never made by us: that it comes is nobody's promise.
 fn refused_or_not(error: &TransportError) -> AppendError {
     match error.class() {
+        _ if error.error_code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+            AppendError::Refused(error.to_string())
+        }
         Class::Fatal => AppendError::Refused(error.to_string()),
         _ => AppendError::Unavailable(error.to_string()),
     }

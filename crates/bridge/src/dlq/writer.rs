@@ -9,8 +9,11 @@ use cybermesh_contracts::rejection::Disposition;
 use cybermesh_contracts::sign::Signer;
 use futures_util::future::BoxFuture;
 
+use super::spill::{SPILL_FILE, Spill};
 use crate::inbound::burial::Burial;
 use crate::inbound::judge::Bury;
+use crate::state::StateDir;
+use crate::telemetry::Metrics;
 
 /// What a dead letter may take at most, with all overhead: Kafka's default request and batch limit
 /// of 1 048 588 bytes, less what a batch adds. A topic that takes less says so, and the next form
@@ -104,9 +107,10 @@ pub struct DraftBurial<'a> {
 pub struct DeadLetters(Arc<Inner>);
 
 struct Inner {
-    log: Box<dyn AppendLetter>,
+    log: Arc<dyn AppendLetter>,
+    spill: Option<(Spill, Metrics)>,
     config: DeadLetterConfig,
-    signing: Option<DeadLetterSigning>,
+    signing: Option<Arc<DeadLetterSigning>>,
 }
 
 impl fmt::Debug for DeadLetters {
@@ -125,9 +129,21 @@ impl DeadLetters {
         signing: Option<DeadLetterSigning>,
     ) -> Self {
         Self(Arc::new(Inner {
-            log: Box::new(log),
+            log: Arc::new(log),
+            spill: None,
             config,
-            signing,
+            signing: signing.map(Arc::new),
+        }))
+    }
+
+    /// The same, keeping in the state folder what the cluster refuses for good.
+    #[must_use]
+    pub fn spilling_into(self, state: Arc<StateDir>, metrics: Metrics) -> Self {
+        Self(Arc::new(Inner {
+            log: Arc::clone(&self.0.log),
+            spill: Some((Spill::into(state), metrics)),
+            config: self.0.config.clone(),
+            signing: self.0.signing.clone(),
         }))
     }
 
@@ -153,7 +169,7 @@ impl DeadLetters {
             draft.draft,
             &failure,
         );
-        let write = |form| self.0.write(&burial, form);
+        let write = |form, limit| self.0.write(&burial, form, limit);
         self.0.append(write, draft.last_failed_at_ms).await
     }
 
@@ -168,13 +184,17 @@ impl DeadLetters {
             last_failed_at_ms: burial.last_failed_ms,
             node: config.node.as_deref(),
         };
-        let write = |form| {
+        let write = |form, limit| {
+            if let Some(summary) = &burial.summary {
+                let letter = dead_letter::Burial::of_flood(&summary.flood, &failure);
+                return self.0.write(&letter, form, limit);
+            }
             burial.origin.view(|record| {
                 let letter = match &burial.redrive {
                     Some(terms) => dead_letter::Burial::of_redriven(record, terms, &failure),
                     None => dead_letter::Burial::of_record(record, &failure),
                 };
-                self.0.write(&letter, form)
+                self.0.write(&letter, form, limit)
             })
         };
         self.0.append(write, burial.last_failed_ms).await
@@ -198,24 +218,52 @@ impl Inner {
         &self,
         burial: &dead_letter::Burial<'_>,
         form: Form,
+        limit_bytes: usize,
     ) -> Result<DeadLetterRecord, DeadLetterError> {
         let signer = self.signing.as_ref().and_then(|signing| (signing.signer)());
         let signing = signer.as_deref().map(|signer| dead_letter::Signing {
             signer,
             audience: &self.config.audience,
         });
-        burial.write(form, LIMIT_BYTES, signing)
+        burial.write(form, limit_bytes, signing)
+    }
+
+    /// Appends to the topic, or, where that is refused for good, to the file beside it.
+    async fn append(
+        &self,
+        write: impl Fn(Form, usize) -> Result<DeadLetterRecord, DeadLetterError>,
+        timestamp_ms: i64,
+    ) -> Result<(), BuryError> {
+        let refused = match self.append_to_topic(&write, timestamp_ms).await {
+            Err(BuryError::Refused(reason)) => reason,
+            settled => return settled,
+        };
+        let Some((spill, metrics)) = &self.spill else {
+            return Err(BuryError::Refused(refused));
+        };
+        let letter = write(Form::Json, usize::MAX).map_err(not_written)?;
+        if let Err(reason) = spill.write(&letter, &refused).await {
+            return Err(BuryError::Refused(format!(
+                "{refused}; and not kept on disk: {reason}"
+            )));
+        }
+        metrics.dead_letter_spilled();
+        tracing::error!(
+            letter = %String::from_utf8_lossy(&letter.key), refused, file = SPILL_FILE,
+            "dead letter refused for good; it is kept on disk and its message counts as done"
+        );
+        Ok(())
     }
 
     /// Appends in the first form that the topic takes.
-    async fn append(
+    async fn append_to_topic(
         &self,
-        write: impl Fn(Form) -> Result<DeadLetterRecord, DeadLetterError>,
+        write: &impl Fn(Form, usize) -> Result<DeadLetterRecord, DeadLetterError>,
         timestamp_ms: i64,
     ) -> Result<(), BuryError> {
         let mut form = self.config.form;
         loop {
-            let letter = write(form).map_err(not_written)?;
+            let letter = write(form, LIMIT_BYTES).map_err(not_written)?;
             let written_as = letter.form;
             match self.log.append(letter, timestamp_ms).await {
                 Ok(()) => return Ok(()),

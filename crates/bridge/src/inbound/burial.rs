@@ -13,16 +13,20 @@ use cybermesh_contracts::rejection::Disposition;
 use cybermesh_contracts::sign::PublicKey;
 use tokio::time::Instant;
 
+use super::guard::burials::Summary;
 use super::origin::Origin;
 
 /// Waits between attempts to write a dead letter that did not get through.
 const BURIAL_BACKOFF_BASE: Duration = Duration::from_secs(1);
 const BURIAL_BACKOFF_CAP: Duration = Duration::from_secs(60);
 
-/// One message on its way to the dead-letter topic, with what is known about its end.
+/// One message on its way to the dead-letter topic, or many in a summary, with what is known about its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Burial {
+    /// Of many the first, without its content.
     pub(crate) origin: Arc<Origin>,
+    /// All of them, where it stands for many.
+    pub(crate) summary: Option<Summary>,
     pub(crate) disposition: Disposition,
     /// For people; neither secrets nor payload.
     pub(crate) reason: Cow<'static, str>,
@@ -49,6 +53,7 @@ impl Burial {
     ) -> Self {
         Self {
             origin,
+            summary: None,
             disposition,
             reason,
             claimed,
@@ -56,6 +61,14 @@ impl Burial {
             attempts: 0,
             first_failed_ms: wall_ms,
             last_failed_ms: wall_ms,
+        }
+    }
+
+    /// The offsets that are done when it is acknowledged.
+    pub(crate) fn offsets(&self) -> &[i64] {
+        match &self.summary {
+            Some(summary) => &summary.offsets,
+            None => std::slice::from_ref(&self.origin.offset),
         }
     }
 }
@@ -87,11 +100,9 @@ impl Burials {
         self.pending.insert(offset, pending);
     }
 
-    /// One was acknowledged; the others need not wait any longer. Answers whether it was known.
-    pub(crate) fn acknowledged(&mut self, offset: i64, now: Instant) -> bool {
-        if self.pending.remove(&offset).is_none() {
-            return false;
-        }
+    /// One was acknowledged; the others need not wait any longer. Gives it back where it was known.
+    pub(crate) fn acknowledged(&mut self, offset: i64, now: Instant) -> Option<Arc<Burial>> {
+        let acknowledged = self.pending.remove(&offset)?;
         if std::mem::take(&mut self.failing) {
             for pending in self.pending.values_mut() {
                 if let Some(due) = &mut pending.due {
@@ -99,7 +110,7 @@ impl Burials {
                 }
             }
         }
-        true
+        Some(acknowledged.burial)
     }
 
     /// One did not get through and will be tried again. Answers whether it was known.
@@ -228,7 +239,7 @@ mod tests {
         let later = now + Duration::from_secs(1);
         assert_eq!(offsets(&burials.due(later)), [1]);
         assert!(burials.due(later).is_empty());
-        assert!(burials.acknowledged(1, later));
+        assert!(burials.acknowledged(1, later).is_some());
         assert_eq!(offsets(&burials.due(later)), [2, 3]);
     }
 
@@ -236,10 +247,12 @@ mod tests {
     fn an_answer_about_one_that_nobody_waits_for_changes_nothing() {
         let now = Instant::now();
         let mut burials = Burials::default();
-        assert!(!burials.acknowledged(0, now) && !burials.failed(0, now) && !burials.forget(0));
+        assert!(
+            burials.acknowledged(0, now).is_none() && !burials.failed(0, now) && !burials.forget(0)
+        );
         burials.begin(burial(0));
-        assert!(burials.acknowledged(0, now));
-        assert!(!burials.acknowledged(0, now));
+        assert!(burials.acknowledged(0, now).is_some());
+        assert!(burials.acknowledged(0, now).is_none());
         assert!(burials.is_empty());
     }
 

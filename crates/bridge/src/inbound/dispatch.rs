@@ -92,6 +92,10 @@ impl<T: Clone> Lanes<T> {
             }
         }
         let offset = self.ready.pop_first()?;
+        self.run(offset)
+    }
+
+    fn run(&mut self, offset: i64) -> Option<Start<T>> {
         let entry = self.entries.get_mut(&offset)?;
         entry.phase = Phase::Running;
         entry.attempts = entry.attempts.saturating_add(1);
@@ -100,6 +104,54 @@ impl<T: Clone> Lanes<T> {
             attempt: entry.attempts,
             item: entry.item.clone(),
         })
+    }
+
+    /// The next message behind offset `after`, or else from the first, that heads its lane, is not
+    /// being handled and is `wanted`, whether its time has come or not; it counts as running from
+    /// here on.
+    pub(crate) fn start_any(
+        &mut self,
+        after: i64,
+        wanted: impl Fn(i64) -> bool,
+    ) -> Option<Start<T>> {
+        let heads = || {
+            let waiting = self.timers.iter().map(|(_, offset)| *offset);
+            let heads = self.ready.iter().copied().chain(waiting);
+            heads.filter(|offset| wanted(*offset))
+        };
+        let behind = heads().filter(|offset| *offset > after).min();
+        let offset = behind.or_else(|| heads().min())?;
+        let entry = self.entries.get(&offset)?;
+        if let Phase::Waiting(due) = entry.phase {
+            self.timers.remove(&(due, offset));
+        }
+        self.ready.remove(&offset);
+        self.run(offset)
+    }
+
+    /// A running message goes back to the head of its lane as if it had not been tried; while
+    /// draining it is forgotten instead.
+    pub(crate) fn put_back(&mut self, offset: i64) {
+        if self.draining {
+            self.forget(offset);
+        } else if let Some(entry) = self.entries.get_mut(&offset)
+            && entry.phase == Phase::Running
+        {
+            entry.phase = Phase::Queued;
+            entry.attempts = entry.attempts.saturating_sub(1);
+            self.ready.insert(offset);
+        }
+    }
+
+    /// Messages that are held may be tried again, with all their attempts.
+    pub(crate) fn release_held(&mut self) {
+        for (offset, entry) in &mut self.entries {
+            if entry.phase == Phase::Held {
+                entry.phase = Phase::Queued;
+                entry.attempts = 0;
+                self.ready.insert(*offset);
+            }
+        }
     }
 
     /// A running message is to be tried again; while draining it is forgotten instead, for

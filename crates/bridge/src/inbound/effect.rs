@@ -25,6 +25,8 @@ pub(crate) type Judged<M> = Result<M, Rejection>;
 pub(crate) enum Effect {
     /// Write this to the dead-letter topic.
     Bury(Arc<Burial>),
+    /// Buried in a summary that is written later: counted now.
+    Summed { disposition: Disposition },
     /// Skipped by rule: counted, not buried.
     Skipped {
         origin: Arc<Origin>,
@@ -41,6 +43,11 @@ pub(crate) enum Effect {
     Retried {
         offset: i64,
         after: Duration,
+        reason: Cow<'static, str>,
+    },
+    /// It failed while its partition pauses because all fail: it keeps its place, and its attempts.
+    PutBack {
+        offset: i64,
         reason: Cow<'static, str>,
     },
     /// Its attempts are used up and the partition pauses.

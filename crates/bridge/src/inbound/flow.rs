@@ -6,21 +6,30 @@
 //!
 //! A flow pauses rather than give up what it may not: while dead letters do not get through, while
 //! an exhausted message is held, while its kind has no keys, while the clock cannot be believed.
-//! A paused flow takes up, judges and starts nothing; what runs may end.
+//! A paused flow takes up, judges and starts nothing; what runs may end. Where it pauses because all
+//! its messages fail it still takes up and judges, since what is to be tried next may be yet to come.
+//!
+//! [`settle`] has what follows from a judgement, [`handle`] what follows from a handler.
 
-use std::borrow::Cow;
+mod handle;
+mod settle;
+
+pub(crate) use settle::At;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use cybermesh_contracts::rejection::{Disposition, Rejection};
 use tokio::time::Instant;
 
-use super::attempts::{Ended, Next, RetryPolicy};
+use super::attempts::RetryPolicy;
 use super::budget::Budget;
 use super::burial::{Burial, Burials};
-use super::dispatch::{Lanes, Start};
-use super::effect::{Effect, Job, Judged, Moment};
-use super::judge::{Believed, JudgeOrder, Order};
+use super::dispatch::Lanes;
+use super::effect::{Effect, Job, Judged};
+use super::guard::GuardPolicy;
+use super::guard::burials::BurialGate;
+use super::guard::systemic::Systemic;
+use super::judge::{Believed, JudgeOrder};
 use super::origin::{Origin, TopicPartition};
 use super::pause::Pause;
 use super::reorder::Reorder;
@@ -32,7 +41,8 @@ const MAX_AHEAD: i64 = 100_000;
 
 #[derive(Debug)]
 struct InFlight {
-    bytes: usize,
+    /// What it takes of the budget; nothing once it was summed up and its content let go.
+    bytes: Option<usize>,
     since: Instant,
     first_failed_ms: Option<i64>,
 }
@@ -48,9 +58,20 @@ pub(crate) struct Flow<M> {
     order: Box<dyn JudgeOrder<M>>,
     lanes: Lanes<Arc<Job<M>>>,
     burials: Burials,
+    /// `None` where everything is buried alone.
+    gate: Option<BurialGate>,
+    /// `None` where failures pause nothing.
+    systemic: Option<Systemic>,
     pauses: BTreeSet<Pause>,
     draining: bool,
-    policy: RetryPolicy,
+    retry: RetryPolicy,
+}
+
+/// How one partition is told to behave.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FlowPolicy {
+    pub(crate) retry: RetryPolicy,
+    pub(crate) guard: GuardPolicy,
 }
 
 impl<M: Believed> Flow<M> {
@@ -59,8 +80,16 @@ impl<M: Believed> Flow<M> {
         name: TopicPartition,
         start: i64,
         order: Box<dyn JudgeOrder<M>>,
-        policy: RetryPolicy,
+        policy: FlowPolicy,
+        now: Instant,
     ) -> Self {
+        let (gate, systemic) = match policy.guard {
+            GuardPolicy::Off => (None, None),
+            GuardPolicy::On(rate) => {
+                let gate = BurialGate::new(rate, now);
+                (Some(gate), Some(Systemic::default()))
+            }
+        };
         Self {
             name,
             backlog: VecDeque::new(),
@@ -70,9 +99,11 @@ impl<M: Believed> Flow<M> {
             order,
             lanes: Lanes::default(),
             burials: Burials::default(),
+            gate,
+            systemic,
             pauses: BTreeSet::new(),
             draining: false,
-            policy,
+            retry: policy.retry,
         }
     }
 
@@ -109,7 +140,7 @@ impl<M: Believed> Flow<M> {
         now: Instant,
     ) -> Vec<Arc<Origin>> {
         let mut admitted = Vec::new();
-        if self.draining || self.is_paused() {
+        if self.draining || self.stands_still() {
             return admitted;
         }
         while let Some(record) = self.backlog.front() {
@@ -125,7 +156,7 @@ impl<M: Believed> Flow<M> {
                 break;
             };
             let in_flight = InFlight {
-                bytes,
+                bytes: Some(bytes),
                 since: now,
                 first_failed_ms: None,
             };
@@ -141,202 +172,15 @@ impl<M: Believed> Flow<M> {
         admitted
     }
 
-    /// A worker's answer about a record that was admitted.
-    pub(crate) fn judged(&mut self, origin: Arc<Origin>, judged: Judged<M>) {
-        self.reorder.put(origin.offset, (origin, judged));
-    }
-
-    /// Brings what was judged into order: to the lanes, to the dead letters, or done.
-    pub(crate) fn settle(
-        &mut self,
-        budget: &mut Budget<TopicPartition>,
-        wall_ms: i64,
-    ) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        while !self.is_paused() {
-            let Some((offset, (origin, judged))) = self.reorder.pop() else {
-                break;
-            };
-            let verdict = match judged {
-                Ok(message) => match self.order.judge(offset, origin.record_bytes(), &message) {
-                    Order::Passes => {
-                        let lane = origin.key.clone();
-                        self.lanes
-                            .push(offset, lane, Arc::new(Job { origin, message }));
-                        continue;
-                    }
-                    Order::Duplicate => Err(Disposition::Duplicate),
-                    Order::Replay => Ok((
-                        Disposition::Replay,
-                        Cow::Borrowed("older than what its signer settled in this partition"),
-                        message.signer(),
-                        message.redrive(),
-                    )),
-                },
-                Err(rejection) => {
-                    self.order.pass_over(offset, origin.record_bytes());
-                    let disposition = rejection.disposition();
-                    if disposition.buried() {
-                        let reason = Cow::Owned(rejection.to_string());
-                        Ok((
-                            disposition,
-                            reason,
-                            rejection.claimed(),
-                            rejection.redriven().copied(),
-                        ))
-                    } else {
-                        Err(disposition)
-                    }
-                }
-            };
-            match verdict {
-                Ok((disposition, reason, claimed, redrive)) => {
-                    let mut burial =
-                        Burial::rejected(origin, disposition, reason, claimed, wall_ms);
-                    burial.redrive = redrive;
-                    effects.push(self.bury(burial));
-                }
-                Err(disposition) => {
-                    self.done(offset, budget);
-                    effects.push(Effect::Skipped {
-                        origin,
-                        disposition,
-                    });
-                }
-            }
-        }
-        effects
-    }
-
-    /// The next message whose handler is to be called.
-    pub(crate) fn start(&mut self, now: Instant) -> Option<Start<Arc<Job<M>>>> {
-        if self.draining || self.is_paused() {
-            return None;
-        }
-        self.lanes.start(now)
-    }
-
-    /// A started message is not believed any more: its handler was not called.
-    pub(crate) fn distrusted(
-        &mut self,
-        job: &Job<M>,
-        attempt: u32,
-        rejection: &Rejection,
-        wall_ms: i64,
-    ) -> Effect {
-        let offset = job.origin.offset;
-        let first_failed_ms = self.failed_at(offset, wall_ms);
-        self.lanes.bury(offset);
-        let mut burial = Burial::rejected(
-            Arc::clone(&job.origin),
-            rejection.disposition(),
-            Cow::Owned(rejection.to_string()),
-            rejection.claimed(),
-            wall_ms,
-        );
-        burial.redrive = job.message.redrive();
-        burial.attempts = attempt.saturating_sub(1);
-        burial.first_failed_ms = first_failed_ms;
-        self.bury(burial)
-    }
-
-    /// A handler ended; `None` where nobody asked any more.
-    pub(crate) fn ended(
-        &mut self,
-        job: &Job<M>,
-        attempt: u32,
-        ended: Ended,
-        moment: Moment,
-        budget: &mut Budget<TopicPartition>,
-    ) -> Option<Effect> {
-        let offset = job.origin.offset;
-        if !self.lanes.is_running(offset) {
-            return None;
-        }
-        Some(match self.policy.next(attempt, ended, moment.jitter) {
-            Next::Done => {
-                self.lanes.finish(offset);
-                self.done(offset, budget);
-                Effect::Handled { offset }
-            }
-            Next::Skipped(reason) => {
-                self.lanes.finish(offset);
-                self.done(offset, budget);
-                Effect::Declined { offset, reason }
-            }
-            Next::Again { after, reason } => {
-                self.failed_at(offset, moment.wall_ms);
-                self.lanes.retry(offset, moment.now + after);
-                Effect::Retried {
-                    offset,
-                    after,
-                    reason,
-                }
-            }
-            Next::Bury {
-                disposition,
-                reason,
-            } => {
-                let first_failed_ms = self.failed_at(offset, moment.wall_ms);
-                self.lanes.bury(offset);
-                let burial = Burial {
-                    origin: Arc::clone(&job.origin),
-                    disposition,
-                    reason,
-                    claimed: job.message.signer(),
-                    redrive: job.message.redrive(),
-                    attempts: attempt,
-                    first_failed_ms,
-                    last_failed_ms: moment.wall_ms,
-                };
-                self.bury(burial)
-            }
-            Next::Hold { reason } => {
-                self.lanes.hold(offset);
-                self.pauses.insert(Pause::Exhausted);
-                Effect::Held { offset, reason }
-            }
-        })
-    }
-
-    /// A dead letter was acknowledged: only now its offset is done.
-    pub(crate) fn buried(
-        &mut self,
-        offset: i64,
-        now: Instant,
-        budget: &mut Budget<TopicPartition>,
-    ) {
-        if !self.burials.acknowledged(offset, now) {
-            return;
-        }
-        self.lanes.finish(offset);
-        self.done(offset, budget);
-        self.pauses.remove(&Pause::DeadLetters);
-    }
-
-    /// A dead letter did not get through: the partition pauses, and it is tried again. While
-    /// draining it is left to whoever reads the partition next.
-    pub(crate) fn burial_failed(&mut self, offset: i64, now: Instant) {
-        if self.draining {
-            if self.burials.forget(offset) {
-                self.lanes.finish(offset);
-            }
-        } else if self.burials.failed(offset, now) {
-            self.pauses.insert(Pause::DeadLetters);
-        }
-    }
-
-    /// Dead letters to be written again.
-    pub(crate) fn due_burials(&mut self, now: Instant) -> Vec<Arc<Burial>> {
-        self.burials.due(now)
-    }
-
     /// Stops: what was not started is forgotten, what runs may end.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
         self.backlog.clear();
         self.reorder.clear();
         self.lanes.drain();
+        if let Some(gate) = &mut self.gate {
+            gate.forget();
+        }
         for offset in self.burials.forget_waiting() {
             self.lanes.finish(offset);
         }
@@ -367,13 +211,31 @@ impl<M: Believed> Flow<M> {
         self.pauses.iter().copied()
     }
 
-    pub(crate) fn is_paused(&self) -> bool {
-        !self.pauses.is_empty()
+    /// Ends the pauses that are an operator's to end, and says which they were: what used up its
+    /// attempts is tried again with all of them, and failures are counted anew.
+    pub(crate) fn resume_by_command(&mut self) -> Vec<Pause> {
+        let mut ended = Vec::new();
+        if self.pauses.remove(&Pause::Exhausted) {
+            self.lanes.release_held();
+            ended.push(Pause::Exhausted);
+        }
+        if self.pauses.remove(&Pause::Failing) {
+            if let Some(systemic) = &mut self.systemic {
+                systemic.resume();
+            }
+            ended.push(Pause::Failing);
+        }
+        ended
+    }
+
+    /// Whether it takes nothing up; see [`Pause::Failing`] for the one pause in which it does.
+    fn stands_still(&self) -> bool {
+        self.pauses.iter().any(|pause| *pause != Pause::Failing)
     }
 
     /// Whether more records should be fetched now.
     pub(crate) fn wants_records(&self) -> bool {
-        !self.draining && !self.is_paused() && self.backlog.is_empty()
+        !self.draining && !self.stands_still() && self.backlog.is_empty()
     }
 
     /// The offset that may be committed.
@@ -400,11 +262,14 @@ impl<M: Believed> Flow<M> {
 
     /// When something here is due by itself.
     pub(crate) fn next_timer(&self) -> Option<Instant> {
-        let retry = (!self.is_paused())
-            .then(|| self.lanes.next_timer())
-            .flatten();
+        let handling = match &self.systemic {
+            _ if self.stands_still() => None,
+            Some(systemic) if systemic.is_tripped() => systemic.next_timer(),
+            _ => self.lanes.next_timer(),
+        };
         let burial = self.burials.next_timer();
-        retry.into_iter().chain(burial).min()
+        let summary = self.gate.as_ref().and_then(BurialGate::next_timer);
+        handling.into_iter().chain(burial).chain(summary).min()
     }
 
     /// Gives the order's state back when the partition goes.
@@ -420,7 +285,13 @@ impl<M: Believed> Flow<M> {
 
     fn done(&mut self, offset: i64, budget: &mut Budget<TopicPartition>) {
         if let Some(in_flight) = self.watermark.done(offset) {
-            budget.release(&self.name, in_flight.bytes);
+            self.release(in_flight.bytes, budget);
+        }
+    }
+
+    fn release(&self, bytes: Option<usize>, budget: &mut Budget<TopicPartition>) {
+        if let Some(bytes) = bytes {
+            budget.release(&self.name, bytes);
         }
     }
 
@@ -448,5 +319,7 @@ impl<M> std::fmt::Debug for Flow<M> {
     }
 }
 
+#[cfg(test)]
+mod guard_tests;
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,8 @@ pub(crate) trait Believed: Clone + Send + Sync + 'static {
     fn signer(&self) -> Option<PublicKey>;
     /// What its redrive says, where it was redriven.
     fn redrive(&self) -> Option<Terms>;
+    /// Whether it came in an envelope that holds.
+    fn is_enveloped(&self) -> bool;
 }
 
 /// Judges whether a record may be believed.

@@ -48,6 +48,21 @@ impl Origin {
         self.record_bytes() + self.headers.len() * HEADER_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES
     }
 
+    /// Where it came from, and nothing of what it held.
+    pub(crate) fn without_content(&self) -> Self {
+        Self {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+            offset: self.offset,
+            timestamp_ms: self.timestamp_ms,
+            append_time_ms: self.append_time_ms,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+            unreadable: None,
+        }
+    }
+
     /// Shows the record to whoever judges or buries it.
     pub(crate) fn view<T>(&self, see: impl FnOnce(&RecordView<'_>) -> T) -> T {
         see(&self.record(&self.header_views()))

@@ -12,6 +12,9 @@ pub enum Pause {
     NoKeys,
     /// The wall clock cannot be believed.
     Clock,
+    /// Authentic messages fail one after the other: something behind the handlers is away. A few
+    /// are tried now and then; the first that passes ends it.
+    Failing,
     /// The broker does not let it be read.
     Refused,
     /// A handler of the partition's former assignment has not ended yet.
@@ -27,6 +30,7 @@ impl Pause {
             Self::Exhausted => "attempts-exhausted",
             Self::NoKeys => "no-keys",
             Self::Clock => "clock",
+            Self::Failing => "handlers-fail",
             Self::Refused => "refused",
             Self::FormerHandler => "former-handler",
         }

@@ -55,6 +55,20 @@ impl<T> Reorder<T> {
         Some(ready)
     }
 
+    /// Gives back what was popped last.
+    pub(crate) fn put_back(&mut self, offset: i64, result: T) {
+        self.slots.push_front((offset, Some(result)));
+    }
+
+    /// Takes back the results that `again` names: they are awaited anew.
+    pub(crate) fn take_back(&mut self, mut again: impl FnMut(&T) -> bool) -> Vec<T> {
+        let taken = self.slots.iter_mut().filter_map(|(_, slot)| {
+            let is_named = slot.as_ref().is_some_and(&mut again);
+            if is_named { slot.take() } else { None }
+        });
+        taken.collect()
+    }
+
     /// How many offsets were handed out and not released yet.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -95,6 +109,23 @@ mod tests {
         assert!(!reorder.put(1, ()));
         assert!(!reorder.expect(1));
         assert_eq!(reorder.len(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_awaited_anew_in_its_place() {
+        let mut reorder = Reorder::default();
+        for offset in 0..3 {
+            reorder.expect(offset);
+            reorder.put(offset, offset);
+        }
+        assert_eq!(reorder.pop(), Some((0, 0)));
+        reorder.put_back(0, 0);
+        assert_eq!(reorder.take_back(|result| result % 2 == 0), [0, 2]);
+        assert_eq!(reorder.pop(), None);
+        assert!(reorder.put(0, 10) && reorder.put(2, 12));
+        assert_eq!(reorder.pop(), Some((0, 10)));
+        assert_eq!(reorder.pop(), Some((1, 1)));
+        assert_eq!(reorder.pop(), Some((2, 12)));
     }
 
     proptest! {

@@ -20,8 +20,13 @@ use tokio::time::Instant;
 
 use super::attempts::RetryPolicy;
 use super::group::{Group, GroupCommand, GroupEvent};
+use super::guard::GuardPolicy;
+use super::guard::burials::BurialRate;
+use super::origin::TopicPartition;
+use super::pause::Pause;
 use super::pipeline::{
-    Parts, Pipeline, PipelineConfig, PipelineEnd, StopRequest, SubscriberReport,
+    Parts, Pipeline, PipelineConfig, PipelineEnd, Request, ResumeRequest, StopRequest,
+    SubscriberReport,
 };
 use super::replay::MemoryOrders;
 use super::verify::ContractJudge;
@@ -102,12 +107,26 @@ fn names(kinds: &[Kind]) -> String {
 #[error("the consumer group ended: {0}")]
 pub struct SubscriberEnded(String);
 
+/// A partition that was not resumed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// It is not assigned to this process.
+    #[error("{0} is not assigned to this process")]
+    NotHeld(TopicPartition),
+    /// Nothing is received any more.
+    #[error("the subscriber has ended")]
+    Ended,
+}
+
 /// Receives, verifies and handles messages as a member of a consumer group.
 ///
 /// It runs until [`stop`](Self::stop). Dropping it ends it as a crash would: handlers are cancelled,
 /// nothing more is committed, and what was not committed is handled again by whoever comes next.
 pub struct Subscriber {
-    stop: mpsc::Sender<StopRequest>,
+    requests: mpsc::Sender<Request>,
+    /// What it left where when it ended by itself.
+    ended: Option<SubscriberReport>,
     pipeline: JoinHandle<PipelineEnd>,
     member: JoinHandle<()>,
     metrics: Metrics,
@@ -162,11 +181,12 @@ impl Subscriber {
             metrics: parts.metrics.clone(),
             health: parts.health,
         };
-        let (stop, stop_requests) = mpsc::channel(1);
+        let (requests, asked) = mpsc::channel(1);
         let group = Group { events, commands };
-        let pipeline = tokio::spawn(Pipeline::new(config, works_with, group).run(stop_requests));
+        let pipeline = tokio::spawn(Pipeline::new(config, works_with, group).run(asked));
         Ok(Self {
-            stop,
+            requests,
+            ended: None,
             pipeline,
             member,
             metrics: parts.metrics,
@@ -190,6 +210,10 @@ impl Subscriber {
     pub async fn ended(&mut self) -> SubscriberEnded {
         match (&mut self.pipeline).await {
             Ok(PipelineEnd::GroupEnded(reason)) => SubscriberEnded(reason),
+            Ok(PipelineEnd::Hung(reason, report)) => {
+                self.ended = Some(report);
+                SubscriberEnded(reason)
+            }
             Ok(PipelineEnd::Stopped | PipelineEnd::Abandoned) => {
                 SubscriberEnded("it was stopped".to_owned())
             }
@@ -197,20 +221,35 @@ impl Subscriber {
         }
     }
 
+    /// Lets a partition go on that stands still until somebody says so, and tells which of its
+    /// pauses that ended: [`Pause::Exhausted`] (what used up its attempts is tried again with all of
+    /// them), [`Pause::Failing`], and [`Pause::Clock`] where it was other signers that put our clock
+    /// in doubt (that is overruled for an hour, for every partition). Other pauses end with their cause.
+    ///
+    /// # Errors
+    /// [`ResumeError`]: the partition is not held here, or the subscriber has ended.
+    pub async fn resume(&self, partition: TopicPartition) -> Result<Vec<Pause>, ResumeError> {
+        let (reply, answer) = oneshot::channel();
+        let request = ResumeRequest {
+            partition: partition.clone(),
+            reply,
+        };
+        let asked = self.requests.send(Request::Resume(request)).await;
+        asked.map_err(|_| ResumeError::Ended)?;
+        let ended = answer.await.map_err(|_| ResumeError::Ended)?;
+        ended.ok_or(ResumeError::NotHeld(partition))
+    }
+
     /// Stops in order within `deadline`: fetches no more, finishes or cancels handlers, waits for
     /// dead letters, commits, leaves the group.
     pub async fn stop(self, deadline: Duration) -> SubscriberReport {
         let deadline = after(Instant::now(), deadline);
         let (reply, report) = oneshot::channel();
-        if self
-            .stop
-            .send(StopRequest { deadline, reply })
-            .await
-            .is_err()
-        {
-            return SubscriberReport::default();
-        }
-        let report = report.await.unwrap_or_default();
+        let request = Request::Stop(StopRequest { deadline, reply });
+        let report = match self.requests.send(request).await {
+            Ok(()) => report.await.unwrap_or_default(),
+            Err(_ended) => self.ended.unwrap_or_default(),
+        };
         // The member's task ends by itself once it left; one that cannot is not waited for.
         let abort = self.member.abort_handle();
         if tokio::time::timeout_at(deadline, self.member)
@@ -284,6 +323,16 @@ fn pipeline_config(settings: &Settings, kinds: HashMap<Arc<str>, Kind>) -> Pipel
         handler_timeout: receive.handler_timeout,
         revoke_timeout: receive.revoke_timeout,
         commit_interval: COMMIT_INTERVAL,
+        guard: if settings.guard.enabled {
+            GuardPolicy::On(BurialRate {
+                per_second: settings.guard.dlq_rate.per_second,
+                burst: settings.guard.dlq_rate.burst,
+            })
+        } else {
+            GuardPolicy::Off
+        },
+        hang_after: receive.hang_after,
+        on_hang: receive.on_hang,
         workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     }
 }

@@ -9,7 +9,7 @@ use cybermesh_contracts::redrive::Terms;
 use cybermesh_contracts::rejection::Rejection;
 use cybermesh_contracts::sign::PublicKey;
 use cybermesh_contracts::trust::{Right, TrustStore};
-use cybermesh_contracts::verify::{Bounds, Verified, Verifier};
+use cybermesh_contracts::verify::{Bounds, EnvelopeState, Verified, Verifier};
 use tokio::sync::watch;
 
 use super::effect::Judged;
@@ -60,6 +60,10 @@ impl Believed for Verified<Message> {
 
     fn redrive(&self) -> Option<Terms> {
         self.redriven().copied()
+    }
+
+    fn is_enveloped(&self) -> bool {
+        self.envelope() == EnvelopeState::Valid
     }
 }
 

@@ -39,6 +39,15 @@ pub enum Condition {
     AuditTrail,
     /// A file that changed on disk (a key, certificates, limits) does not load; what was in force stays so.
     ReloadRefused(&'static str),
+    /// Work of a partition is in flight and nothing of it gets done.
+    Hung {
+        /// Its topic.
+        topic: String,
+        /// Its number.
+        partition: i32,
+    },
+    /// No envelope holds, whoever made it: our audience is probably not the senders'.
+    Audience,
     /// An orderly stop is under way.
     Stopping,
 }
@@ -58,6 +67,8 @@ impl fmt::Display for Condition {
             Self::DeadLetters => f.write_str("dead-letters"),
             Self::AuditTrail => f.write_str("audit-trail"),
             Self::ReloadRefused(what) => write!(f, "reload-refused {what}"),
+            Self::Hung { topic, partition } => write!(f, "hung {topic}/{partition}"),
+            Self::Audience => f.write_str("audience"),
             Self::Stopping => f.write_str("stopping"),
         }
     }

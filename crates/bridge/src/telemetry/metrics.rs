@@ -116,6 +116,8 @@ struct Instruments {
     retries: Counter<u64>,
     dlq_requests: Counter<u64>,
     dlq_failures: Counter<u64>,
+    dlq_spilled: Counter<u64>,
+    formerly_trusted: Counter<u64>,
     breaker_state: Gauge<u64>,
     breaker_transitions: Counter<u64>,
     rate_limited: Counter<u64>,
@@ -220,6 +222,14 @@ impl Metrics {
             dlq_failures: counter(
                 "bridge_dlq_failures",
                 "Attempts to write a dead letter that failed",
+            ),
+            dlq_spilled: counter(
+                "bridge_dlq_spilled",
+                "Dead letters the cluster refused for good, kept on disk",
+            ),
+            formerly_trusted: counter(
+                "bridge_formerly_trusted",
+                "Rejected messages that verify under a key trusted until lately",
             ),
             breaker_state: meter
                 .u64_gauge("bridge_breaker_state")
@@ -383,6 +393,17 @@ impl Metrics {
     /// An attempt to write a dead letter failed.
     pub fn dead_letter_failed(&self) {
         self.0.dlq_failures.add(1, &[]);
+    }
+
+    /// A dead letter that the cluster refuses for good was kept on disk.
+    pub fn dead_letter_spilled(&self) {
+        self.0.dlq_spilled.add(1, &[]);
+    }
+
+    /// A rejected message verifies under a key that the trust store named `id` until lately.
+    pub fn formerly_trusted(&self, topic: &str, id: &str) {
+        let id = KeyValue::new("id", id.to_owned());
+        self.0.formerly_trusted.add(1, &[topic_label(topic), id]);
     }
 
     /// The breaker's state now: 0 closed, 1 half-open, 2 open.

@@ -60,7 +60,8 @@ impl Flood {
     }
 
     /// The hash of the one value, or of all their hashes.
-    pub(super) fn sha256(&self) -> [u8; 32] {
+    #[must_use]
+    pub fn sha256(&self) -> [u8; 32] {
         if self.count == 1 {
             self.first
         } else {

@@ -1,19 +1,24 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use cybermesh_contracts::dead_letter::{Content, DeadLetter, DeadLetterRecord, Form};
+use cybermesh_contracts::dead_letter::{Content, DeadLetter, DeadLetterRecord, Flood, Form};
 use cybermesh_contracts::headers;
 use cybermesh_contracts::record::RecordView;
 use cybermesh_contracts::rejection::Disposition;
 use cybermesh_contracts::sign::Ed25519Signer;
 use futures_util::future::BoxFuture;
+use sha2::{Digest, Sha256};
 
 use super::{
     AppendError, AppendLetter, BuryError, DeadLetterConfig, DeadLetterSigning, DeadLetters,
     DraftBurial,
 };
+use crate::dlq::SPILL_FILE;
 use crate::inbound::burial::Burial;
+use crate::inbound::guard::burials::Summary;
 use crate::inbound::origin::Origin;
+use crate::state::StateDir;
+use crate::telemetry::Exposition;
 
 /// A topic that takes values up to a size, and keeps what it took.
 #[derive(Clone)]
@@ -206,4 +211,110 @@ async fn a_draft_is_buried_as_produce_failed_without_a_group() {
     let log = topic.log.lock().unwrap();
     assert!(log[0].key.starts_with(b"produce/ai.anomalies.v1/"));
     assert_eq!(read(&log[0]).disposition(), Disposition::ProduceFailed);
+}
+
+fn spilling(topic: &Topic, folder: &tempfile::TempDir) -> (DeadLetters, Exposition) {
+    let exposition = Exposition::new().unwrap();
+    let state = Arc::new(StateDir::open(folder.path()).unwrap());
+    let letters = letters(topic, None).spilling_into(state, exposition.metrics());
+    (letters, exposition)
+}
+
+fn spilled(folder: &tempfile::TempDir) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.path().join(SPILL_FILE)).unwrap_or_default();
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_the_topic_refuses_for_good_is_kept_on_disk_counted_and_done() {
+    for topic in [
+        Topic::failing(AppendError::Refused("not allowed".into())),
+        // Too large in every form.
+        Topic::taking(0),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (letters, exposition) = spilling(&topic, &folder);
+        letters
+            .bury_message(&burial(b"value".to_vec()))
+            .await
+            .unwrap();
+        let lines = spilled(&folder);
+        assert_eq!(lines.len(), 1);
+        let key = "cybermesh-backend/ai.anomalies.v1/3/41";
+        assert_eq!(lines[0]["key"], key);
+        let value: serde_json::Value =
+            serde_json::from_str(lines[0]["value"].as_str().unwrap()).unwrap();
+        assert_eq!(value["data"], hex::encode("value"));
+        assert!(
+            exposition
+                .text()
+                .unwrap()
+                .contains("bridge_dlq_spilled_total 1")
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_later_is_not_kept_on_disk() {
+    let topic = Topic::failing(AppendError::Unavailable("the leader moved".into()));
+    let folder = tempfile::tempdir().unwrap();
+    let (letters, _) = spilling(&topic, &folder);
+    let error = letters
+        .bury_message(&burial(b"value".to_vec()))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, BuryError::Unavailable(_)), "{error}");
+    assert!(spilled(&folder).is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_on_disk_either_is_not_done() {
+    let topic = Topic::failing(AppendError::Refused("not allowed".into()));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join(SPILL_FILE)).unwrap();
+    let (letters, _) = spilling(&topic, &folder);
+    let error = letters
+        .bury_message(&burial(b"value".to_vec()))
+        .await
+        .unwrap_err();
+    let words = error.to_string();
+    assert!(
+        words.contains("not allowed") && words.contains(SPILL_FILE),
+        "{words}"
+    );
+}
+
+#[tokio::test]
+async fn many_messages_are_buried_as_one_reference_with_range_count_and_hash_of_hashes() {
+    let topic = Topic::taking(usize::MAX);
+    let one = burial(b"one".to_vec());
+    let mut flood = one.origin.view(Flood::starting_with);
+    let last = Origin {
+        offset: 55,
+        value: Some(Bytes::from_static(b"two")),
+        ..(*one.origin).clone()
+    };
+    last.view(|record| flood.add(record));
+    let offsets = vec![41, 55];
+    let many = Burial {
+        summary: Some(Summary { flood, offsets }),
+        ..one
+    };
+    letters(&topic, None).bury_message(&many).await.unwrap();
+    let log = topic.log.lock().unwrap();
+    assert_eq!(log[0].form, Form::Reference);
+    let value: serde_json::Value =
+        serde_json::from_slice(log[0].value.as_deref().unwrap()).unwrap();
+    let hash = |bytes: &[u8]| Sha256::digest(bytes);
+    let hashes = [hash(b"one"), hash(b"two")].concat();
+    assert_eq!(
+        value,
+        serde_json::json!({
+            "length": 6, "sha256": hex::encode(hash(&hashes)),
+            "first_offset": 41, "last_offset": 55, "count": 2,
+        })
+    );
 }

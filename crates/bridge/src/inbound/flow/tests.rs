@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cybermesh_contracts::rejection::{DecodeFault, Disposition, Reason, Rejection};
+use cybermesh_contracts::sign::PublicKey;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::Flow;
+use super::{At, Flow, FlowPolicy};
 use crate::handler::{HandlerError, Verdict};
 use crate::inbound::attempts::{Ended, RetryPolicy};
 use crate::inbound::budget::Budget;
 use crate::inbound::effect::{Effect, Job, Moment};
+use crate::inbound::guard::burials::BurialRate;
+use crate::inbound::guard::{GuardPolicy, OwnFaults};
 use crate::inbound::judge::{JudgeOrder, Order};
 use crate::inbound::origin::{Origin, TopicPartition};
 use crate::inbound::pause::Pause;
@@ -40,12 +43,16 @@ impl JudgeOrder<u8> for ByNumber {
 }
 
 impl crate::inbound::judge::Believed for u8 {
-    fn signer(&self) -> Option<cybermesh_contracts::sign::PublicKey> {
-        None
+    fn signer(&self) -> Option<PublicKey> {
+        Some(PublicKey([*self; 32]))
     }
 
     fn redrive(&self) -> Option<cybermesh_contracts::redrive::Terms> {
         None
+    }
+
+    fn is_enveloped(&self) -> bool {
+        *self >= 100
     }
 }
 
@@ -53,7 +60,7 @@ fn tp() -> TopicPartition {
     TopicPartition::new("ai.anomalies.v1", 0)
 }
 
-fn origin(offset: i64, key: u8) -> Arc<Origin> {
+pub(super) fn origin(offset: i64, key: u8) -> Arc<Origin> {
     Arc::new(Origin {
         topic: "ai.anomalies.v1".into(),
         partition: 0,
@@ -67,34 +74,44 @@ fn origin(offset: i64, key: u8) -> Arc<Origin> {
     })
 }
 
-fn undecodable() -> Rejection {
+pub(super) fn undecodable() -> Rejection {
     Rejection::new(Reason::Decode(DecodeFault::NullValue), None)
 }
 
-struct Rig {
-    flow: Flow<u8>,
-    budget: Budget<TopicPartition>,
-    now: Instant,
+pub(super) struct Rig {
+    pub(super) flow: Flow<u8>,
+    pub(super) budget: Budget<TopicPartition>,
+    pub(super) faults: OwnFaults,
+    pub(super) now: Instant,
+    wall_ms: i64,
 }
 
 impl Rig {
-    fn new(on_exhausted: OnExhausted) -> Self {
+    pub(super) fn new(on_exhausted: OnExhausted) -> Self {
+        Self::guarded(on_exhausted, GuardPolicy::On(BurialRate::default()))
+    }
+
+    pub(super) fn guarded(on_exhausted: OnExhausted, guard: GuardPolicy) -> Self {
+        let now = Instant::now();
         let mut budget = Budget::new(16, 1 << 20);
         budget.join(tp());
-        let policy = RetryPolicy {
+        let retry = RetryPolicy {
             attempts: NonZeroU32::new(2).unwrap(),
             on_exhausted,
             ..RetryPolicy::default()
         };
+        let policy = FlowPolicy { retry, guard };
         Self {
-            flow: Flow::new(tp(), 0, Box::new(ByNumber), policy),
+            flow: Flow::new(tp(), 0, Box::new(ByNumber), policy, now),
             budget,
-            now: Instant::now(),
+            faults: OwnFaults::new(guard),
+            now,
+            wall_ms: 1_000,
         }
     }
 
     /// Fetches, admits and judges records at offsets 0.. with these keys and verdicts of the order.
-    fn feed(&mut self, messages: &[(u8, Result<u8, Rejection>)]) -> Vec<Effect> {
+    pub(super) fn feed(&mut self, messages: &[(u8, Result<u8, Rejection>)]) -> Vec<Effect> {
         let start = self.flow.watermark.position();
         let records: Vec<_> = messages
             .iter()
@@ -108,16 +125,28 @@ impl Rig {
         for (origin, (_, judged)) in admitted.into_iter().zip(messages) {
             self.flow.judged(origin, judged.clone());
         }
-        self.flow.settle(&mut self.budget, 1_000)
+        self.settle()
     }
 
-    fn start(&mut self) -> Option<(Arc<Job<u8>>, u32)> {
+    pub(super) fn settle(&mut self) -> Vec<Effect> {
+        let at = At {
+            now: self.now,
+            wall_ms: self.wall_ms,
+        };
+        self.flow.settle(&mut self.budget, &mut self.faults, at)
+    }
+
+    pub(super) fn start(&mut self) -> Option<(Arc<Job<u8>>, u32)> {
         self.flow
             .start(self.now)
             .map(|start| (start.item, start.attempt))
     }
 
-    fn end(&mut self, (job, attempt): (Arc<Job<u8>>, u32), ended: Ended) -> Option<Effect> {
+    pub(super) fn end(
+        &mut self,
+        (job, attempt): (Arc<Job<u8>>, u32),
+        ended: Ended,
+    ) -> Option<Effect> {
         let moment = Moment {
             now: self.now,
             wall_ms: 2_000,
@@ -128,11 +157,11 @@ impl Rig {
     }
 }
 
-fn done() -> Ended {
+pub(super) fn done() -> Ended {
     Ended::Returned(Ok(Verdict::Done))
 }
 
-fn retriable() -> Ended {
+pub(super) fn retriable() -> Ended {
     Ended::Returned(Err(HandlerError::retriable("away")))
 }
 
@@ -400,7 +429,10 @@ impl World {
                 Effect::Handled { offset } | Effect::Declined { offset, .. } => {
                     self.ended.insert(offset);
                 }
-                Effect::Retried { .. } | Effect::Held { .. } => {}
+                Effect::Retried { .. }
+                | Effect::Held { .. }
+                | Effect::PutBack { .. }
+                | Effect::Summed { .. } => {}
             }
         }
     }
@@ -462,7 +494,7 @@ proptest! {
                 Step::Judge(which, what) if !world.judging.is_empty() => {
                     let origin = world.judging.swap_remove(which.index(world.judging.len()));
                     rig.flow.judged(origin, judgement(what));
-                    let effects = rig.flow.settle(&mut rig.budget, 0);
+                    let effects = rig.settle();
                     world.note(effects);
                 }
                 Step::Start => if let Some((job, attempt)) = rig.start() {
@@ -500,7 +532,7 @@ proptest! {
             for origin in std::mem::take(&mut world.judging) {
                 rig.flow.judged(origin, Ok(0));
             }
-            let effects = rig.flow.settle(&mut rig.budget, 0);
+            let effects = rig.settle();
             world.note(effects);
             while let Some((job, attempt)) = rig.start() {
                 world.started(job, attempt);

@@ -16,6 +16,14 @@ impl<J: Judge> Works<J> {
         let partition = place.partition;
         match effect {
             Effect::Bury(burial) => self.bury(place, burial, Try::First),
+            Effect::Summed { disposition } => {
+                self.metrics.rejected(&partition.topic, disposition);
+                self.metrics.receive_failed(&partition.topic, place.kind);
+            }
+            Effect::PutBack { offset, reason } => {
+                self.metrics.retried();
+                tracing::debug!(%partition, offset, %reason, "put back; its partition pauses");
+            }
             Effect::Skipped {
                 origin,
                 disposition,
@@ -57,9 +65,23 @@ impl<J: Judge> Works<J> {
     }
 }
 
-/// One event for each message that is given up. What it held appears as its hash alone.
+/// One event for each message that is given up, or for all that a summary stands for. What they held
+/// appears as a hash alone.
 pub(super) fn audit(trail: &Audit, burial: &Burial) {
     let origin = &burial.origin;
+    if let Some(summary) = &burial.summary {
+        trail.record(&AuditEvent::RejectedMany {
+            topic: &origin.topic,
+            partition: origin.partition,
+            first_offset: origin.offset,
+            last_offset: summary.last_offset(),
+            count: summary.flood.count(),
+            disposition: burial.disposition,
+            reason: &burial.reason,
+            sha256: summary.flood.sha256(),
+        });
+        return;
+    }
     trail.record(&AuditEvent::Rejected {
         topic: &origin.topic,
         partition: origin.partition,

@@ -1,59 +1,96 @@
 //! What makes the process unready.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Pipeline;
 use crate::inbound::judge::Judge;
+use crate::inbound::origin::TopicPartition;
 use crate::inbound::pause::Pause;
 use crate::telemetry::Condition;
 
 impl<J: Judge> Pipeline<J> {
+    /// Looks for partitions in which work is in flight and nothing gets done.
+    pub(super) fn look_for_hangs(&mut self, now: Instant) {
+        for held in self.held.values_mut() {
+            let is_working = !held.closing && held.flow.pauses().next().is_none();
+            let oldest = held.flow.oldest().filter(|_| is_working);
+            held.hung_at = held.hang.look(oldest.map(|(offset, _)| offset), now);
+        }
+    }
+
     /// Raises what holds now, clears what held and does not any more.
     pub(super) fn report_health(&mut self) {
         let mut holds = BTreeMap::new();
         for (partition, held) in &self.held {
+            let (topic, number) = (partition.topic.to_string(), partition.partition);
+            let mut reasons: Vec<&str> = Vec::new();
             for pause in held.flow.pauses() {
+                reasons.push(pause.as_str());
                 let detail = format!("{partition}: {}", pause.as_str());
                 match pause {
-                    Pause::Clock => holds.insert(Condition::Clock, detail.clone()),
-                    Pause::NoKeys => {
-                        holds.insert(Condition::KindWithoutKeys(held.kind), detail.clone())
+                    Pause::Clock => holds.insert(Condition::Clock, detail),
+                    Pause::NoKeys => holds.insert(Condition::KindWithoutKeys(held.kind), detail),
+                    Pause::DeadLetters => holds.insert(Condition::DeadLetters, detail),
+                    Pause::Exhausted | Pause::Refused | Pause::FormerHandler | Pause::Failing => {
+                        None
                     }
-                    Pause::DeadLetters => holds.insert(Condition::DeadLetters, detail.clone()),
-                    Pause::Exhausted | Pause::Refused | Pause::FormerHandler => None,
                 };
-                let paused = Condition::PartitionPaused {
-                    topic: partition.topic.to_string(),
-                    partition: partition.partition,
-                };
-                holds.insert(paused, detail);
             }
+            if !reasons.is_empty() {
+                let paused = Condition::PartitionPaused {
+                    topic: topic.clone(),
+                    partition: number,
+                };
+                holds.insert(paused, format!("{partition}: {}", reasons.join(", ")));
+            }
+            if let Some(offset) = held.hung_at {
+                let hung = Condition::Hung {
+                    topic,
+                    partition: number,
+                };
+                holds.insert(
+                    hung,
+                    hung_in_words(partition, offset, self.config.hang_after),
+                );
+            }
+        }
+        if self.faults.is_on() && self.faults.audience.is_doubted() {
+            let detail = "messages of several keys are authentic and none of their envelopes holds; \
+                is the audience, or the topic, the one they are made for?";
+            holds.insert(Condition::Audience, detail.to_owned());
         }
         if !self.assigned {
-            holds.insert(
-                Condition::Unassigned,
-                if self.was_assigned {
-                    "the partitions were lost and are not assigned again yet".to_owned()
-                } else {
-                    "no partitions are assigned yet".to_owned()
-                },
-            );
+            let detail = if self.was_assigned {
+                "the partitions were lost and are not assigned again yet"
+            } else {
+                "no partitions are assigned yet"
+            };
+            holds.insert(Condition::Unassigned, detail.to_owned());
         }
-        self.raised.retain(|condition| {
-            let still = holds.contains_key(condition);
-            if !still {
+        for condition in self.raised.keys() {
+            if !holds.contains_key(condition) {
                 self.health.clear(condition);
             }
-            still
-        });
-        for (condition, detail) in holds {
-            if self.raised.insert(condition.clone()) {
-                if condition == Condition::Unassigned && !self.was_assigned {
-                    self.health.await_end_of(condition, detail);
-                } else {
-                    self.health.raise(condition, detail);
-                }
+        }
+        for (condition, detail) in &holds {
+            if self.raised.get(condition) == Some(detail) {
+                continue;
+            }
+            if *condition == Condition::Unassigned && !self.was_assigned {
+                self.health.await_end_of(condition.clone(), detail);
+            } else {
+                self.health.raise(condition.clone(), detail);
             }
         }
+        self.raised = holds;
     }
+}
+
+/// Names the message that hangs.
+pub(super) fn hung_in_words(partition: &TopicPartition, offset: i64, after: Duration) -> String {
+    let seconds = after.as_secs();
+    format!("{partition}: the message at offset {offset} has held everything up for {seconds} s")
 }

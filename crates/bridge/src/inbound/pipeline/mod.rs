@@ -10,10 +10,11 @@ mod effects;
 mod health;
 mod judging;
 mod rebalance;
+mod request;
 mod stop;
 mod works;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,18 +26,21 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub(crate) use stop::StopRequest;
+pub(crate) use request::{Request, ResumeRequest, StopRequest};
 pub use stop::{LeftBehind, SubscriberReport};
 
 use super::attempts::RetryPolicy;
 use super::budget::Budget;
 use super::effect::Moment;
-use super::flow::Flow;
+use super::flow::{At, Flow};
 use super::group::{Fetched, Group, GroupCommand, GroupEvent};
+use super::guard::{GuardPolicy, OwnFaults};
+use super::hang::HangWatch;
 use super::judge::{Bury, Handle, Judge, OrderStore};
 use super::origin::TopicPartition;
 use super::pause::Pause;
 use crate::clock::{WallClock, is_plausible};
+use crate::settings::OnHang;
 use crate::telemetry::{Condition, Health, Metrics, PartitionGauges};
 use commit::Committed;
 use rebalance::Revocation;
@@ -58,6 +62,10 @@ pub(crate) struct PipelineConfig {
     pub(crate) commit_interval: Duration,
     /// Records judged at a time.
     pub(crate) workers: NonZeroUsize,
+    pub(crate) guard: GuardPolicy,
+    /// Time without progress, while work is in flight, after which handlers count as hung.
+    pub(crate) hang_after: Duration,
+    pub(crate) on_hang: OnHang,
 }
 
 /// What the pipeline works with.
@@ -82,6 +90,9 @@ struct Held<M> {
     fetching: bool,
     /// Its watermark is being committed for the last time: what ends now counts for its next owner.
     closing: bool,
+    hang: HangWatch,
+    /// The message that hangs, where one does.
+    hung_at: Option<i64>,
     gauges: PartitionGauges,
 }
 
@@ -90,6 +101,7 @@ pub(crate) struct Pipeline<J: Judge> {
     config: PipelineConfig,
     held: BTreeMap<TopicPartition, Held<J::Message>>,
     budget: Budget<TopicPartition>,
+    faults: OwnFaults,
     orders: Box<dyn OrderStore<J::Message>>,
     works: Works<J>,
     group: Group,
@@ -100,7 +112,7 @@ pub(crate) struct Pipeline<J: Judge> {
     serial: u64,
     clock: Arc<dyn WallClock>,
     health: Health,
-    raised: BTreeSet<Condition>,
+    raised: BTreeMap<Condition, String>,
     assigned: bool,
     /// Whether it ever was.
     was_assigned: bool,
@@ -115,6 +127,8 @@ pub(crate) enum PipelineEnd {
     Abandoned,
     /// The consumer group came to its end.
     GroupEnded(String),
+    /// It left its group because a handler hangs.
+    Hung(String, SubscriberReport),
 }
 
 impl<J: Judge> Pipeline<J> {
@@ -129,6 +143,7 @@ impl<J: Judge> Pipeline<J> {
         );
         Self {
             budget: Budget::new(config.max_inflight, config.max_inflight_bytes),
+            faults: OwnFaults::new(config.guard),
             commit_due: Instant::now() + config.commit_interval,
             config,
             held: BTreeMap::new(),
@@ -140,23 +155,29 @@ impl<J: Judge> Pipeline<J> {
             serial: 0,
             clock: parts.clock,
             health: parts.health,
-            raised: BTreeSet::new(),
+            raised: BTreeMap::new(),
             assigned: false,
             was_assigned: false,
         }
     }
 
     /// Runs until it is told to stop, nobody can tell it any more, or the group ends.
-    pub(crate) async fn run(mut self, mut stop: mpsc::Receiver<StopRequest>) -> PipelineEnd {
+    pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> PipelineEnd {
         loop {
             self.advance();
+            if let Some(reason) = self.reason_to_leave() {
+                return self.leave_hung(reason, requests).await;
+            }
             let timer = self.next_timer();
             tokio::select! {
-                request = stop.recv() => {
-                    let Some(request) = request else { return PipelineEnd::Abandoned };
-                    self.wind_down(request).await;
-                    return PipelineEnd::Stopped;
-                }
+                request = requests.recv() => match request {
+                    None => return PipelineEnd::Abandoned,
+                    Some(Request::Stop(request)) => {
+                        self.wind_down(request).await;
+                        return PipelineEnd::Stopped;
+                    }
+                    Some(Request::Resume(request)) => self.on_resume(request),
+                },
                 event = self.group.events.recv() => match event {
                     Some(GroupEvent::Ended(reason)) => return self.group_ended(reason),
                     Some(event) => self.on_group(event),
@@ -182,11 +203,13 @@ impl<J: Judge> Pipeline<J> {
     fn advance(&mut self) {
         let now = Instant::now();
         let wall_ms = self.wall_ms();
-        let clock_is_wrong = !is_plausible(self.clock.unix_ms());
+        let clock_is_wrong =
+            !is_plausible(self.clock.unix_ms()) || self.faults.clock.is_behind(wall_ms);
         let trust = self.works.trust();
+        let at = At { now, wall_ms };
         for (partition, held) in &mut self.held {
             let flow = &mut held.flow;
-            set(flow, Pause::Clock, clock_is_wrong);
+            let clock_was_wrong = set(flow, Pause::Clock, clock_is_wrong);
             set(flow, Pause::NoKeys, !self.works.has_keys(&trust, held.kind));
             if flow.pauses().any(|pause| pause == Pause::FormerHandler) {
                 let running = self.works.former_handler_runs(partition, held.assignment);
@@ -197,7 +220,11 @@ impl<J: Judge> Pipeline<J> {
                 assignment: held.assignment,
                 kind: held.kind,
             };
-            for effect in flow.settle(&mut self.budget, wall_ms) {
+            if clock_was_wrong && !clock_is_wrong {
+                let again = flow.judge_again();
+                self.works.judge_again(&place, &trust, wall_ms, again);
+            }
+            for effect in flow.settle(&mut self.budget, &mut self.faults, at) {
                 self.works.carry_out(&place, effect);
             }
             while let Some(start) = flow.start(now) {
@@ -226,6 +253,7 @@ impl<J: Judge> Pipeline<J> {
                 self.group.tell(command(partition.clone()));
             }
         }
+        self.look_for_hangs(now);
         self.works.spawn_judging();
         self.works.gauge_inflight(self.budget.messages_in_flight());
         self.advance_revocations(now);
@@ -265,8 +293,18 @@ impl<J: Judge> Pipeline<J> {
     }
 
     fn on_fetched(&mut self, fetched: Fetched) {
+        let (now, wall_ms) = (Instant::now(), self.wall_ms());
         if let Some(held) = self.held.get_mut(&fetched.partition) {
             held.high_watermark = fetched.high_watermark;
+            if self.faults.is_on()
+                && let Some(appended) = fetched
+                    .records
+                    .iter()
+                    .filter_map(|record| record.append_time_ms)
+                    .max()
+            {
+                self.faults.clock.appended(appended, wall_ms, now);
+            }
             held.flow.fetched(fetched.records, fetched.end);
         }
     }
@@ -337,11 +375,12 @@ impl<J: Judge> Pipeline<J> {
     }
 }
 
-fn set<M: super::judge::Believed>(flow: &mut Flow<M>, pause: Pause, holds: bool) {
+/// Answers whether it held before.
+fn set<M: super::judge::Believed>(flow: &mut Flow<M>, pause: Pause, holds: bool) -> bool {
     if holds {
-        flow.pause(pause);
+        !flow.pause(pause)
     } else {
-        flow.resume(pause);
+        flow.resume(pause)
     }
 }
 

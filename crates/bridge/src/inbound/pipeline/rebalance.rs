@@ -4,8 +4,10 @@ use cybermesh_contracts::kind::Kind;
 use tokio::time::Instant;
 
 use super::{Held, Pipeline};
-use crate::inbound::flow::Flow;
+use crate::inbound::flow::{Flow, FlowPolicy};
+
 use crate::inbound::group::{Assignment, GroupCommand};
+use crate::inbound::hang::HangWatch;
 use crate::inbound::judge::{Judge, JudgeOrder};
 use crate::inbound::origin::TopicPartition;
 use crate::inbound::pause::Pause;
@@ -57,7 +59,11 @@ impl<J: Judge> Pipeline<J> {
         order: Box<dyn JudgeOrder<J::Message>>,
     ) {
         self.serial += 1;
-        let mut flow = Flow::new(partition.clone(), start, order, self.config.retry);
+        let policy = FlowPolicy {
+            retry: self.config.retry,
+            guard: self.config.guard,
+        };
+        let mut flow = Flow::new(partition.clone(), start, order, policy, Instant::now());
         if self.works.former_handler_runs(partition, self.serial) {
             flow.pause(Pause::FormerHandler);
         }
@@ -69,6 +75,8 @@ impl<J: Judge> Pipeline<J> {
             high_watermark: start,
             fetching: true,
             closing: false,
+            hang: HangWatch::new(self.config.hang_after),
+            hung_at: None,
             gauges: self.works.partition_gauges(partition),
         };
         self.budget.join(partition.clone());

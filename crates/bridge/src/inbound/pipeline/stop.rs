@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::Pipeline;
+use super::health::hung_in_words;
+use super::request::{Request, StopRequest};
+use super::{Pipeline, PipelineEnd};
 use crate::inbound::group::{GroupCommand, GroupEvent};
 use crate::inbound::judge::Judge;
 use crate::inbound::origin::TopicPartition;
+use crate::settings::OnHang;
+use crate::telemetry::Condition;
 
 /// The longest share of a stop's deadline that is kept for committing and leaving.
 const KEPT_FOR_LEAVING: Duration = Duration::from_secs(5);
@@ -50,16 +54,51 @@ pub struct LeftBehind {
     pub unfinished: usize,
 }
 
-/// A wish to stop by a deadline.
-#[derive(Debug)]
-pub(crate) struct StopRequest {
-    pub(crate) deadline: Instant,
-    pub(crate) reply: oneshot::Sender<SubscriberReport>,
-}
-
 impl<J: Judge> Pipeline<J> {
     pub(super) async fn wind_down(mut self, request: StopRequest) {
-        let StopRequest { deadline, reply } = request;
+        let report = self.leave_by(request.deadline).await;
+        for condition in std::mem::take(&mut self.raised).into_keys() {
+            self.health.clear(&condition);
+        }
+        if request.reply.send(report).is_err() {
+            tracing::debug!("nobody waits for the end of the subscriber any more");
+        }
+    }
+
+    /// Why the group is to be left without being asked to, if it is.
+    pub(super) fn reason_to_leave(&self) -> Option<String> {
+        let hung = self
+            .held
+            .iter()
+            .find_map(|(partition, held)| Some((partition, held.hung_at?)));
+        let (partition, offset) = hung.filter(|_| self.config.on_hang == OnHang::Leave)?;
+        Some(hung_in_words(partition, offset, self.config.hang_after))
+    }
+
+    /// Gives everything up that does not end soon, so that others may have it. The process stays
+    /// unready: what hangs still hangs here.
+    pub(super) async fn leave_hung(
+        mut self,
+        reason: String,
+        mut requests: mpsc::Receiver<Request>,
+    ) -> PipelineEnd {
+        tracing::error!(target: "audit", reason, "leaves its group");
+        let report = self
+            .leave_by(Instant::now() + self.config.revoke_timeout)
+            .await;
+        self.health.raise(Condition::Unassigned, reason.clone());
+        requests.close();
+        while let Some(request) = requests.recv().await {
+            if let Request::Stop(request) = request
+                && request.reply.send(report.clone()).is_err()
+            {
+                tracing::debug!("nobody waits for the end of the subscriber any more");
+            }
+        }
+        PipelineEnd::Hung(reason, report)
+    }
+
+    async fn leave_by(&mut self, deadline: Instant) -> SubscriberReport {
         let whole = deadline.saturating_duration_since(Instant::now());
         let handlers_until = deadline - KEPT_FOR_LEAVING.min(whole / 4);
         for (partition, held) in &mut self.held {
@@ -95,12 +134,7 @@ impl<J: Judge> Pipeline<J> {
                 unfinished: held.flow.in_flight(),
             })
             .collect();
-        for condition in std::mem::take(&mut self.raised) {
-            self.health.clear(&condition);
-        }
-        if reply.send(report).is_err() {
-            tracing::debug!("nobody waits for the end of the subscriber any more");
-        }
+        report
     }
 
     async fn commit_all(&mut self, partitions: Vec<TopicPartition>, deadline: Instant) -> bool {

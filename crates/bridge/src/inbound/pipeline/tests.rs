@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cybermesh_contracts::kind::Kind;
-use cybermesh_contracts::rejection::{DecodeFault, Disposition, Reason, Rejection};
+use cybermesh_contracts::rejection::{DecodeFault, Disposition, EnvelopeFault, Reason, Rejection};
+use cybermesh_contracts::sign::PublicKey;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
-use super::{Parts, Pipeline, PipelineConfig, PipelineEnd, StopRequest, SubscriberReport};
+use super::{
+    Parts, Pipeline, PipelineConfig, PipelineEnd, Request, ResumeRequest, StopRequest,
+    SubscriberReport,
+};
 use crate::clock::{PLAUSIBLE_FROM_MS, WallClock};
 use crate::handler::{Context, HandlerError, Verdict};
 use crate::inbound::attempts::RetryPolicy;
@@ -23,12 +27,17 @@ use crate::inbound::effect::Judged;
 use crate::inbound::group::{
     Assignment, Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent,
 };
+use crate::inbound::guard::GuardPolicy;
+use crate::inbound::guard::burials::BurialRate;
 use crate::inbound::judge::{Believed, Bury, Handle, Judge, JudgeOrder, Order, OrderStore};
 use crate::inbound::origin::{Origin, TopicPartition};
-use crate::settings::OnExhausted;
+use crate::inbound::pause::Pause;
+use crate::settings::{OnExhausted, OnHang};
 use crate::telemetry::{Condition, Exposition, Health, Metrics};
 
 pub(super) const TOPIC: &str = "control.commits.v1";
+/// What our clock must have reached to admit messages from the future.
+const FUTURE_MS: i64 = PLAUSIBLE_FROM_MS as i64 + 1_000_000;
 const FOREVER: Duration = Duration::from_secs(100_000);
 
 pub(super) fn tp(partition: i32) -> TopicPartition {
@@ -54,7 +63,7 @@ impl Judge for FakeJudge {
         trust.1
     }
 
-    fn judge(&self, _: &(bool, bool), _: Kind, origin: &Origin, _: i64) -> Judged<String> {
+    fn judge(&self, _: &(bool, bool), _: Kind, origin: &Origin, wall_ms: i64) -> Judged<String> {
         let value = origin.value.as_deref().unwrap_or_default();
         match std::str::from_utf8(value).unwrap_or("bad") {
             "bad" => Err(Rejection::new(Reason::Decode(DecodeFault::NullValue), None)),
@@ -67,6 +76,28 @@ impl Judge for FakeJudge {
                 None,
             )),
             "bomb" => panic!("a fault of ours"),
+            // Signed by this key at a time that our clock says lies ahead until it goes on by 1000 s.
+            future if future.starts_with("future by ") && wall_ms < FUTURE_MS => {
+                let key = future.rsplit(' ').next().unwrap().parse().unwrap();
+                Err(Rejection::new(
+                    Reason::Future {
+                        field: "timestamp",
+                        ahead_ms: u64::try_from(FUTURE_MS - wall_ms).unwrap(),
+                        tolerance_ms: 0,
+                    },
+                    Some(PublicKey([key; 32])),
+                ))
+            }
+            badly if badly.starts_with("badly enveloped by ") => {
+                let key = badly.rsplit(' ').next().unwrap().parse().unwrap();
+                Err(Rejection::new(
+                    Reason::EnvelopeInvalid {
+                        id: "signer".into(),
+                        fault: EnvelopeFault::Signature,
+                    },
+                    Some(PublicKey([key; 32])),
+                ))
+            }
             other => Ok(other.to_owned()),
         }
     }
@@ -81,8 +112,14 @@ impl Judge for FakeJudge {
 }
 
 impl Believed for String {
-    fn signer(&self) -> Option<cybermesh_contracts::sign::PublicKey> {
-        None
+    /// `… by 7` is signed by key 7.
+    fn signer(&self) -> Option<PublicKey> {
+        let (_, key) = self.split_once(" by ")?;
+        Some(PublicKey([key.parse().ok()?; 32]))
+    }
+
+    fn is_enveloped(&self) -> bool {
+        self.starts_with("enveloped")
     }
 
     fn redrive(&self) -> Option<cybermesh_contracts::redrive::Terms> {
@@ -152,7 +189,7 @@ impl Handle<String> for FakeHandler {
         let (calls, gate) = (self.calls.clone(), Arc::clone(&self.gate));
         assert_ne!(message, "panic at call", "as the message says");
         Box::pin(async move {
-            match message.as_str() {
+            match message.split(" by ").next().unwrap_or_default() {
                 "skip" => Ok(Verdict::skip("not ours")),
                 "retry once" if context.attempt() == 1 => {
                     Ok(Verdict::retry_after(Duration::from_secs(3)))
@@ -201,7 +238,7 @@ impl WallClock for FakeClock {
 struct Rig {
     events: mpsc::Sender<GroupEvent>,
     commands: mpsc::UnboundedReceiver<GroupCommand>,
-    stop: mpsc::Sender<StopRequest>,
+    requests: mpsc::Sender<Request>,
     calls: mpsc::UnboundedReceiver<Call>,
     buried: mpsc::UnboundedReceiver<(Arc<Burial>, bool)>,
     judge: Arc<FakeJudge>,
@@ -233,11 +270,14 @@ impl Rig {
             revoke_timeout: Duration::from_secs(30),
             commit_interval: Duration::from_secs(1),
             workers: NonZeroUsize::new(2).unwrap(),
+            guard: GuardPolicy::On(BurialRate::default()),
+            hang_after: Duration::from_secs(300),
+            on_hang: OnHang::Report,
         };
         change(&mut config);
         let (events, group_events) = mpsc::channel(16);
         let (group_commands, commands) = mpsc::unbounded_channel();
-        let (stop, stop_requests) = mpsc::channel(1);
+        let (requests, asked) = mpsc::channel(1);
         let (calls_in, calls) = mpsc::unbounded_channel();
         let (buried_in, buried) = mpsc::unbounded_channel();
         let judge = Arc::new(FakeJudge {
@@ -268,11 +308,11 @@ impl Rig {
             events: group_events,
             commands: group_commands,
         };
-        let task = tokio::spawn(Pipeline::new(config, parts, group).run(stop_requests));
+        let task = tokio::spawn(Pipeline::new(config, parts, group).run(asked));
         Self {
             events,
             commands,
-            stop,
+            requests,
             calls,
             buried,
             judge,
@@ -406,8 +446,8 @@ impl Rig {
     async fn stop_within(self, deadline: Duration) -> (SubscriberReport, Vec<(Commit, bool)>) {
         let (reply, mut report) = oneshot::channel();
         let deadline = Instant::now() + deadline;
-        self.stop
-            .send(StopRequest { deadline, reply })
+        self.requests
+            .send(Request::Stop(StopRequest { deadline, reply }))
             .await
             .unwrap();
         let mut commands = self.commands;
@@ -1045,8 +1085,8 @@ async fn a_group_that_does_not_answer_does_not_hold_up_a_stop() {
     rig.call().await;
     let (reply, report) = oneshot::channel();
     let deadline = Instant::now() + Duration::from_secs(10);
-    rig.stop
-        .send(StopRequest { deadline, reply })
+    rig.requests
+        .send(Request::Stop(StopRequest { deadline, reply }))
         .await
         .unwrap();
     let report = report.await.unwrap();
@@ -1060,7 +1100,7 @@ async fn a_subscriber_that_is_dropped_cancels_its_handlers() {
     rig.assign(&[0]).await;
     rig.deliver(0, &[("a", "hang")]).await;
     rig.call().await;
-    drop(rig.stop);
+    drop(rig.requests);
     assert!(matches!(rig.task.await.unwrap(), PipelineEnd::Abandoned));
     assert_eq!(rig.calls.recv().await, Some(Call::Dropped(0)));
 }
@@ -1113,4 +1153,253 @@ async fn a_group_that_ended_ends_the_pipeline_and_says_why() {
         PipelineEnd::GroupEnded(reason) => assert_eq!(reason, "not authorised"),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_garbage_is_summed_up_committed_and_counted_message_by_message() {
+    let mut rig = Rig::start_with(|config| {
+        config.guard = GuardPolicy::On(BurialRate {
+            per_second: 0,
+            burst: 3,
+        });
+    });
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("", "bad"); 100]).await;
+    for offset in 0..3 {
+        assert_eq!(rig.burial().await.0.offsets(), [offset]);
+    }
+    let (summary, _) = rig.burial().await;
+    assert_eq!(summary.offsets(), (3..100).collect::<Vec<i64>>());
+    rig.committed_up_to(0, 100).await;
+    assert!(rig.health.is_ready(), "garbage pauses nothing");
+    let text = rig.exposition.text().unwrap();
+    let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("bridge_rejected_total").ends_with(" 100"), "{text}");
+    assert!(line("bridge_dlq_requests_total").ends_with(" 4"), "{text}");
+    assert_eq!(rig.metrics.receive_counts().messages_failed, 100);
+}
+
+impl Rig {
+    fn reason_for(&self, wanted: &Condition) -> Option<String> {
+        let conditions = self.health.conditions().into_iter();
+        conditions
+            .filter(|(condition, _)| condition == wanted)
+            .map(|(_, detail)| detail)
+            .next()
+    }
+
+    async fn resume(&self, partition: i32) -> Option<Vec<Pause>> {
+        let (reply, answer) = oneshot::channel();
+        let partition = tp(partition);
+        let request = Request::Resume(ResumeRequest { partition, reply });
+        self.requests.send(request).await.unwrap();
+        answer.await.unwrap()
+    }
+
+    /// Twenty messages of three signers fail for good.
+    async fn let_all_fail(&mut self) {
+        for offset in 0..20 {
+            let message = format!("permanent by {}", offset % 3);
+            self.deliver(0, &[(&format!("lane {offset}"), &message)])
+                .await;
+            assert_eq!(self.call().await, Call::Started(offset, 1));
+            self.settle().await;
+        }
+    }
+}
+
+fn paused(partition: i32) -> Condition {
+    Condition::PartitionPaused {
+        topic: TOPIC.to_owned(),
+        partition,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_authentic_messages_fail_the_partition_pauses_unready_and_tries_until_one_passes()
+{
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.let_all_fail().await;
+    let reason = rig.reason_for(&paused(0)).unwrap();
+    assert!(reason.contains("handlers-fail"), "{reason}");
+    rig.committed_up_to(0, 19).await;
+
+    let before = Instant::now();
+    rig.deliver(0, &[("a", "fine"), ("a", "behind")]).await;
+    assert_eq!(rig.call().await, Call::Started(19, 1));
+    assert!(before.elapsed() >= Duration::from_secs(28));
+    assert_eq!(rig.call().await, Call::Started(20, 1));
+    assert_eq!(rig.call().await, Call::Started(19, 1), "never given up");
+    rig.settle().await;
+    assert_eq!(rig.reason_for(&paused(0)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_partition_goes_on_by_command_and_one_that_is_not_held_does_not() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.let_all_fail().await;
+    assert_eq!(rig.resume(1).await, None);
+    assert_eq!(rig.resume(0).await, Some(vec![Pause::Failing]));
+    rig.settle().await;
+    assert!(rig.health.is_ready());
+    assert_eq!(rig.call().await, Call::Started(19, 1));
+    rig.committed_up_to(0, 20).await;
+    assert_eq!(rig.resume(0).await, Some(Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_two_signers_from_the_future_pause_until_our_clock_has_caught_up() {
+    let mut rig = Rig::start();
+    rig.assign(&[0, 1]).await;
+    rig.deliver(0, &[("a", "future by 1"), ("a", "future by 2"), ("a", "x")])
+        .await;
+    let (burial, _) = rig.burial().await;
+    assert_eq!(burial.disposition, Disposition::Future);
+    rig.settle().await;
+    assert!(rig.reason_for(&Condition::Clock).is_some());
+    assert!(
+        rig.reason_for(&paused(1)).is_some(),
+        "it is one clock for all"
+    );
+    assert!(rig.calls.try_recv().is_err() && rig.buried.try_recv().is_err());
+    let caught_up = u64::try_from(FUTURE_MS).unwrap();
+    rig.clock.0.store(caught_up, Ordering::SeqCst);
+    assert_eq!(rig.call().await, Call::Started(1, 1));
+    rig.committed_up_to(0, 3).await;
+    assert!(rig.health.is_ready());
+    assert_eq!(rig.metrics.receive_counts().messages_received, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_who_says_that_our_clock_is_right_has_the_future_buried() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "future by 1"), ("a", "future by 2"), ("a", "x")])
+        .await;
+    rig.burial().await;
+    rig.settle().await;
+    assert_eq!(rig.resume(0).await, Some(vec![Pause::Clock]));
+    let (burial, _) = rig.burial().await;
+    assert_eq!(
+        (burial.origin.offset, burial.disposition),
+        (1, Disposition::Future)
+    );
+    rig.committed_up_to(0, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_time_more_than_a_day_ahead_pauses_before_anything_is_judged_by_our_clock() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    let ahead = i64::try_from(PLAUSIBLE_FROM_MS).unwrap() + 2 * 86_400_000;
+    let origin = Origin {
+        topic: TOPIC.into(),
+        partition: 0,
+        offset: 0,
+        timestamp_ms: ahead,
+        append_time_ms: Some(ahead),
+        key: None,
+        value: Some(Bytes::from_static(b"bad")),
+        headers: Vec::new(),
+        unreadable: None,
+    };
+    let fetched = Fetched {
+        partition: tp(0),
+        records: vec![Arc::new(origin)],
+        end: 1,
+        high_watermark: 1,
+    };
+    rig.events.send(GroupEvent::Fetched(fetched)).await.unwrap();
+    rig.settle().await;
+    assert!(rig.reason_for(&Condition::Clock).is_some());
+    assert!(rig.buried.try_recv().is_err());
+    let caught_up = u64::try_from(ahead).unwrap();
+    rig.clock.0.store(caught_up, Ordering::SeqCst);
+    rig.committed_up_to(0, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn envelopes_that_fail_for_three_signers_make_the_process_unready_and_pause_nothing() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    for key in 1..=3 {
+        assert_eq!(rig.reason_for(&Condition::Audience), None);
+        let message = format!("badly enveloped by {key}");
+        rig.deliver(0, &[("", &message)]).await;
+        rig.burial().await;
+        rig.settle().await;
+    }
+    assert!(rig.reason_for(&Condition::Audience).is_some());
+    assert_eq!(rig.reason_for(&paused(0)), None);
+    rig.deliver(0, &[("", "enveloped")]).await;
+    rig.committed_up_to(0, 4).await;
+    assert!(rig.health.is_ready());
+}
+
+fn hung() -> Condition {
+    Condition::Hung {
+        topic: TOPIC.to_owned(),
+        partition: 0,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_holds_everything_up_makes_the_process_unready_by_its_name() {
+    let mut rig = Rig::start_with(|config| config.handler_timeout = Duration::from_secs(3600));
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "gate"), ("c", "fine")])
+        .await;
+    rig.committed_up_to(0, 1).await;
+    tokio::time::sleep(Duration::from_secs(297)).await;
+    assert!(rig.health.is_ready());
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let detail = rig.reason_for(&hung()).unwrap();
+    assert!(detail.contains("control.commits.v1"), "{detail}");
+    assert!(
+        detail.contains("offset 1 ") && detail.contains("300 s"),
+        "{detail}"
+    );
+    rig.gate.add_permits(1);
+    rig.committed_up_to(0, 3).await;
+    assert!(rig.health.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_paused_for_a_known_reason_does_not_count_as_hung() {
+    let mut rig = Rig::start_with(|config| config.retry.on_exhausted = OnExhausted::Pause);
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "retriable")]).await;
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    assert!(rig.reason_for(&paused(0)).is_some());
+    assert_eq!(rig.reason_for(&hung()), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_settings_say_so_a_hung_member_commits_what_is_done_and_leaves_its_group() {
+    let mut rig = Rig::start_with(|config| {
+        config.handler_timeout = Duration::from_secs(3600);
+        config.on_hang = OnHang::Leave;
+    });
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "hang"), ("c", "fine")])
+        .await;
+    rig.committed_up_to(0, 1).await;
+    let left = rig
+        .command(|command| matches!(command, GroupCommand::Leave(_)))
+        .await;
+    let GroupCommand::Leave(reply) = left else {
+        unreachable!()
+    };
+    reply.send(()).unwrap();
+    match rig.task.await.unwrap() {
+        PipelineEnd::Hung(reason, report) => {
+            assert!(reason.contains("offset 1 "), "{reason}");
+            assert!(report.left_group && report.committed);
+            assert_eq!((report.left[0].watermark, report.unfinished()), (1, 1));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!rig.health.is_ready());
 }

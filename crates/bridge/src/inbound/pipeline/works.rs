@@ -213,6 +213,17 @@ impl<J: Judge> Works<J> {
         for origin in &records {
             self.metrics.received(&origin.topic, place.kind);
         }
+        self.judge_again(place, trust, wall_ms, records);
+    }
+
+    /// The same for records that were judged before, and were counted then.
+    pub(super) fn judge_again(
+        &mut self,
+        place: &Place<'_>,
+        trust: &Arc<J::Trust>,
+        wall_ms: i64,
+        records: Vec<Arc<Origin>>,
+    ) {
         let mode = self.judge.mode(place.kind);
         self.to_judge.put(place, trust, wall_ms, mode, records);
     }
@@ -294,8 +305,11 @@ impl<J: Judge> Works<J> {
         let (metrics, trail) = (self.metrics.clone(), self.audit.clone());
         if attempt == Try::First {
             metrics.dead_letter_requested();
-            metrics.rejected(&partition.topic, burial.disposition);
-            metrics.receive_failed(&partition.topic, place.kind);
+            // What a summary stands for was counted one by one.
+            if burial.summary.is_none() {
+                metrics.rejected(&partition.topic, burial.disposition);
+                metrics.receive_failed(&partition.topic, place.kind);
+            }
         }
         self.burying.spawn(async move {
             if attempt == Try::First {

@@ -34,6 +34,25 @@ pub enum AuditEvent<'a> {
         /// SHA-256 of its value.
         sha256: [u8; 32],
     },
+    /// Many messages were given up, too many for an event each.
+    RejectedMany {
+        /// Their topic.
+        topic: &'a str,
+        /// Their partition.
+        partition: i32,
+        /// The offset of the first of them.
+        first_offset: i64,
+        /// The offset of the last.
+        last_offset: i64,
+        /// How many they are.
+        count: u64,
+        /// What became of most of them.
+        disposition: Disposition,
+        /// How many ended how.
+        reason: &'a str,
+        /// SHA-256 of the SHA-256 of their values, in offset order.
+        sha256: [u8; 32],
+    },
     /// The process is not ready, or no longer for one reason alone.
     Unready {
         /// The condition that holds from now on.
@@ -92,6 +111,7 @@ impl AuditEvent<'_> {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Rejected { .. } => "rejected",
+            Self::RejectedMany { .. } => "rejected-many",
             Self::Unready { .. } => "unready",
             Self::Cleared { .. } => "cleared",
             Self::Breaker { .. } => "breaker",
@@ -118,6 +138,20 @@ impl AuditEvent<'_> {
                 "topic": topic, "partition": partition, "offset": offset,
                 "disposition": disposition.as_str(), "reason": reason, "attempts": attempts,
                 "claimed": claimed.map(|key| key.to_hex()), "sha256": hex::encode(sha256),
+            }),
+            Self::RejectedMany {
+                topic,
+                partition,
+                first_offset,
+                last_offset,
+                count,
+                disposition,
+                reason,
+                sha256,
+            } => json!({
+                "topic": topic, "partition": partition, "first_offset": first_offset,
+                "last_offset": last_offset, "count": count, "disposition": disposition.as_str(),
+                "reason": reason, "sha256": hex::encode(sha256),
             }),
             Self::Unready {
                 condition, detail, ..
@@ -156,6 +190,19 @@ impl AuditEvent<'_> {
                 let claimed = claimed.map(|key| key.to_hex()).unwrap_or_default();
                 let sha256 = hex::encode(sha256);
                 tracing::warn!(target: "audit", %topic, partition, offset, %disposition, %reason, attempts, %claimed, %sha256, "rejected");
+            }
+            Self::RejectedMany {
+                topic,
+                partition,
+                first_offset,
+                last_offset,
+                count,
+                disposition,
+                reason,
+                sha256,
+            } => {
+                let sha256 = hex::encode(sha256);
+                tracing::warn!(target: "audit", %topic, partition, first_offset, last_offset, count, %disposition, %reason, %sha256, "rejected many");
             }
             Self::Unready {
                 condition,
