@@ -84,6 +84,17 @@ pub(crate) trait Judge: Send + Sync + 'static {
         each.map(|origin| self.judge(trust, kind, origin, wall_ms))
             .collect()
     }
+    /// The name of the key by which a rejected record was to be believed until lately, where it
+    /// verifies under the trust of that time.
+    fn formerly_trusted(
+        &self,
+        _kind: Kind,
+        _origin: &Origin,
+        _rejection: &Rejection,
+        _wall_ms: i64,
+    ) -> Option<std::sync::Arc<str>> {
+        None
+    }
     /// Whether what was believed under an earlier trust still is.
     fn recheck(&self, trust: &Self::Trust, message: &Self::Message) -> Result<(), Rejection>;
 }

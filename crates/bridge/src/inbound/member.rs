@@ -8,19 +8,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cybermesh_transport::{
-    AssignedPartition, Class, Consumer, Event, FetchedRecord, OffsetToCommit, Position,
-    RecordBatch, TopicPartition, TransportError,
+    AssignedPartition, Class, Consumer, Event, FetchedRecord, IsolationLevel, OffsetToCommit,
+    Position, RecordBatch, TopicPartition, TransportError,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::group::{Assignment, Commit, CommitError, Fetched, GroupCommand, GroupEvent};
+use super::held_back::HeldBack;
 use super::origin::Origin;
+use crate::telemetry::Metrics;
 
 /// The longest wait for one commit: less than what is left of a rebalance after draining.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long leaving may take; the pipeline's own deadline may be shorter.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often it is looked for transactions that stay open.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Where each assigned partition begins, between its assignment and the command to begin.
 type Starts = Mutex<HashMap<TopicPartition, Position>>;
@@ -30,6 +35,8 @@ pub(super) async fn run(
     consumer: Consumer,
     mut commands: mpsc::UnboundedReceiver<GroupCommand>,
     events: mpsc::Sender<GroupEvent>,
+    isolation: IsolationLevel,
+    metrics: Metrics,
 ) {
     let starts = Starts::default();
     let telling = async {
@@ -40,6 +47,23 @@ pub(super) async fn run(
     tokio::select! {
         () = obey(&consumer, &mut commands, &starts) => {}
         () = telling => {}
+        () = watch(&consumer, &metrics), if isolation == IsolationLevel::ReadCommitted => {}
+    }
+}
+
+/// Says aloud where an open transaction hides what comes after it.
+async fn watch(consumer: &Consumer, metrics: &Metrics) {
+    let mut held_back = HeldBack::default();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        let now = looks.tick().await;
+        for held in held_back.look(&consumer.progress(), now) {
+            let partition = &held.partition;
+            metrics.held_back(&partition.topic);
+            tracing::error!(%partition, last_stable_offset = held.last_stable_offset,
+                high_watermark = held.high_watermark,
+                "a transaction stays open; what comes after it cannot be read");
+        }
     }
 }
 

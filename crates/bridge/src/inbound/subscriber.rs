@@ -166,12 +166,19 @@ impl Subscriber {
             settings.replay.future_tolerance,
         );
         let consumer = consumer_config(settings, topics.keys().cloned());
+        let isolation = consumer.fetch.isolation;
         let consumer = Consumer::join(parts.client, consumer).await?;
         let config = pipeline_config(settings, topics);
 
         let (events_in, events) = mpsc::channel::<GroupEvent>(EVENTS);
         let (commands, commands_out) = mpsc::unbounded_channel::<GroupCommand>();
-        let member = tokio::spawn(super::member::run(consumer, commands_out, events_in));
+        let member = tokio::spawn(super::member::run(
+            consumer,
+            commands_out,
+            events_in,
+            isolation,
+            parts.metrics.clone(),
+        ));
         let works_with = Parts {
             judge: Arc::new(judge),
             handlers: Arc::new(parts.handlers),

@@ -1,18 +1,20 @@
 //! Whether a record may be believed: the contract's verifier under the trust store of the moment.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::message::Message;
 use cybermesh_contracts::redrive::Terms;
-use cybermesh_contracts::rejection::Rejection;
+use cybermesh_contracts::rejection::{Reason, Rejection};
 use cybermesh_contracts::sign::PublicKey;
 use cybermesh_contracts::trust::{Right, TrustStore};
 use cybermesh_contracts::verify::{Bounds, EnvelopeState, Verified, Verifier};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::effect::Judged;
+use super::former::FormerTrust;
 use super::judge::{Believed, Judge};
 use super::origin::Origin;
 use crate::settings::{VerifyMode, VerifyModes};
@@ -23,6 +25,7 @@ pub(crate) struct ContractJudge {
     verifier: Verifier,
     modes: VerifyModes,
     trust: watch::Receiver<Arc<TrustStore>>,
+    former: Mutex<FormerTrust>,
     max_age: Duration,
     future_tolerance: Duration,
 }
@@ -39,9 +42,14 @@ impl ContractJudge {
             verifier,
             modes,
             trust,
+            former: Mutex::default(),
             max_age,
             future_tolerance,
         }
+    }
+
+    fn former(&self) -> MutexGuard<'_, FormerTrust> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bounds(&self, wall_ms: i64) -> Bounds {
@@ -72,7 +80,35 @@ impl Judge for ContractJudge {
     type Trust = TrustStore;
 
     fn trust(&self) -> Arc<TrustStore> {
-        Arc::clone(&self.trust.borrow())
+        let store = Arc::clone(&self.trust.borrow());
+        self.former().sees(&store, Instant::now());
+        store
+    }
+
+    fn formerly_trusted(
+        &self,
+        kind: Kind,
+        origin: &Origin,
+        rejection: &Rejection,
+        wall_ms: i64,
+    ) -> Option<Arc<str>> {
+        let (Reason::UnknownKey | Reason::KeyRevoked { .. } | Reason::KeyNotAuthorised { .. }) =
+            rejection.reason()
+        else {
+            return None;
+        };
+        let (key, now) = (rejection.claimed()?, Instant::now());
+        let believed = self.former().believed(&key, kind, now);
+        let verified = believed
+            .iter()
+            .find_map(|store| self.judge(store, kind, origin, wall_ms).ok())?;
+        let id = Arc::clone(&Verified::signer(&verified).id);
+        if self.former().tells(key, now) {
+            tracing::warn!(topic = %origin.topic, partition = origin.partition, offset = origin.offset,
+                id = %id, "rejected, and verifies under a key that the trust store believed until lately; \
+                where the store was wrong, mend it and redrive the dead letters");
+        }
+        Some(id)
     }
 
     fn has_keys(&self, trust: &TrustStore, kind: Kind) -> bool {

@@ -118,6 +118,7 @@ struct Instruments {
     dlq_failures: Counter<u64>,
     dlq_spilled: Counter<u64>,
     formerly_trusted: Counter<u64>,
+    held_back: Counter<u64>,
     breaker_state: Gauge<u64>,
     breaker_transitions: Counter<u64>,
     rate_limited: Counter<u64>,
@@ -230,6 +231,10 @@ impl Metrics {
             formerly_trusted: counter(
                 "bridge_formerly_trusted",
                 "Rejected messages that verify under a key trusted until lately",
+            ),
+            held_back: counter(
+                "bridge_held_back_alarms",
+                "Times a transaction stayed open for a minute and hid what comes after it",
             ),
             breaker_state: meter
                 .u64_gauge("bridge_breaker_state")
@@ -404,6 +409,11 @@ impl Metrics {
     pub fn formerly_trusted(&self, topic: &str, id: &str) {
         let id = KeyValue::new("id", id.to_owned());
         self.0.formerly_trusted.add(1, &[topic_label(topic), id]);
+    }
+
+    /// A transaction has stayed open for a minute and hides what comes after it.
+    pub(crate) fn held_back(&self, topic: &str) {
+        self.0.held_back.add(1, &[topic_label(topic)]);
     }
 
     /// The breaker's state now: 0 closed, 1 half-open, 2 open.

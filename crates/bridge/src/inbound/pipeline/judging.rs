@@ -115,6 +115,13 @@ pub(super) fn judge_chunk<J: Judge>(
         each.map(|origin| judge_one(judge, metrics, &chunk, origin))
             .collect()
     });
+    for (origin, judged) in chunk.records.iter().zip(&judged) {
+        if let Err(rejection) = judged
+            && let Some(id) = judge.formerly_trusted(chunk.kind, origin, rejection, chunk.wall_ms)
+        {
+            metrics.formerly_trusted(&origin.topic, &id);
+        }
+    }
     Finished::Judged {
         partition: chunk.partition,
         assignment: chunk.assignment,

@@ -231,6 +231,12 @@ impl<J: Judge> Pipeline<J> {
                 match self.works.recheck(&trust, &start.item.message) {
                     Ok(()) => self.works.handle(&place, start, now),
                     Err(rejection) => {
+                        self.works.note_former_trust(
+                            &place,
+                            &start.item.origin,
+                            &rejection,
+                            wall_ms,
+                        );
                         let effect =
                             flow.distrusted(&start.item, start.attempt, &rejection, wall_ms);
                         self.works.carry_out(&place, effect);

@@ -198,6 +198,22 @@ impl<J: Judge> Works<J> {
         self.judge.has_keys(trust, kind)
     }
 
+    /// Counts a message whose key was withdrawn while it waited.
+    pub(super) fn note_former_trust(
+        &self,
+        place: &Place<'_>,
+        origin: &Origin,
+        rejection: &Rejection,
+        wall_ms: i64,
+    ) {
+        let former = self
+            .judge
+            .formerly_trusted(place.kind, origin, rejection, wall_ms);
+        if let Some(id) = former {
+            self.metrics.formerly_trusted(&origin.topic, &id);
+        }
+    }
+
     pub(super) fn recheck(&self, trust: &J::Trust, message: &J::Message) -> Result<(), Rejection> {
         self.judge.recheck(trust, message)
     }
