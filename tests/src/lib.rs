@@ -7,7 +7,7 @@
 //! out: `cargo test -p cybermesh-tests -- --skip ::kafka::`.
 //!
 //! [`scenario`] runs a body, [`stage`] is what it plays on, [`cluster`] the broker under it,
-//! [`identity`] the keys and who trusts them, [`proxy`] stands between client and broker and loses
+//! [`intruder`] someone who may write too and takes producer ids that are not theirs, [`identity`] the keys and who trusts them, [`proxy`] stands between client and broker and loses
 //! what is said, [`history`] judges what a consumer did, [`console`] reads a topic with Kafka's own
 //! consumer, [`java`] starts Kafka's other programs.
 
@@ -17,6 +17,7 @@ pub mod drafts;
 pub mod forge;
 pub mod history;
 pub mod identity;
+pub mod intruder;
 pub mod java;
 pub mod link;
 pub mod log;

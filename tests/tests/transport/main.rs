@@ -3,6 +3,7 @@
 
 mod grouping;
 mod interop;
+mod intruding;
 mod neighbours;
 mod positions;
 mod reading_back;

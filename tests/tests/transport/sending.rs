@@ -8,7 +8,7 @@ use cybermesh_tests::Stage;
 use cybermesh_transport::admin::NewTopic;
 use cybermesh_transport::producer::{Admission, AttemptOutcome, Gate, GiveUp, Permit};
 use cybermesh_transport::{
-    Admin, Compression, ErrorCode, Producer, ProducerConfig, TopicPartition, Written,
+    Admin, Compression, ErrorCode, Producer, ProducerConfig, Record, TopicPartition, Written,
 };
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ cybermesh_tests::scenarios! {
         a_full_batch_goes_without_lingering_and_what_is_left_waits,
         each_partition_keeps_its_order_with_five_requests_in_flight,
         an_oversized_record_fails_alone,
+        a_record_the_broker_names_as_bad_fails_alone_and_the_others_go_in_one_more_request,
         room_that_is_given_back_and_waits_that_are_given_up_leave_no_hole,
         a_producer_that_is_closed_has_sent_what_was_appended_and_takes_no_more,
     ],
@@ -177,6 +178,54 @@ async fn an_oversized_record_fails_alone(stage: Stage) {
     assert_eq!(within(last).await.unwrap().offset, Some(1));
     let read = read(&stage, &topic, 1, 2).await;
     assert_eq!(texts(&read[&0]), ["first", "last"]);
+}
+
+async fn a_record_the_broker_names_as_bad_fails_alone_and_the_others_go_in_one_more_request(
+    stage: Stage,
+) {
+    // Where the log keeps the last record of each key, one without a key is refused (KIP-467 names it).
+    let topic = stage.own("last-of-each-key");
+    let compacted = NewTopic::new(topic.as_str())
+        .partitions(1)
+        .replication_factor(1)
+        .config("cleanup.policy", "compact");
+    let client = stage.client().await;
+    Admin::new(client.clone())
+        .create_topic(compacted)
+        .await
+        .unwrap();
+    let gate = Arc::new(Counter::default());
+    let config = ProducerConfig {
+        linger: AN_HOUR,
+        gate: Arc::clone(&gate) as Arc<dyn Gate>,
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(client, config);
+    let keyed = |value: &'static str| Record {
+        key: Some("key".into()),
+        ..record(value)
+    };
+    drop(send(&producer, &topic, 0, keyed("first")).await);
+    within(producer.flush()).await;
+    let before = gate.count();
+    let mut good = Vec::new();
+    for value in ["a", "b", "c"] {
+        good.push(send(&producer, &topic, 0, keyed(value)).await);
+    }
+    let bad = send(&producer, &topic, 0, record("without a key")).await;
+    good.push(send(&producer, &topic, 0, keyed("d")).await);
+    within(producer.flush()).await;
+    let refused = within(bad).await.unwrap_err();
+    assert_eq!(refused.error().error_code(), Some(ErrorCode::InvalidRecord));
+    assert_eq!(refused.written(), Written::No);
+    for (offset, delivery) in (1..).zip(good) {
+        assert_eq!(within(delivery).await.unwrap().offset, Some(offset));
+    }
+    assert_eq!(
+        gate.count() - before,
+        2,
+        "the batch, and what is left of it"
+    );
 }
 
 async fn room_that_is_given_back_and_waits_that_are_given_up_leave_no_hole(stage: Stage) {
