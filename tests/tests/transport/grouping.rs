@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use cybermesh_tests::Stage;
 use cybermesh_transport::{
-    AssignedPartition, Assignor, Class, Consumer, ConsumerConfig, Event, FetchConfig,
-    OffsetToCommit, Position, Producer, ProducerConfig, Reader, StartPolicy, TopicPartition,
+    Admin, AssignedPartition, Assignor, Class, Client, Consumer, ConsumerConfig, Event,
+    FetchConfig, OffsetToCommit, Position, Producer, ProducerConfig, Reader, StartPolicy,
+    TopicPartition,
 };
 use futures_util::future::select_all;
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ cybermesh_tests::scenarios! {
         a_commit_of_a_member_that_was_thrown_out_is_refused_and_said_to_be_lost,
         members_that_prefer_round_robin_are_dealt_the_partitions_of_all_topics_one_by_one,
         lag_falls_as_records_are_read_and_rises_as_they_are_written,
+        new_partitions_of_a_topic_are_found_and_shared_without_anybody_joining_or_leaving,
     ],
 }
 
@@ -408,4 +410,31 @@ async fn lag_falls_as_records_are_read_and_rises_as_they_are_written(stage: Stag
         (Some(10), Some(13), Some(13))
     );
     assert_eq!(progress.held_back_since, None);
+}
+
+async fn new_partitions_of_a_topic_are_found_and_shared_without_anybody_joining_or_leaving(
+    stage: Stage,
+) {
+    let (topic, _) = topic(&stage, 2).await;
+    let member = async || {
+        let settings = stage.client_config();
+        let settings = settings.metadata_max_age(Duration::from_millis(500));
+        let config = ConsumerConfig {
+            heartbeat_interval: Duration::from_millis(300),
+            ..ConsumerConfig::new(stage.own("group"), [topic.as_str()])
+        };
+        let client = Client::connect(settings).await.unwrap();
+        Consumer::join(client, config).await.unwrap()
+    };
+    let first = member().await;
+    assert_eq!(assigned(&first, 2).await.len(), 2);
+    let second = member().await;
+    tokio::join!(assigned(&first, 1), assigned(&second, 1));
+    let admin = Admin::new(stage.client().await);
+    admin.create_partitions(&topic, 6).await.unwrap();
+    let (mut all, theirs) = tokio::join!(assigned(&first, 3), assigned(&second, 3));
+    all.extend(theirs);
+    all.sort();
+    let expected: Vec<_> = (0..6).map(|number| format!("{topic}/{number}")).collect();
+    assert_eq!(all, expected);
 }
