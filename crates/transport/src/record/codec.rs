@@ -302,6 +302,51 @@ mod tests {
         );
     }
 
+    /// xxHash32 with seed 0 of less than sixteen bytes.
+    fn xxh32_of_few(bytes: &[u8]) -> u32 {
+        const PRIMES: [u32; 5] = [
+            2_654_435_761,
+            2_246_822_519,
+            3_266_489_917,
+            668_265_263,
+            374_761_393,
+        ];
+        assert!(bytes.len() < 4);
+        let length = u32::try_from(bytes.len()).unwrap();
+        let mut hash = bytes.iter().fold(PRIMES[4] + length, |hash, byte| {
+            hash.wrapping_add(u32::from(*byte).wrapping_mul(PRIMES[4]))
+                .rotate_left(11)
+                .wrapping_mul(PRIMES[0])
+        });
+        hash = (hash ^ (hash >> 15)).wrapping_mul(PRIMES[1]);
+        hash = (hash ^ (hash >> 13)).wrapping_mul(PRIMES[2]);
+        hash ^ (hash >> 16)
+    }
+
+    #[test]
+    fn lz4_frames_are_those_java_reads_with_the_checksum_of_their_descriptor() {
+        // KIP-57: the second byte of the hash of flags and block size, without the magic number before them.
+        assert_eq!(xxh32_of_few(&[0x60, 0x40]) >> 8 & 0xff, 0x82);
+        for len in [0, 10, 70_000, 5_000_000] {
+            let frame = Compression::Lz4.compress(vec![7; len]).unwrap();
+            assert_eq!(frame[..4], 0x184d_2204_u32.to_le_bytes());
+            let (flags, checksum) = (frame[4], u32::from(frame[6]));
+            assert_eq!(
+                flags, 0x60,
+                "version 1, independent blocks, nothing optional"
+            );
+            assert_eq!(xxh32_of_few(&frame[4..6]) >> 8 & 0xff, checksum);
+        }
+    }
+
+    #[test]
+    fn gzip_carries_no_time_so_that_the_same_records_make_the_same_bytes() {
+        let packed = Compression::Gzip.compress(b"records".to_vec()).unwrap();
+        let (magic_deflate_no_flags, no_time) = ([0x1f, 0x8b, 8, 0], [0; 4]);
+        assert_eq!(packed[..4], magic_deflate_no_flags);
+        assert_eq!(packed[4..8], no_time);
+    }
+
     #[test]
     fn a_codec_of_the_future_is_named() {
         assert_eq!(
