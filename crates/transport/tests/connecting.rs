@@ -345,6 +345,73 @@ async fn of_several_addresses_that_fail_the_reason_a_person_can_mend_is_told() {
     assert_eq!(failure, TlsFailure::UnknownAuthority);
 }
 
+#[tokio::test]
+async fn a_broker_at_an_ipv6_address_is_found_and_its_certificate_checked_for_that_address() {
+    let authority = Authority::new("test CA").unwrap();
+    let client = authority.client("node-1").issue().unwrap();
+    let provider = rustls_graviola::default_provider();
+    let broker_as = async |server: &Identity| {
+        let tls =
+            ServerTls::mutual_with_provider(server, authority.ca_pem(), provider.clone().into());
+        let builder = DevBroker::builder().topic("t", 1).tls(tls.unwrap());
+        let builder = builder.bind("[::1]:0".parse().unwrap());
+        builder.advertised_host("::1").start().await.unwrap()
+    };
+    let tls = || Security::Tls(showing(trusting(&authority), &client).build().unwrap());
+
+    let server = authority.server().ip(std::net::Ipv6Addr::LOCALHOST);
+    let broker = broker_as(&server.issue().unwrap()).await;
+    assert!(broker.bootstrap().starts_with("[::1]:"));
+    let connected = connect(&broker.bootstrap(), tls()).await.unwrap();
+    assert_eq!(connected.brokers()[0].host(), "::1");
+    // Asked of the address that was advertised.
+    let partition = cybermesh_transport::TopicPartition::new("t", 0);
+    let admin = cybermesh_transport::Admin::new(connected);
+    let up_to = cybermesh_transport::admin::DeleteUpTo::HighWatermark;
+    assert_eq!(admin.delete_records(&partition, up_to).await, Ok(0));
+
+    let broker = broker_as(&local_server(&authority)).await;
+    let kind = connect(&broker.bootstrap(), tls()).await.unwrap_err();
+    let wrong_name = matches!(kind, ErrorKind::Tls(TlsFailure::WrongName { .. }));
+    assert!(wrong_name, "{kind:?}");
+}
+
+#[tokio::test]
+async fn a_callers_own_provider_and_own_configuration_are_used_as_they_are() {
+    use cybermesh_transport::tls::ProviderChoice;
+
+    let authority = Authority::new("test CA").unwrap();
+    let broker = broker_with(&local_server(&authority), TLS12, None).await;
+    let mut provider = rustls_graviola::default_provider();
+    let custom = ProviderChoice::Custom(Arc::new(provider.clone()));
+    let tls = trusting(&authority).provider(custom).build().unwrap();
+    assert_eq!(tls.provider_name(), "custom");
+    connect(&broker.bootstrap(), Security::Tls(tls))
+        .await
+        .unwrap();
+
+    // Without a cipher of TLS 1.2 it has nothing in common with this broker.
+    let tls13 = |suite: &rustls::SupportedCipherSuite| suite.tls13().is_some();
+    provider.cipher_suites.retain(tls13);
+    let custom = ProviderChoice::Custom(Arc::new(provider));
+    let tls = trusting(&authority).provider(custom).build().unwrap();
+    let failure = tls_failure(&broker.bootstrap(), tls).await;
+    let nothing = matches!(failure, TlsFailure::NothingInCommon { .. });
+    assert!(nothing, "{failure:?}");
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificate().clone()).unwrap();
+    let own =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls_graviola::default_provider()));
+    let own = own.with_protocol_versions(TLS12).unwrap();
+    let own = own.with_root_certificates(roots).with_no_client_auth();
+    let tls = TlsConfig::from_rustls(Arc::new(own));
+    assert!(!tls.has_client_certificate());
+    connect(&broker.bootstrap(), Security::Tls(tls))
+        .await
+        .unwrap();
+}
+
 #[cfg(feature = "portable-crypto")]
 #[tokio::test]
 async fn the_portable_provider_connects_and_finds_a_certificate_that_does_not_fit_its_key() {

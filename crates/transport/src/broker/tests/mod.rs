@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::peer::{Peer, answer};
+use self::peer::{Peer, answer, versions_of_old};
 use super::*;
 use crate::config::{RedialSchedule, Security};
 use crate::error::{Class, DialPhase};
@@ -317,4 +317,55 @@ async fn the_connection_closes_with_the_last_handle() {
     connection.send(&answer(&request, 7)).await;
     assert_eq!(tell.await.unwrap(), Ok(7));
     assert!(connection.is_closed_by_client().await);
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_know_our_version_of_the_first_question_is_asked_in_the_oldest() {
+    const UNSUPPORTED_VERSION: i16 = 35;
+    let peer = Peer::listen().await;
+    let broker = broker_at(&peer, config());
+    let pending = broker.submit(heartbeat(7), within(LONG));
+    let mut connection = peer.accept().await;
+    let asked = connection.request().await;
+    assert_eq!((asked.api_key, asked.version), (18, 3));
+    let refusal = versions_of_old(&asked, UNSUPPORTED_VERSION, &[(18, 0, 2)]);
+    connection.send(&refusal).await;
+    let asked = connection.request().await;
+    assert_eq!((asked.api_key, asked.version), (18, 0));
+    let told = versions_of_old(&asked, 0, &[(12, 0, 1), (18, 0, 2)]);
+    connection.send(&told).await;
+    let beat = connection.request().await;
+    assert_eq!((beat.api_key, beat.version), (12, 1));
+    connection.send(&answer(&beat, 0)).await;
+    assert_eq!(pending.await, Ok(0));
+}
+
+#[tokio::test]
+async fn each_request_leaves_in_the_newest_version_that_both_sides_have() {
+    let (ours_min, ours_max) = (1, 4);
+    for (min, max, expected) in [(0, 99, ours_max), (0, 2, 2), (3, 3, 3), (0, 1, ours_min)] {
+        let peer = Peer::listen().await;
+        let broker = broker_at(&peer, config());
+        let pending = broker.submit(heartbeat(1), within(LONG));
+        let apis = [(3, 0, 0), (12, min, max)];
+        let mut connection = peer.accept_and_speak(&apis).await;
+        assert_eq!(connection.request().await.version, expected);
+        drop(pending);
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_dropped_all_our_versions_of_a_request_is_named_with_its_range() {
+    let peer = Peer::listen().await;
+    let broker = broker_at(&peer, config());
+    let pending = broker.submit(heartbeat(1), within(LONG));
+    let _connection = peer.accept_and_speak_only(12, 5, 9).await;
+    let error = pending.await.unwrap_err();
+    let expected = ErrorKind::UnsupportedVersion {
+        api: "Heartbeat",
+        ours: "1 to 4".into(),
+        theirs: "5 to 9".into(),
+    };
+    assert_eq!(error.kind(), &expected);
+    assert_eq!(error.class(), Class::Fatal);
 }

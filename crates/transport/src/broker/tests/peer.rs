@@ -33,7 +33,7 @@ impl Peer {
         self.accept_and_speak(&[(key, min, max)]).await
     }
 
-    async fn accept_and_speak(&self, apis: &[(i16, i16, i16)]) -> Connection {
+    pub(super) async fn accept_and_speak(&self, apis: &[(i16, i16, i16)]) -> Connection {
         let mut connection = self.accept().await;
         let request = connection.request().await;
         assert_eq!((request.api_key, request.version), (18, 3));
@@ -51,6 +51,22 @@ impl Peer {
             .await;
         connection
     }
+}
+
+/// Error code and versions as version 0 of ApiVersions has them.
+pub(super) fn versions_of_old(
+    request: &Request,
+    error_code: i16,
+    apis: &[(i16, i16, i16)],
+) -> Vec<u8> {
+    let mut body = error_code.to_be_bytes().to_vec();
+    body.extend(i32::try_from(apis.len()).unwrap().to_be_bytes());
+    for (key, min, max) in apis {
+        for number in [key, min, max] {
+            body.extend(number.to_be_bytes());
+        }
+    }
+    framed(request.correlation_id, &body)
 }
 
 pub(super) struct Connection {
