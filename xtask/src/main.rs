@@ -1,15 +1,16 @@
 //! Development tasks: `cargo xtask <task>`.
 //!
 //! [`mod@test`] runs every test and, with `CI=true`, every gate; [`lint`], [`no_c`] and [`musl`] are
-//! those gates; [`kafka`] brings a real cluster up and down; [`proto`] regenerates the protobuf
-//! code. [`process`] runs programs so that none outlives its task, and [`hold`] sees to that even
-//! when the task is killed.
+//! those gates; [`bench`] measures; [`kafka`] brings a real cluster up and down; [`proto`] regenerates
+//! the protobuf code. [`process`] runs programs so that none outlives its task, and [`hold`] sees to
+//! that even when the task is killed.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a command-line tool speaks on its standard streams"
 )]
 
+mod bench;
 mod elf;
 mod error;
 mod fuzz;
@@ -51,6 +52,8 @@ enum Task {
         #[arg(long)]
         target: Option<String>,
     },
+    /// Measures the signed way beside bare Ed25519, and end to end over the built-in broker
+    Bench(bench::BenchArgs),
     /// Regenerates the protobuf code
     Proto {
         /// Only says whether it is stale
@@ -102,6 +105,7 @@ async fn run(task: Task) -> Result<ExitCode, TaskError> {
     let workspace = Workspace::find().await?;
     match task {
         Task::Test => return test::run(&workspace).await,
+        Task::Bench(args) => bench::run(&workspace, &args).await?,
         Task::Lint => lint::run(&workspace).await?,
         Task::NoC { target } => no_c::run(&workspace, target.as_deref()).await.map(drop)?,
         Task::Proto { check } => proto::generate(check)?,

@@ -5,7 +5,10 @@
 //! says two things under one signature. Nothing is built but the list of the outermost members; values
 //! are spans of the text, so that what is added to an object leaves the rest byte for byte as it was.
 
+mod keys;
 mod reader;
+
+use std::borrow::Cow;
 
 use self::reader::Reader;
 use crate::rejection::JsonFault;
@@ -24,7 +27,7 @@ pub(crate) struct Object<'a> {
 /// One member of an object.
 #[derive(Debug)]
 pub(crate) struct Member<'a> {
-    key: Vec<u8>,
+    key: Cow<'a, [u8]>,
     /// What sort of value it is.
     pub(crate) shape: Shape,
     /// The value as it stands in the text.
@@ -63,7 +66,7 @@ impl<'a> Object<'a> {
     pub(crate) fn member(&self, key: &str) -> Option<&Member<'a>> {
         self.members
             .iter()
-            .find(|member| member.key == key.as_bytes())
+            .find(|member| *member.key == *key.as_bytes())
     }
 
     /// The value of the outermost number of this key.
@@ -105,7 +108,7 @@ impl Member<'_> {
         if self.shape != Shape::String {
             return None;
         }
-        Reader::new(self.text).string().ok()
+        Reader::new(self.text).string().ok().map(Cow::into_owned)
     }
 }
 

@@ -1,17 +1,18 @@
 //! Reading JSON: one pass, a stack of what is open, nothing built but the outermost members.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
+use super::keys::Keys;
 use super::{MAX_DEPTH, Member, Shape};
 use crate::rejection::JsonFault;
 
 /// An array or object that is still open.
-enum Open {
+enum Open<'a> {
     Array,
     Object {
-        keys: HashSet<Vec<u8>>,
+        keys: Keys<'a>,
         /// The key whose value is being read; kept for the outermost object alone.
-        key: Vec<u8>,
+        key: Cow<'a, [u8]>,
         /// Where that value starts.
         value_at: usize,
     },
@@ -20,7 +21,7 @@ enum Open {
 pub(super) struct Reader<'a> {
     text: &'a [u8],
     at: usize,
-    open: Vec<Open>,
+    open: Vec<Open<'a>>,
     members: Vec<Member<'a>>,
     /// Where the first key stands that its object had already.
     duplicate: Option<usize>,
@@ -102,8 +103,8 @@ impl<'a> Reader<'a> {
             Shape::Object => (
                 b'}',
                 Open::Object {
-                    keys: HashSet::new(),
-                    key: Vec::new(),
+                    keys: Keys::default(),
+                    key: Cow::Borrowed(&[]),
                     value_at: 0,
                 },
             ),
@@ -234,29 +235,38 @@ impl<'a> Reader<'a> {
 
     /// Reads a string; what it says, unescaped. Lone surrogates, which the grammar permits, become
     /// the three bytes that UTF-8 would give them, so that two different ones stay different.
-    pub(super) fn string(&mut self) -> Result<Vec<u8>, JsonFault> {
+    pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>, JsonFault> {
         if self.next() != Some(b'"') {
             return Err(self.syntax_before());
         }
-        let mut said = Vec::new();
+        let mut said = Cow::Borrowed(self.run()?);
         loop {
-            let start = self.at;
-            while matches!(self.peek(), Some(byte) if byte >= 0x20 && byte != b'"' && byte != b'\\')
-            {
-                self.at += 1;
-            }
-            let run = self.text.get(start..self.at).unwrap_or_default();
-            if let Err(fault) = std::str::from_utf8(run) {
-                return Err(JsonFault::Syntax {
-                    at: start + fault.valid_up_to(),
-                });
-            }
-            said.extend_from_slice(run);
             match self.next() {
                 Some(b'"') => return Ok(said),
-                Some(b'\\') => self.escape(&mut said)?,
+                Some(b'\\') => {
+                    let said = said.to_mut();
+                    self.escape(said)?;
+                    let run = self.run()?;
+                    said.extend_from_slice(run);
+                }
                 _ => return Err(self.syntax_before()),
             }
+        }
+    }
+
+    /// The bytes up to the next that is not simply part of a string.
+    fn run(&mut self) -> Result<&'a [u8], JsonFault> {
+        let start = self.at;
+        let rest = self.text.get(start..).unwrap_or_default();
+        let ends = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+        let length = rest.iter().position(ends).unwrap_or(rest.len());
+        let run = rest.get(..length).unwrap_or_default();
+        self.at += length;
+        match std::str::from_utf8(run) {
+            Ok(_) => Ok(run),
+            Err(fault) => Err(JsonFault::Syntax {
+                at: start + fault.valid_up_to(),
+            }),
         }
     }
 

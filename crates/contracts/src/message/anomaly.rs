@@ -94,6 +94,12 @@ impl std::fmt::Debug for Anomaly {
 
 /// Lengths and ranges.
 fn check(event: &AnomalyEvent) -> Result<(), Violation> {
+    check_fields(event)?;
+    length("payload", &event.payload, 1..=524_288)
+}
+
+/// Those of all fields but the payload, which a builder has yet to complete.
+fn check_fields(event: &AnomalyEvent) -> Result<(), Violation> {
     length("id", &event.id, 1..=128)?;
     length("type", &event.r#type, 1..=256)?;
     length("source", &event.source, 1..=256)?;
@@ -104,8 +110,7 @@ fn check(event: &AnomalyEvent) -> Result<(), Violation> {
         (0.0..=1.0).contains(&event.confidence),
         "confidence",
         "0 to 1",
-    )?;
-    length("payload", &event.payload, 1..=524_288)
+    )
 }
 
 fn agrees(payload: &[u8], severity: u32, confidence: f64) -> Result<(), JsonFault> {
@@ -196,10 +201,7 @@ impl AnomalyBuilder {
             // Minus zero would not be absent on every implementation's wire.
             self.event.confidence = 0.0;
         }
-        check(&AnomalyEvent {
-            payload: b"{}".to_vec(),
-            ..self.event.clone()
-        })?;
+        check_fields(&self.event)?;
         if !self.opaque {
             self.event.payload = complete(&self.event)?;
         }

@@ -42,11 +42,14 @@ pub(crate) struct EncodedBatch {
 
 /// Why records do not make a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EncodeError {
+pub enum EncodeError {
+    /// There are no records.
     #[error("a batch needs at least one record")]
     Empty,
+    /// More bytes, or records, than a batch can count.
     #[error("the batch would be larger than 2 GiB")]
     TooLarge,
+    /// The codec reported an error of its own.
     #[error("the compressor failed")]
     Compressor,
 }

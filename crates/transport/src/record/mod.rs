@@ -3,6 +3,7 @@
 //! What a caller sees is a [`Record`] on the way out and a [`FetchedRecord`] on the way in. On the wire and on the
 //! broker's disk they lie in batches of format version 2 (KIP-98): `encode` builds one, `decode` takes one apart with a
 //! bound on everything, `codec` is their compression, `aborted` knows which batches belong to an aborted transaction.
+//! `segment` does both without a connection.
 
 mod aborted;
 mod codec;
@@ -10,6 +11,7 @@ mod decode;
 mod encode;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod segment;
 mod varint;
 
 use std::sync::Arc;
@@ -20,7 +22,9 @@ pub(crate) use aborted::AbortedFilter;
 pub use codec::Compression;
 pub(crate) use decode::{Batches, RawBatch, Records};
 pub use decode::{CorruptReason, CorruptRecord};
+pub use encode::EncodeError;
 pub(crate) use encode::{BATCH_HEADER_BYTES, EncodedBatch, ProducerStamp, encode};
+pub use segment::{decode_batches, encode_batch};
 
 /// A partition of a topic. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
