@@ -214,7 +214,7 @@ async fn took(child: Child) -> Result<Took, Failure> {
 }
 
 /// This program again, ended with us.
-fn ourselves() -> Result<Command, Failure> {
+pub(crate) fn ourselves() -> Result<Command, Failure> {
     let mut command = Command::new(std::env::current_exe()?);
     command.kill_on_drop(true);
     Ok(command)

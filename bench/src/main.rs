@@ -50,6 +50,13 @@ struct Cli {
 /// What a child process is.
 #[derive(Debug, Subcommand)]
 enum Role {
+    /// One round of the paths, then its times
+    #[command(hide = true)]
+    Round {
+        /// Messages of a lap
+        #[arg(long)]
+        count: u64,
+    },
     /// The built-in broker, until standard input ends
     #[command(hide = true)]
     Broker,
@@ -84,6 +91,9 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match &cli.role {
+        Some(Role::Round { count }) => {
+            println!("{}", serde_json::to_string(&rounds::one(*count)?)?);
+        }
         Some(Role::Broker) => roles::broker().await?,
         Some(Role::Send(task)) => roles::send(task).await?,
         Some(Role::Receive(task)) => roles::receive(task).await?,
@@ -98,7 +108,7 @@ async fn measure(cli: &Cli) -> Result<ExitCode, Failure> {
     } else {
         rounds::Size::FULL
     };
-    let mut report = rounds::paths(size)?;
+    let mut report = rounds::paths(size).await?;
     report.print_paths();
     if !cli.paths_only {
         let devbroker = end_to_end::Devbroker::start().await?;

@@ -1,8 +1,16 @@
 //! Rounds: every lap once a round, one after the other; the median of the rounds' ratios counts.
+//!
+//! Each round is a process of its own. Where the system puts a process in memory makes a loop faster
+//! or slower by a tenth or more for as long as it lives, and each loop in its own way: rounds of one
+//! process agree with each other closely, and on a ratio that the next process does not have.
 
+use std::process::Stdio;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Failure;
+use crate::end_to_end::ourselves;
 use crate::path::{Bench, Mode, WithEnvelope};
 use crate::report::{Lap, Ratio, Report};
 
@@ -30,7 +38,12 @@ impl Size {
 }
 
 /// Processor time of each lap of one round.
-struct Round([Duration; LAPS.len()]);
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Round {
+    laps: [Duration; LAPS.len()],
+    /// Bytes of a message's value.
+    value_bytes: usize,
+}
 
 /// What a lap is called, in the order they are run.
 const LAPS: [&str; 8] = [
@@ -60,14 +73,28 @@ const RATIOS: [(&str, usize, usize, Option<f64>); 7] = [
     ("receive path, batch / bare verify_strict loop", 3, 5, None),
 ];
 
-/// Measures the paths.
-pub(crate) fn paths(size: Size) -> Result<Report, Failure> {
-    let bench = Bench::new(size.messages)?;
-    // One that does not count, so that caches, tables and the processor's pace are as they will be.
+/// One round in this process, after one that does not count, so that caches, tables and the
+/// processor's pace are as they will be.
+pub(crate) fn one(messages: u64) -> Result<Round, Failure> {
+    let bench = Bench::new(messages)?;
     round(&bench)?;
+    round(&bench)
+}
+
+/// Measures the paths.
+pub(crate) async fn paths(size: Size) -> Result<Report, Failure> {
     let mut rounds = Vec::with_capacity(size.rounds);
     for _ in 0..size.rounds {
-        rounds.push(round(&bench)?);
+        let messages = size.messages.to_string();
+        let output = ourselves()?
+            .args(["round", "--count", &messages])
+            .stderr(Stdio::inherit())
+            .output()
+            .await?;
+        if !output.status.success() {
+            return Err(format!("a round: {}", output.status).into());
+        }
+        rounds.push(serde_json::from_slice::<Round>(&output.stdout)?);
     }
     let laps = LAPS.iter().enumerate().map(|(lap, name)| {
         let times = rounds.iter().map(|round| round.seconds(lap));
@@ -98,7 +125,7 @@ pub(crate) fn paths(size: Size) -> Result<Report, Failure> {
     Ok(Report {
         messages: size.messages,
         rounds: size.rounds,
-        value_bytes: bench.value_bytes()?,
+        value_bytes: rounds.first().map_or(0, |round| round.value_bytes),
         laps: laps.collect(),
         ratios: ratios.collect(),
         end_to_end: Vec::new(),
@@ -107,13 +134,13 @@ pub(crate) fn paths(size: Size) -> Result<Report, Failure> {
 
 impl Round {
     fn seconds(&self, lap: usize) -> f64 {
-        self.0[lap].as_secs_f64()
+        self.laps[lap].as_secs_f64()
     }
 }
 
 fn round(bench: &Bench) -> Result<Round, Failure> {
     use {Mode::*, WithEnvelope::*};
-    Ok(Round([
+    let laps = [
         bench.bare_sign(),
         bench.send(No)?,
         bench.send(Yes)?,
@@ -122,7 +149,11 @@ fn round(bench: &Bench) -> Result<Round, Failure> {
         bench.receive(No, Batch)?,
         bench.receive(Yes, Strict)?,
         bench.receive(Yes, Batch)?,
-    ]))
+    ];
+    Ok(Round {
+        laps,
+        value_bytes: bench.value_bytes()?,
+    })
 }
 
 /// The middle one; of an even number, the upper of the two.

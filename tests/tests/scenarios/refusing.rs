@@ -21,14 +21,27 @@ cybermesh_tests::scenarios! {
         a_dead_letter_holds_the_message_and_where_it_came_from,
         an_oversized_message_is_buried_without_its_copy_in_json,
     ],
+    devbroker_only: [
+        messages_verified_in_batches_are_buried_with_the_same_dispositions:
+            "how signatures are verified does not depend on the broker",
+    ],
 }
 
 /// A stage whose topics have one partition, with a running backend, and a way to put records into
 /// the topic of anomalies.
 async fn bury(stage: &Stage, records: Vec<Record>, dead: usize) -> Vec<LoggedRecord> {
+    bury_with(stage, &[], records, dead).await
+}
+
+async fn bury_with(
+    stage: &Stage,
+    settings: &[(&str, &str)],
+    records: Vec<Record>,
+    dead: usize,
+) -> Vec<LoggedRecord> {
     let topic = stage.topic(Kind::Anomaly);
     let (handlers, mut saw) = witness(&Kind::NODE, done);
-    let backend = stage.bridge(Role::Backend, handlers).await;
+    let backend = stage.bridge_with(Role::Backend, handlers, settings).await;
     stage.put(&topic, records).await;
     // An honest message behind them: when it was handled, all before it were judged; and when its
     // offset is committed, at the stop, all their dead letters are acknowledged.
@@ -58,6 +71,14 @@ async fn bury(stage: &Stage, records: Vec<Record>, dead: usize) -> Vec<LoggedRec
 }
 
 async fn each_message_not_to_be_believed_is_buried_with_its_disposition(stage: Stage) {
+    each_is_buried(stage, &[]).await;
+}
+
+async fn messages_verified_in_batches_are_buried_with_the_same_dispositions(stage: Stage) {
+    each_is_buried(stage, &[("CYBERMESH_VERIFY", "batch")]).await;
+}
+
+async fn each_is_buried(stage: Stage, settings: &[(&str, &str)]) {
     stage.make_topics(1).await;
     let topic = stage.topic(Kind::Anomaly);
     let audience = stage.own("audience");
@@ -153,7 +174,7 @@ async fn each_message_not_to_be_believed_is_buried_with_its_disposition(stage: S
     expect("decode", sealed(value, key));
     let count = records.len();
 
-    let letters = bury(&stage, records, count).await;
+    let letters = bury_with(&stage, settings, records, count).await;
     let found: Vec<_> = letters.iter().map(disposition).collect();
     let kind_confused = found.last().copied();
     assert!(
