@@ -5,7 +5,9 @@ mod stage;
 use std::time::Duration;
 
 use cybermesh_bridge::{
-    Bridge, SendError, SendOptions, outbound::breaker::BreakerConfig, telemetry::Condition,
+    Bridge, SendError, SendOptions,
+    outbound::{breaker::BreakerConfig, receipt::NotSent},
+    telemetry::Condition,
 };
 use cybermesh_devbroker::{Api, Fault};
 use futures_util::future::join_all;
@@ -123,6 +125,29 @@ async fn time_behind_an_open_breaker_counts_against_the_deadline() {
     stage.broker.go_down().await;
     let given_up = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
     assert!(matches!(given_up, SendError::NotSent(_)), "{given_up}");
+    assert!(is_open(&bridge));
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_cannot_be_learnt_since_nobody_answers_counts_against_the_cluster() {
+    let stage = Stage::set().await;
+    let unknown = ("KAFKA_TOPIC_ANOMALY", "not.known.yet");
+    let settings = [QUICK[0], QUICK[1], QUICK[2], unknown];
+    let bridge = stage
+        .sender(&settings)
+        .breaker(quick())
+        .start()
+        .await
+        .unwrap();
+    stage.broker.go_down().await;
+    for _ in 0..2 {
+        let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
+        assert!(
+            matches!(refused, SendError::NotSent(NotSent::Topic(_))),
+            "{refused}"
+        );
+    }
     assert!(is_open(&bridge));
     bridge.stop(STOP).await;
 }

@@ -625,6 +625,25 @@ async fn a_closed_publisher_takes_nothing_and_says_so() {
 }
 
 #[tokio::test]
+async fn what_waits_for_the_rate_limit_is_told_at_once_that_the_publisher_closes() {
+    let stage = Stage::set().await;
+    let bridge = stage
+        .sender(&[("limits.anomaly", "1@1/s")])
+        .start()
+        .await
+        .unwrap();
+    soon(bridge.publisher().send(anomaly())).await.unwrap();
+    let publisher = bridge.publisher().clone();
+    let many = (0..30).map(|_| publisher.send(anomaly()));
+    let (waited, report) = soon(async { tokio::join!(join_all(many), bridge.stop(STOP)) }).await;
+    assert!(
+        waited.iter().all(|sent| *sent == Err(SendError::Closed)),
+        "{waited:?}"
+    );
+    assert_eq!(report.publisher.abandoned, 0);
+}
+
+#[tokio::test]
 async fn one_deadline_holds_for_the_wait_before_the_transport_and_the_delivery_together() {
     let stage = Stage::set().await;
     let settings = [

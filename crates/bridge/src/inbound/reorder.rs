@@ -128,6 +128,17 @@ mod tests {
         assert_eq!(reorder.pop(), Some((2, 12)));
     }
 
+    #[test]
+    fn what_was_handed_out_and_forgotten_is_awaited_no_more() {
+        let mut reorder = Reorder::default();
+        reorder.expect(1);
+        reorder.put(1, ());
+        reorder.expect(2);
+        reorder.clear();
+        assert_eq!(reorder.pop(), None);
+        assert!(!reorder.put(2, ()));
+    }
+
     proptest! {
         #[test]
         fn results_in_any_order_come_out_in_offset_order_and_none_is_lost(

@@ -119,6 +119,22 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_in_flight_is_what_holds_it_back_with_what_was_kept_for_it() {
+        let mut watermark = Watermark::new(4);
+        assert_eq!((watermark.position(), watermark.oldest()), (4, None));
+        watermark.take_up(5, "five");
+        watermark.take_up(7, "seven");
+        assert_eq!(
+            (watermark.position(), watermark.oldest()),
+            (8, Some((5, &"five")))
+        );
+        *watermark.get_mut(5).unwrap() = "changed";
+        assert_eq!(watermark.get_mut(6), None);
+        assert_eq!(watermark.done(5), Some("changed"));
+        assert_eq!(watermark.oldest(), Some((7, &"seven")));
+    }
+
+    #[test]
     fn the_last_offset_there_can_be_is_refused_instead_of_overflowing() {
         let mut watermark = Watermark::new(0);
         assert!(!watermark.take_up(i64::MAX, ()));

@@ -375,6 +375,64 @@ fn a_partition_does_not_run_without_bound_ahead_of_a_message_that_is_stuck() {
 }
 
 #[test]
+fn the_position_is_behind_what_is_fetched_and_the_oldest_is_what_holds_the_watermark() {
+    let mut rig = Rig::new(OnExhausted::Bury);
+    assert_eq!((rig.flow.position(), rig.flow.oldest()), (0, None));
+    rig.flow.fetched([origin(3, 0), origin(5, 1)], 5);
+    assert_eq!(rig.flow.position(), 6);
+    rig.flow.admit(&mut rig.budget, rig.now);
+    assert_eq!(rig.flow.in_flight(), 2);
+    assert_eq!(rig.flow.oldest(), Some((3, rig.now)));
+    rig.flow.fetched([], 9);
+    assert_eq!((rig.flow.position(), rig.flow.watermark()), (9, 3));
+}
+
+#[test]
+fn records_are_wanted_when_none_wait_unless_it_pauses_or_drains() {
+    let mut rig = Rig::new(OnExhausted::Bury);
+    assert!(rig.flow.wants_records() && !rig.flow.is_draining());
+    rig.flow.fetched([origin(0, 0)], 1);
+    assert!(!rig.flow.wants_records());
+    rig.flow.admit(&mut rig.budget, rig.now);
+    assert!(rig.flow.wants_records());
+    rig.flow.pause(Pause::Clock);
+    assert!(!rig.flow.wants_records());
+    rig.flow.resume(Pause::Clock);
+    rig.flow.drain();
+    assert!(!rig.flow.wants_records() && rig.flow.is_draining());
+}
+
+#[test]
+fn a_dead_letter_tells_when_its_message_failed_first_and_last() {
+    let mut rig = Rig::new(OnExhausted::Bury);
+    rig.feed(&[(1, Ok(0))]);
+    let mut fail_at = |wall_ms| {
+        let start = rig.flow.start(rig.now).unwrap();
+        let moment = Moment {
+            now: rig.now,
+            wall_ms,
+            jitter: 0.0,
+        };
+        rig.now += Duration::from_secs(60);
+        rig.flow.ended(
+            &start.item,
+            start.attempt,
+            retriable(),
+            moment,
+            &mut rig.budget,
+        )
+    };
+    assert!(matches!(fail_at(5_000), Some(Effect::Retried { .. })));
+    let Some(Effect::Bury(burial)) = fail_at(9_000) else {
+        panic!("not buried")
+    };
+    assert_eq!(
+        (burial.first_failed_ms, burial.last_failed_ms),
+        (5_000, 9_000)
+    );
+}
+
+#[test]
 fn a_gap_wider_than_the_bound_does_not_stop_an_idle_partition() {
     let mut rig = Rig::new(OnExhausted::Bury);
     rig.flow.fetched([origin(1_000_000, 0)], 1_000_001);

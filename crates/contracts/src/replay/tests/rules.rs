@@ -236,6 +236,21 @@ fn a_second_with_as_many_messages_as_are_kept_stays_open() {
 }
 
 #[test]
+fn an_open_second_stays_open_while_it_is_listed() {
+    let mut replay = fresh();
+    replay.judge(0, BYTES, &control(1, 100, 1));
+    settle_all(&mut replay);
+    replay.forget_stale(100_000, 1_000);
+    let offset = replay.judged_position();
+    for (content, expected) in [(1, Judgement::Replay), (2, Judgement::Accepted)] {
+        assert_eq!(
+            replay.judge(offset, BYTES, &control(1, 100, content)),
+            expected
+        );
+    }
+}
+
+#[test]
 fn a_second_with_one_message_more_than_are_kept_closes() {
     let mut replay = settled_in_one_second(MAX_KNOWN_PER_SECOND + 1);
     let offset = replay.judged_position();
