@@ -152,11 +152,17 @@ impl Bridge {
             ops.stop().await;
         }
         self.health.audit().close(AUDITING).await;
-        StopReport {
+        let report = StopReport {
             subscriber,
             publisher,
             dead_letters_abandoned: dead_letters.abandoned,
             took: begun.elapsed(),
+        };
+        if report.is_clean() {
+            tracing::info!("{report}");
+        } else {
+            tracing::warn!("{report}");
         }
+        report
     }
 }

@@ -1,6 +1,6 @@
 //! What a bridge counted, and what it left where.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     inbound::SubscriberReport,
@@ -40,5 +40,73 @@ impl StopReport {
             .is_none_or(SubscriberReport::is_clean)
             && self.publisher.abandoned == 0
             && self.dead_letters_abandoned == 0
+    }
+}
+
+/// What was left where, in one line for people.
+impl fmt::Display for StopReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped in {:.1} s", self.took.as_secs_f64())?;
+        if let Some(subscriber) = &self.subscriber {
+            let said = |holds: bool| if holds { "" } else { "not " };
+            write!(
+                f,
+                "; offsets {}committed, group {}left",
+                said(subscriber.committed),
+                said(subscriber.left_group)
+            )?;
+            for left in &subscriber.left {
+                write!(
+                    f,
+                    "; {} unfinished in {}, read again from offset {}",
+                    left.unfinished, left.partition, left.watermark
+                )?;
+            }
+        }
+        let publisher = &self.publisher;
+        write!(
+            f,
+            "; while closing {} sent, {} not sent, {} of them on their way",
+            publisher.logged, publisher.failed, publisher.abandoned
+        )?;
+        write!(
+            f,
+            "; {} dead letters abandoned",
+            self.dead_letters_abandoned
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbound::{LeftBehind, TopicPartition};
+
+    #[test]
+    fn a_report_says_in_one_line_what_was_left_where() {
+        let report = StopReport {
+            subscriber: Some(SubscriberReport {
+                left: vec![LeftBehind {
+                    partition: TopicPartition::new("ai.anomalies.v1", 2),
+                    watermark: 41,
+                    unfinished: 3,
+                }],
+                committed: true,
+                left_group: false,
+            }),
+            publisher: PublisherReport {
+                logged: 7,
+                failed: 2,
+                abandoned: 1,
+            },
+            dead_letters_abandoned: 0,
+            took: Duration::from_millis(1_240),
+        };
+        assert_eq!(
+            report.to_string(),
+            "stopped in 1.2 s; offsets committed, group not left; 3 unfinished in \
+             ai.anomalies.v1/2, read again from offset 41; while closing 7 sent, 2 not sent, \
+             1 of them on their way; 0 dead letters abandoned"
+        );
     }
 }

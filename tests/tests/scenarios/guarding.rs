@@ -1,0 +1,159 @@
+//! What keeps one kind of trouble from becoming another: floods, handlers that hang, dead letters
+//! that nobody takes, keys that are withdrawn.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cybermesh_bridge::dlq::SPILL_FILE;
+use cybermesh_bridge::handler::Verdict;
+use cybermesh_bridge::telemetry::Condition;
+use cybermesh_contracts::kind::Kind;
+use cybermesh_tests::Stage;
+use cybermesh_tests::drafts::draft;
+use cybermesh_tests::forge::{Forgery, record};
+use cybermesh_tests::identity::{Identity, trust_file};
+use cybermesh_tests::stage::Role;
+use cybermesh_tests::witness::{done, witness};
+
+cybermesh_tests::scenarios! {
+    both: [
+        a_flood_of_garbage_is_summed_up_and_what_is_honest_behind_it_is_handled,
+        a_dead_letter_without_a_topic_is_kept_in_the_state_folder_and_its_message_is_done,
+        a_key_revoked_while_its_message_waits_for_a_retry_has_it_buried_unhandled_and_is_named,
+        a_hung_handler_makes_the_process_unready_by_the_name_of_its_message,
+    ],
+}
+
+async fn a_flood_of_garbage_is_summed_up_and_what_is_honest_behind_it_is_handled(stage: Stage) {
+    const GARBAGE: usize = 500;
+    stage.make_topics(1).await;
+    let topic = stage.topic(Kind::Anomaly);
+    let (handlers, mut saw) = witness(&Kind::NODE, done);
+    let settings = [("CYBERMESH_DLQ_RATE", "5@1/s")];
+    let backend = stage.bridge_with(Role::Backend, handlers, &settings).await;
+    let garbage = record("k", Some(Bytes::from_static(b"\xff garbage")), Vec::new());
+    stage.put(&topic, vec![garbage; GARBAGE]).await;
+    let audience = stage.own("audience");
+    let honest = draft(Kind::Anomaly);
+    let sender = Forgery::new(stage.node().signer(), &audience, &topic);
+    stage.put(&topic, vec![sender.record(&honest, 0)]).await;
+    assert_eq!(saw.next().await.draft, honest);
+    let all = i64::try_from(GARBAGE + 1).unwrap();
+    stage
+        .wait_committed(&stage.own("backend"), &topic, all)
+        .await;
+    stage.stop(backend).await;
+    let letters = stage.log(&stage.dead_letter_topic()).await;
+    assert!(
+        letters.len() < GARBAGE / 2,
+        "{} dead letters",
+        letters.len()
+    );
+    let stood_for: u64 = letters
+        .iter()
+        .map(|letter| match letter.header("dlq.format") {
+            Some("reference") => {
+                let value = letter.value.as_deref().unwrap();
+                let value: serde_json::Value = serde_json::from_slice(value).unwrap();
+                value["count"].as_u64().unwrap()
+            }
+            _ => 1,
+        })
+        .sum();
+    assert_eq!(stood_for, GARBAGE as u64);
+}
+
+async fn a_dead_letter_without_a_topic_is_kept_in_the_state_folder_and_its_message_is_done(
+    stage: Stage,
+) {
+    for topic in Kind::NODE.map(|kind| stage.topic(kind)) {
+        stage.make_topic(&topic, 1).await;
+    }
+    let topic = stage.topic(Kind::Anomaly);
+    let state = stage.dir().join("state");
+    let (handlers, _saw) = witness(&Kind::NODE, done);
+    let settings = [("CYBERMESH_STATE_DIR", state.to_str().unwrap())];
+    let backend = stage.bridge_with(Role::Backend, handlers, &settings).await;
+    let garbage = record("k", Some(Bytes::from_static(b"\xff garbage")), Vec::new());
+    stage.put(&topic, vec![garbage]).await;
+    stage.wait_committed(&stage.own("backend"), &topic, 1).await;
+    stage.stop(backend).await;
+    let text = std::fs::read_to_string(state.join(SPILL_FILE)).unwrap();
+    let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+    let key = format!("{}/{topic}/0/0", stage.own("backend"));
+    assert_eq!(line["key"], key);
+    assert!(
+        line["value"]
+            .as_str()
+            .unwrap()
+            .contains(&hex::encode(b"\xff garbage"))
+    );
+}
+
+async fn a_key_revoked_while_its_message_waits_for_a_retry_has_it_buried_unhandled_and_is_named(
+    stage: Stage,
+) {
+    stage.make_topics(1).await;
+    // Somebody else may sign as well, or the kind would have no key left, and pause.
+    let other = Identity::new(stage.dir(), "other");
+    let other = other.trust_entry(&Kind::NODE, &[]);
+    let (handlers, mut saw) = witness(&Kind::NODE, |_| {
+        Ok(Verdict::retry_after(Duration::from_secs(6)))
+    });
+    let backend = stage.bridge(Role::Backend, handlers).await;
+    let sender = stage.sender(Role::Node).await;
+    sender.publisher().send(draft(Kind::Anomaly)).await.unwrap();
+    assert_eq!(saw.next().await.attempt, 1);
+    let [node, own] = stage.trust_entries();
+    let revoked = format!("{node}revoked = true\n");
+    trust_file(stage.dir(), "backend-trust.toml", &[revoked, other, own]);
+    stage.dead_letters(1).await;
+    let numbers = backend.exposition().unwrap().text().unwrap();
+    stage.stop(sender).await;
+    stage.stop(backend).await;
+    assert!(saw.rest().is_empty(), "it was handled again");
+    let letters = stage.log(&stage.dead_letter_topic()).await;
+    assert_eq!(letters[0].header("dlq.disposition"), Some("key-revoked"));
+    assert_eq!(letters[0].header("dlq.attempts"), Some("1"));
+    let named = numbers
+        .lines()
+        .find(|line| line.starts_with("bridge_formerly_trusted_total{"));
+    assert!(
+        named.is_some_and(|line| line.contains(r#"id="node""#) && line.ends_with(" 1")),
+        "{named:?}"
+    );
+}
+
+async fn a_hung_handler_makes_the_process_unready_by_the_name_of_its_message(stage: Stage) {
+    stage.make_topics(1).await;
+    let topic = stage.topic(Kind::Anomaly);
+    let (handlers, mut saw) = witness(&Kind::NODE, |seen| match seen.offset {
+        1 => Ok(Verdict::retry_after(Duration::from_secs(600))),
+        _ => Ok(Verdict::Done),
+    });
+    let settings = [("CYBERMESH_HANG_AFTER", "2s")];
+    let backend = stage.bridge_with(Role::Backend, handlers, &settings).await;
+    let sender = stage.sender(Role::Node).await;
+    for _ in 0..2 {
+        sender.publisher().send(draft(Kind::Anomaly)).await.unwrap();
+    }
+    saw.take(2).await;
+    let hung = Condition::Hung {
+        topic: topic.clone(),
+        partition: 0,
+    };
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    let detail = loop {
+        looks.tick().await;
+        let conditions = backend.health().conditions();
+        if let Some((_, detail)) = conditions.into_iter().find(|(holds, _)| *holds == hung) {
+            break detail;
+        }
+    };
+    assert!(
+        detail.contains(&topic) && detail.contains("offset 1 "),
+        "{detail}"
+    );
+    stage.stop(sender).await;
+    backend.stop(Duration::from_secs(10)).await;
+}
