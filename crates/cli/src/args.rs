@@ -9,7 +9,7 @@ use cybermesh_contracts::kind::Kind;
 ///
 /// Settings come from a TOML file (--config or CYBERMESH_CONFIG), the environment and --set, later
 /// ones win; `cybermesh-bridge config` prints every one. Exit codes: 0 done; 1 done, and the answer
-/// is no (something rejected or not sent); 2 usage or settings; 3 the cluster could not be reached
+/// is no (something rejected, not sent, not healthy); 2 usage or settings; 3 the cluster could not be reached
 /// or refused us.
 #[derive(Debug, Parser)]
 #[command(name = "cybermesh-bridge", version, arg_required_else_help = true)]
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     /// Judge archived messages offline, each alone
     Verify(VerifyArgs),
+    /// Ask the process that runs with these settings whether it is ready; for probes
+    Health(HealthArgs),
     /// Print every setting with its value and where it came from
     Config,
     /// Print shell completions
@@ -142,6 +144,13 @@ pub(crate) struct VerifyArgs {
     /// File with archived messages as JSON lines; standard input when absent or `-`
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Ask whether it is alive (/healthz) instead of ready (/readyz)
+    #[arg(long)]
+    pub(crate) live: bool,
 }
 
 /// What `verify` asks of envelopes.

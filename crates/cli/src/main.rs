@@ -7,6 +7,7 @@ mod args;
 mod config;
 mod demo;
 mod failure;
+mod health;
 mod json;
 mod keygen;
 mod lines;
@@ -44,6 +45,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keygen(args) => keygen::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.settings),
+        Command::Health(args) => health::run(&args, &cli.settings),
         Command::Config => config::run(&cli.settings),
         Command::Completions { shell } => {
             let mut script = Vec::new();

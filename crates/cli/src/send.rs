@@ -39,7 +39,8 @@ pub(crate) async fn run(args: SendArgs, settings: &SettingsArgs) -> Result<(), F
         .start()
         .await
         .map_err(Failure::start)?;
-    let sent = send_all(bridge.publisher(), &settings, args.kind, lines).await;
+    let sending = send_all(bridge.publisher(), &settings, args.kind, lines);
+    let sent = signal::reloading(bridge.reloader(), sending).await;
     let left = bridge.stop(settings.receive.stop_timeout).await;
     match sent? {
         true if left.is_clean() => Ok(()),

@@ -8,7 +8,10 @@ use std::{
 
 use cybermesh_contracts::kind::Kind;
 
-use super::audit::{Audit, AuditEvent};
+use super::{
+    audit::{Audit, AuditEvent},
+    progress::{Beat, Progress},
+};
 
 /// Something that makes the process unready for as long as it lasts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +85,7 @@ pub struct Health(Arc<Inner>);
 struct Inner {
     conditions: Mutex<BTreeMap<Condition, String>>,
     audit: Audit,
+    progress: Progress,
 }
 
 impl Health {
@@ -96,7 +100,19 @@ impl Health {
         Self(Arc::new(Inner {
             conditions: Mutex::default(),
             audit,
+            progress: Progress::default(),
         }))
+    }
+
+    /// Watches a task that must never stand still.
+    pub(crate) fn watch(&self, task: &'static str) -> Beat {
+        self.0.progress.watch(task)
+    }
+
+    /// The tasks that stand still or are gone, with details: nothing but a restart will help. Empty
+    /// in a process that is alive.
+    pub fn stuck(&self) -> Vec<(&'static str, String)> {
+        self.0.progress.stuck(tokio::time::Instant::now())
     }
 
     /// Where changes are written.

@@ -7,6 +7,7 @@ mod exposition;
 pub mod health;
 pub mod metrics;
 mod partitions;
+mod progress;
 pub mod serve;
 
 pub use audit::{Audit, AuditEvent};
@@ -14,4 +15,5 @@ pub use exposition::{Exposition, ExpositionError};
 pub use health::{Condition, Health};
 pub use metrics::{Metrics, ReceiveCounts, SendCounts, SkipReason};
 pub use partitions::PartitionGauges;
+pub use progress::STUCK_AFTER;
 pub use serve::{OpsServer, ServeError};

@@ -1,7 +1,8 @@
 //! `/metrics`, `/healthz` and `/readyz` over plain HTTP/1.1, for operators on their own network.
 //!
-//! `/healthz` answers 200 while the runtime still schedules tasks; `/readyz` answers 503 with the
-//! reasons while any [`Condition`](super::Condition) holds.
+//! `/healthz` answers 503 while a task that must never stand still does ([`Health::stuck`]), and not at
+//! all where the runtime itself is stuck; `/readyz` answers 503 with the reasons while any
+//! [`Condition`](super::Condition) holds.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -157,7 +158,7 @@ impl Pages {
         }
         match request.uri().path() {
             "/metrics" => self.metrics(),
-            "/healthz" => json(StatusCode::OK, &serde_json::json!({ "healthy": true })),
+            "/healthz" => self.alive(),
             "/readyz" => self.ready(),
             _ => text(
                 StatusCode::NOT_FOUND,
@@ -187,22 +188,40 @@ impl Pages {
         }
     }
 
+    fn alive(&self) -> Response<Full<Bytes>> {
+        let stuck = self.health.stuck();
+        let reasons = stuck
+            .iter()
+            .map(|(task, detail)| (format!("stuck {task}"), detail));
+        judged("healthy", reasons)
+    }
+
     fn ready(&self) -> Response<Full<Bytes>> {
         let conditions = self.health.conditions();
-        let reasons: Vec<_> = conditions
+        let reasons = conditions
             .iter()
-            .map(|(condition, detail)| serde_json::json!({ "condition": condition.to_string(), "detail": detail }))
-            .collect();
-        let status = if conditions.is_empty() {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        };
-        json(
-            status,
-            &serde_json::json!({ "ready": conditions.is_empty(), "reasons": reasons }),
-        )
+            .map(|(condition, detail)| (condition.to_string(), detail));
+        judged("ready", reasons)
     }
+}
+
+/// 200 where there is no reason against it, else 503 with the reasons.
+fn judged<'a>(
+    what: &'static str,
+    reasons: impl Iterator<Item = (String, &'a String)>,
+) -> Response<Full<Bytes>> {
+    let reasons: Vec<_> = reasons
+        .map(|(condition, detail)| serde_json::json!({ "condition": condition, "detail": detail }))
+        .collect();
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    json(
+        status,
+        &serde_json::json!({ what: reasons.is_empty(), "reasons": reasons }),
+    )
 }
 
 fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
@@ -234,6 +253,23 @@ mod tests {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pipeline_that_stands_still_is_not_healthy() {
+        let health = Health::new();
+        let beat = health.watch("pipeline");
+        let server = OpsServer::start(([127, 0, 0, 1], 0).into(), None, health)
+            .await
+            .unwrap();
+        let alive = get(server.address(), "/healthz").await;
+        assert!(alive.starts_with("HTTP/1.1 200"), "{alive}");
+        tokio::time::advance(super::super::STUCK_AFTER).await;
+        let stuck = get(server.address(), "/healthz").await;
+        assert!(stuck.starts_with("HTTP/1.1 503"), "{stuck}");
+        assert!(stuck.contains("stuck pipeline"), "{stuck}");
+        drop(beat);
+        server.stop().await;
     }
 
     #[tokio::test]

@@ -33,11 +33,15 @@ pub(super) async fn listen(
             })
     })
     .await?;
-    let ended = tokio::select! {
-        () = printer.done() => Ok(()),
-        () = signal::first() => Ok(()),
-        why = bridge.ended() => Err(Failure::cluster(why)),
-    };
+    let reloader = bridge.reloader().clone();
+    let ended = signal::reloading(&reloader, async {
+        tokio::select! {
+            () = printer.done() => Ok(()),
+            () = signal::first() => Ok(()),
+            why = bridge.ended() => Err(Failure::cluster(why)),
+        }
+    })
+    .await;
     let left = bridge.stop(settings.receive.stop_timeout).await;
     ended?;
     // Handlers that were cut off hold it no longer once the bridge has stopped.

@@ -163,9 +163,12 @@ impl<J: Judge> Pipeline<J> {
 
     /// Runs until it is told to stop, nobody can tell it any more, or the group ends.
     pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> PipelineEnd {
+        let beat = self.health.watch("pipeline");
         loop {
+            beat.now();
             self.advance();
             if let Some(reason) = self.reason_to_leave() {
+                drop(beat);
                 return self.leave_hung(reason, requests).await;
             }
             let timer = self.next_timer();
@@ -173,6 +176,8 @@ impl<J: Judge> Pipeline<J> {
                 request = requests.recv() => match request {
                     None => return PipelineEnd::Abandoned,
                     Some(Request::Stop(request)) => {
+                        // Ending has a deadline of its own.
+                        drop(beat);
                         self.wind_down(request).await;
                         return PipelineEnd::Stopped;
                     }
