@@ -42,6 +42,8 @@ pub enum Api {
     DeleteRecords,
     /// Gives out a producer id.
     InitProducerId,
+    /// Where leader epochs end.
+    OffsetForLeaderEpoch,
     /// Settings of topics and of the broker.
     DescribeConfigs,
     /// Replaces all settings.
@@ -82,7 +84,7 @@ const fn row(api: Api, key: i16, min: i16, max: i16, flexible: i16) -> Row {
 }
 
 /// In the order of [`Api`]'s variants, which [`Api::row`] relies on.
-const ROWS: [Row; 25] = [
+const ROWS: [Row; 26] = [
     row(Api::Produce, 0, 3, 13, 9),
     row(Api::Fetch, 1, 4, 18, 12),
     row(Api::ListOffsets, 2, 1, 10, 6),
@@ -101,6 +103,7 @@ const ROWS: [Row; 25] = [
     row(Api::DeleteTopics, 20, 1, 6, 4),
     row(Api::DeleteRecords, 21, 0, 2, 2),
     row(Api::InitProducerId, 22, 0, 5, 2),
+    row(Api::OffsetForLeaderEpoch, 23, 2, 4, 4),
     row(Api::DescribeConfigs, 32, 1, 4, 4),
     row(Api::AlterConfigs, 33, 0, 2, 2),
     row(Api::CreatePartitions, 37, 0, 3, 2),

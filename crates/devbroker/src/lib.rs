@@ -59,7 +59,9 @@ mod record;
 mod wire;
 
 pub use api::Api;
-pub use broker::{Builder, ConnectionInfo, DevBroker, ServerTls, StartError, TlsError, TopicSpec};
+pub use broker::{
+    Builder, ConnectionInfo, DevBroker, PartitionLeader, ServerTls, StartError, TlsError, TopicSpec,
+};
 pub use error_code::ErrorCode;
 pub use fault::{Fault, FaultHandle};
 pub use group::{CommittedOffset, GroupMember, GroupState, GroupView};

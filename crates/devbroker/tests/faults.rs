@@ -307,6 +307,7 @@ async fn a_client_with_a_certificate_is_served_and_known_by_it() {
     let connection = broker.connections().remove(0);
     assert_eq!(connection.certificate.as_ref(), Some(client.certificate()));
     assert_eq!(connection.client_id.as_deref(), Some("test"));
+    assert_eq!(connection.principal, "User:CN=node-1");
 }
 
 #[tokio::test]

@@ -3,11 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::dev_broker::{DevBroker, StartError};
+use super::nodes::{Node, Nodes};
 use super::shared::Shared;
-use super::state::{Identity, State};
+use super::state::State;
 use super::tls::ServerTls;
 use crate::group::{Coordinator, SessionBounds};
 use crate::log::{TimestampType, TopicSettings, name_is_legal};
@@ -20,6 +22,7 @@ const DEFAULT_MAX_FRAME_BYTES: usize = 8 * 1024 * 1024;
 pub struct TopicSpec {
     name: String,
     partitions: usize,
+    replicas: Option<usize>,
     configs: Vec<(String, String)>,
 }
 
@@ -29,8 +32,15 @@ impl TopicSpec {
         Self {
             name: name.to_owned(),
             partitions,
+            replicas: None,
             configs: Vec::new(),
         }
+    }
+
+    /// Sets how many brokers hold each partition; three otherwise, or as many as there are.
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = Some(count);
+        self
     }
 
     /// Sets a setting by Kafka's name, as `message.timestamp.type`.
@@ -56,6 +66,7 @@ pub struct Builder {
     bind: SocketAddr,
     advertised_host: Option<String>,
     broker_id: i32,
+    brokers: u16,
     cluster_id: Option<String>,
     max_frame_bytes: usize,
     min_session_timeout: Duration,
@@ -70,6 +81,7 @@ impl Default for Builder {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             advertised_host: None,
             broker_id: 1,
+            brokers: 1,
             cluster_id: None,
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             min_session_timeout: SessionBounds::default().min,
@@ -96,7 +108,8 @@ impl Builder {
         self
     }
 
-    /// Listens here; port 0 (the default) takes a free one.
+    /// Listens here; port 0 (the default) takes a free one. Further brokers take the ports that
+    /// follow.
     pub fn bind(mut self, address: SocketAddr) -> Self {
         self.bind = address;
         self
@@ -108,7 +121,16 @@ impl Builder {
         self
     }
 
-    /// Sets the broker's id, 1 otherwise.
+    /// Sets how many brokers the cluster has, one otherwise: each has a port and an id of its own
+    /// (the ids ascend from [`broker_id`](Self::broker_id)), they share topics and groups. Leaders
+    /// of partitions take turns over them, groups are spread by the hash of their names, and
+    /// topics have up to three replicas.
+    pub fn brokers(mut self, count: u16) -> Self {
+        self.brokers = count.max(1);
+        self
+    }
+
+    /// Sets the first broker's id, 1 otherwise.
     pub fn broker_id(mut self, id: i32) -> Self {
         self.broker_id = id;
         self
@@ -145,35 +167,40 @@ impl Builder {
     /// # Errors
     /// Where a topic is not one Kafka would create, or the address cannot be listened on.
     pub async fn start(self) -> Result<DevBroker, StartError> {
-        let listener = tokio::net::TcpListener::bind(self.bind)
-            .await
-            .map_err(|source| StartError::Bind {
-                address: self.bind,
+        let mut listeners = Vec::new();
+        let mut nodes = Vec::new();
+        for (index, id) in (0..self.brokers).zip(self.broker_id..) {
+            let mut at = self.bind;
+            if at.port() != 0 {
+                at.set_port(at.port().saturating_add(index));
+            }
+            let bind_failed = |source| StartError::Bind {
+                address: at,
                 source,
-            })?;
-        let address = listener.local_addr().map_err(|source| StartError::Bind {
-            address: self.bind,
-            source,
-        })?;
-        let identity = Identity {
-            broker_id: self.broker_id,
-            cluster_id: self.cluster_id.unwrap_or_else(random_cluster_id),
-            host: self
-                .advertised_host
-                .unwrap_or_else(|| address.ip().to_string()),
-            port: address.port(),
-        };
+            };
+            let listener = TcpListener::bind(at).await.map_err(bind_failed)?;
+            let address = listener.local_addr().map_err(bind_failed)?;
+            let host = self.advertised_host.clone();
+            nodes.push(Node {
+                id,
+                host: host.unwrap_or_else(|| address.ip().to_string()),
+                port: address.port(),
+                is_up: true,
+            });
+            listeners.push((id, address, listener));
+        }
+        let cluster_id = self.cluster_id.unwrap_or_else(random_cluster_id);
         let sessions = SessionBounds {
             min: self.min_session_timeout,
             ..SessionBounds::default()
         };
         let coordinator = Coordinator::new(sessions, self.initial_rebalance_delay);
-        let mut state = State::new(identity, coordinator);
+        let mut state = State::new(cluster_id, Nodes::new(nodes), coordinator);
         for topic in &self.topics {
             create(&mut state, topic)?;
         }
         let shared = Shared::new(state, self.max_frame_bytes);
-        Ok(DevBroker::run(shared, listener, address, self.tls))
+        Ok(DevBroker::run(shared, listeners, self.tls))
     }
 }
 
@@ -194,7 +221,8 @@ fn create(state: &mut State, topic: &TopicSpec) -> Result<(), StartError> {
             .set(name, value)
             .map_err(|(_, reason)| refuse(reason))?;
     }
-    state.create_topic(&topic.name, topic.partitions, settings);
+    let replication = topic.replicas.unwrap_or(state.default_replication());
+    state.create_topic(&topic.name, topic.partitions, replication, settings);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
+use super::principal::principal;
 use super::shared::Shared;
 use crate::api::Api;
 use crate::fault::Step;
@@ -21,10 +22,31 @@ use crate::wire::{self, Malformed, Request};
 pub struct ConnectionInfo {
     /// Where it comes from.
     pub peer: SocketAddr,
+    /// The broker it came in at.
+    pub broker: i32,
+    /// Who the client is: `User:` and the subject of its certificate as Kafka writes it
+    /// (`User:CN=node-1`); `User:ANONYMOUS` on plaintext.
+    pub principal: String,
     /// The client id of its last request.
     pub client_id: Option<String>,
     /// The certificate the client showed, DER; none on plaintext.
     pub certificate: Option<CertificateDer<'static>>,
+}
+
+impl ConnectionInfo {
+    pub(super) fn new(
+        broker: i32,
+        peer: SocketAddr,
+        certificate: Option<CertificateDer<'static>>,
+    ) -> Self {
+        Self {
+            peer,
+            broker,
+            principal: principal(certificate.as_ref()),
+            client_id: None,
+            certificate,
+        }
+    }
 }
 
 /// Takes the connection off the list when its task ends, however it ends.
@@ -43,24 +65,19 @@ impl Drop for Listed {
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     shared: Arc<Shared>,
     mut stream: S,
-    peer: SocketAddr,
-    certificate: Option<CertificateDer<'static>>,
+    came_in: ConnectionInfo,
 ) {
+    let peer = came_in.peer;
     let id = shared.update(|state| {
         let id = state
             .connections
             .last_key_value()
             .map_or(0, |(last, _)| last + 1);
-        let info = ConnectionInfo {
-            peer,
-            client_id: None,
-            certificate,
-        };
-        state.connections.insert(id, info);
+        state.connections.insert(id, came_in.clone());
         id
     });
     let listed = Listed { shared, id };
-    if let Err(error) = answer_all(&listed, &mut stream, peer).await {
+    if let Err(error) = answer_all(&listed, &mut stream, &came_in).await {
         debug!(%peer, %error, "connection closed");
     }
 }
@@ -68,7 +85,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
     listed: &Listed,
     stream: &mut S,
-    peer: SocketAddr,
+    came_in: &ConnectionInfo,
 ) -> io::Result<()> {
     let shared = &listed.shared;
     while let Some(frame) = wire::read_frame(stream, shared.max_frame_bytes).await? {
@@ -76,7 +93,7 @@ async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
         let answer = match wire::parse_request(frame) {
             Ok(request) => {
                 remember_client(listed, &request);
-                answer(shared, peer, request).await?
+                answer(shared, came_in, request).await?
             }
             Err(Malformed::UnsupportedVersion {
                 api: Api::ApiVersions,
@@ -119,7 +136,7 @@ fn remember_client(listed: &Listed, request: &Request) {
 }
 
 /// Serves one request, with the faults that hit it.
-async fn answer(shared: &Shared, peer: SocketAddr, request: Request) -> io::Result<Answer> {
+async fn answer(shared: &Shared, came_in: &ConnectionInfo, request: Request) -> io::Result<Answer> {
     let plan = shared.update(|state| {
         let targets = handler::targets(state, &request.body);
         state.admit(request.api, request.client_id.as_deref(), &targets)
@@ -127,7 +144,7 @@ async fn answer(shared: &Shared, peer: SocketAddr, request: Request) -> io::Resu
     if !pass(&plan.before).await {
         return Ok(Answer::Close);
     }
-    let answer = handler::handle(shared, peer, request, &plan.injected).await?;
+    let answer = handler::handle(shared, came_in, request, &plan.injected).await?;
     if !pass(&plan.after).await {
         return Ok(Answer::Close);
     }

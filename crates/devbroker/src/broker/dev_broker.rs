@@ -44,12 +44,18 @@ pub enum StartError {
     },
 }
 
-/// A running broker. Dropping it closes the port and every connection; [`stop`](Self::stop) also
+/// A running broker, or a cluster of several. Dropping it closes the port and every connection; [`stop`](Self::stop) also
 /// waits until that is done.
 pub struct DevBroker {
-    shared: Arc<Shared>,
-    address: SocketAddr,
+    pub(super) shared: Arc<Shared>,
+    pub(super) ports: Vec<Port>,
     tls: Option<ServerTls>,
+}
+
+/// Where one broker listens.
+pub(super) struct Port {
+    pub(super) broker: i32,
+    pub(super) address: SocketAddr,
     /// The task that accepts; none while the broker is down.
     listening: Mutex<Option<Listening>>,
 }
@@ -57,6 +63,14 @@ pub struct DevBroker {
 struct Listening {
     until: CancellationToken,
     task: JoinHandle<()>,
+}
+
+impl Port {
+    fn listening(&self) -> MutexGuard<'_, Option<Listening>> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl DevBroker {
@@ -67,50 +81,43 @@ impl DevBroker {
 
     pub(super) fn run(
         shared: Arc<Shared>,
-        listener: TcpListener,
-        address: SocketAddr,
+        listeners: Vec<(i32, SocketAddr, TcpListener)>,
         tls: Option<ServerTls>,
     ) -> Self {
         shared.tasks.spawn(shared.clone().run_timers());
-        let broker = Self {
+        let mut broker = Self {
             shared,
-            address,
+            ports: Vec::new(),
             tls,
-            listening: Mutex::new(None),
         };
-        broker.accept(listener);
+        for (id, address, listener) in listeners {
+            let port = Port {
+                broker: id,
+                address,
+                listening: Mutex::new(None),
+            };
+            broker.accept(&port, listener);
+            broker.ports.push(port);
+        }
         broker
     }
 
-    fn accept(&self, listener: TcpListener) {
+    fn accept(&self, port: &Port, listener: TcpListener) {
         let until = self.shared.stop.child_token();
         let accepting = listener::run(
             self.shared.clone(),
+            port.broker,
             listener,
             self.tls.clone(),
             until.clone(),
         );
         let task = self.shared.tasks.spawn(accepting);
-        *self.listening() = Some(Listening { until, task });
-    }
-
-    /// `host:port` as clients are told, for their list of bootstrap servers.
-    pub fn bootstrap(&self) -> String {
-        self.shared
-            .read(|state| match state.identity.host.contains(':') {
-                true => format!("[{}]:{}", state.identity.host, state.identity.port),
-                false => format!("{}:{}", state.identity.host, state.identity.port),
-            })
-    }
-
-    /// The address listened on.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        *port.listening() = Some(Listening { until, task });
     }
 
     /// The cluster's id.
     pub fn cluster_id(&self) -> String {
-        self.shared.read(|state| state.identity.cluster_id.clone())
+        self.shared.read(|state| state.cluster_id.clone())
     }
 
     /// The id of a topic, where it exists.
@@ -225,47 +232,55 @@ impl DevBroker {
 
     /// Closes every connection of now. New ones are accepted.
     pub fn disconnect_clients(&self) {
-        self.shared.cut_connections();
+        for port in &self.ports {
+            self.shared.cut_connections(port.broker);
+        }
     }
 
-    /// Closes the port and every connection and keeps all state: the broker is down.
-    /// [`come_up`](Self::come_up) brings it back at the same address.
+    /// Closes every port and every connection and keeps all state: the cluster is down, and who
+    /// leads what stays as it is. [`come_up`](Self::come_up) brings it back at the same addresses.
     pub async fn go_down(&self) {
-        let listening = self.listening().take();
+        for port in &self.ports {
+            self.close(port).await;
+        }
+    }
+
+    /// Listens again after [`go_down`](Self::go_down); nothing to do otherwise.
+    ///
+    /// # Errors
+    /// Where another process has taken a port meanwhile.
+    pub async fn come_up(&self) -> Result<(), StartError> {
+        for port in &self.ports {
+            self.open(port).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close(&self, port: &Port) {
+        let listening = port.listening().take();
         if let Some(listening) = listening {
             listening.until.cancel();
             if listening.task.await.is_err() {
                 debug!("the accepting task had already ended");
             }
         }
-        self.shared.cut_connections();
-        self.wait_until(|broker| broker.connections().is_empty())
-            .await;
+        self.shared.cut_connections(port.broker);
+        let none_is_left = |broker: &Self| {
+            let open = broker.connections();
+            open.iter().all(|open| open.broker != port.broker)
+        };
+        self.wait_until(none_is_left).await;
     }
 
-    /// Listens again after [`go_down`](Self::go_down); nothing to do otherwise.
-    ///
-    /// # Errors
-    /// Where another process has taken the port meanwhile.
-    pub async fn come_up(&self) -> Result<(), StartError> {
-        if self.listening().is_some() {
+    pub(super) async fn open(&self, port: &Port) -> Result<(), StartError> {
+        if port.listening().is_some() {
             return Ok(());
         }
-        let listener =
-            TcpListener::bind(self.address)
-                .await
-                .map_err(|source| StartError::Bind {
-                    address: self.address,
-                    source,
-                })?;
-        self.accept(listener);
+        let address = port.address;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| StartError::Bind { address, source })?;
+        self.accept(port, listener);
         Ok(())
-    }
-
-    fn listening(&self) -> MutexGuard<'_, Option<Listening>> {
-        self.listening
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves the broker's wall clock, which stamps `LogAppendTime`, to so many milliseconds ahead
@@ -325,7 +340,7 @@ impl Drop for DevBroker {
 impl fmt::Debug for DevBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DevBroker")
-            .field("address", &self.address)
+            .field("bootstrap", &self.bootstrap())
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::connection;
+use super::connection::{self, ConnectionInfo};
 use super::shared::Shared;
 use super::tls::ServerTls;
 
@@ -19,6 +19,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Accepts until `stop`, which also closes the port.
 pub(super) async fn run(
     shared: Arc<Shared>,
+    broker: i32,
     listener: TcpListener,
     tls: Option<ServerTls>,
     stop: CancellationToken,
@@ -31,8 +32,8 @@ pub(super) async fn run(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let token = shared.connection_token();
-                let serving = greet(shared.clone(), acceptor.clone(), stream, peer);
+                let token = shared.connection_token(broker);
+                let serving = greet(shared.clone(), broker, acceptor.clone(), stream, peer);
                 shared.tasks.spawn(async move {
                     tokio::select! {
                         () = token.cancelled() => {}
@@ -51,6 +52,7 @@ pub(super) async fn run(
 
 async fn greet(
     shared: Arc<Shared>,
+    broker: i32,
     acceptor: Option<TlsAcceptor>,
     stream: TcpStream,
     peer: SocketAddr,
@@ -61,7 +63,8 @@ async fn greet(
         return;
     }
     let Some(acceptor) = acceptor else {
-        return connection::serve(shared, stream, peer, None).await;
+        let came_in = ConnectionInfo::new(broker, peer, None);
+        return connection::serve(shared, stream, came_in).await;
     };
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
@@ -70,7 +73,8 @@ async fn greet(
                 .peer_certificates()
                 .and_then(|chain| chain.first())
                 .map(|certificate| certificate.clone().into_owned());
-            connection::serve(shared, stream, peer, certificate).await;
+            let came_in = ConnectionInfo::new(broker, peer, certificate);
+            connection::serve(shared, stream, came_in).await;
         }
         Ok(Err(error)) => debug!(%peer, %error, "handshake failed"),
         Err(_) => debug!(%peer, "handshake timed out"),

@@ -1,20 +1,27 @@
 //! The broker as a running thing: a thin shell of tasks and sockets round the state machines.
 //!
-//! [`builder`] gathers what it is made of, [`state`] is all it knows, [`shared`] lends that to the
+//! [`builder`] gathers what it is made of, [`state`] is all it knows, [`nodes`] the brokers of the
+//! cluster, [`shared`] lends that to the
 //! tasks and wakes those that wait, [`listener`] accepts, [`connection`] answers one client's
-//! requests in order, [`dev_broker`] is what a test holds.
+//! requests in order, [`dev_broker`] is what a test holds ([`cluster`] its part for several
+//! brokers).
 
 mod builder;
+mod cluster;
 mod connection;
 mod dev_broker;
 mod listener;
+mod nodes;
+mod principal;
 mod shared;
 mod state;
 mod tls;
 
 pub use builder::{Builder, TopicSpec};
+pub use cluster::PartitionLeader;
 pub use connection::ConnectionInfo;
 pub use dev_broker::{DevBroker, StartError};
+pub(crate) use nodes::{Node, Nodes};
 pub(crate) use shared::{Now, Shared};
-pub(crate) use state::{Identity, State};
+pub(crate) use state::State;
 pub use tls::{ServerTls, TlsError};

@@ -1,5 +1,6 @@
 //! The state, lent to tasks for moments, and the news that it has changed.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,8 +23,8 @@ pub(crate) struct Shared {
     changes: watch::Sender<u64>,
     clock_shift_ms: watch::Sender<i64>,
     frozen: watch::Sender<bool>,
-    /// Ends the connections of now; replaced when they are cut.
-    connections: Mutex<CancellationToken>,
+    /// Ends a broker's connections of now; replaced when they are cut.
+    connections: Mutex<HashMap<i32, CancellationToken>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) max_frame_bytes: usize,
@@ -37,7 +38,7 @@ impl Shared {
             changes: watch::Sender::new(0),
             clock_shift_ms: watch::Sender::new(0),
             frozen: watch::Sender::new(false),
-            connections: Mutex::new(stop.child_token()),
+            connections: Mutex::new(HashMap::new()),
             stop,
             tasks: TaskTracker::new(),
             max_frame_bytes,
@@ -93,18 +94,20 @@ impl Shared {
         let _ = frozen.wait_for(|frozen| !frozen).await;
     }
 
-    /// Ends a connection accepted now.
-    pub(crate) fn connection_token(&self) -> CancellationToken {
-        self.connection_lock().clone()
+    /// Ends a connection that a broker accepts now.
+    pub(crate) fn connection_token(&self, broker: i32) -> CancellationToken {
+        let mut tokens = self.connection_lock();
+        let token = tokens.entry(broker);
+        token.or_insert_with(|| self.stop.child_token()).clone()
     }
 
-    pub(crate) fn cut_connections(&self) {
-        let mut token = self.connection_lock();
-        token.cancel();
-        *token = self.stop.child_token();
+    pub(crate) fn cut_connections(&self, broker: i32) {
+        if let Some(token) = self.connection_lock().remove(&broker) {
+            token.cancel();
+        }
     }
 
-    fn connection_lock(&self) -> MutexGuard<'_, CancellationToken> {
+    fn connection_lock(&self) -> MutexGuard<'_, HashMap<i32, CancellationToken>> {
         self.connections
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

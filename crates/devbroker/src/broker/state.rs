@@ -7,23 +7,19 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::connection::ConnectionInfo;
+use super::nodes::Nodes;
 use crate::api::Api;
 use crate::fault::{Faults, Plan, Target};
 use crate::group::{Coordinator, Replies, Reply, Ticket};
-use crate::log::{Topic, TopicSettings};
+use crate::log::{PartitionLog, Topic, TopicSettings};
 
-/// Who the broker says it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    pub(crate) broker_id: i32,
-    pub(crate) cluster_id: String,
-    pub(crate) host: String,
-    pub(crate) port: u16,
-}
+/// Replicas a topic gets where there are as many brokers.
+const DEFAULT_REPLICATION: usize = 3;
 
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) identity: Identity,
+    pub(crate) cluster_id: String,
+    pub(crate) nodes: Nodes,
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) coordinator: Coordinator,
     pub(crate) faults: Faults,
@@ -35,9 +31,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(identity: Identity, coordinator: Coordinator) -> Self {
+    pub(crate) fn new(cluster_id: String, nodes: Nodes, coordinator: Coordinator) -> Self {
         Self {
-            identity,
+            cluster_id,
+            nodes,
             topics: BTreeMap::new(),
             coordinator,
             faults: Faults::default(),
@@ -49,20 +46,93 @@ impl State {
         }
     }
 
-    pub(crate) fn create_topic(&mut self, name: &str, partitions: usize, settings: TopicSettings) {
-        self.topics
-            .insert(name.to_owned(), Topic::new(partitions, settings));
+    /// How many brokers hold a topic whose creator does not say.
+    pub(crate) fn default_replication(&self) -> usize {
+        self.nodes.all().len().min(DEFAULT_REPLICATION)
+    }
+
+    pub(crate) fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: usize,
+        replication: usize,
+        settings: TopicSettings,
+    ) {
+        let mut topic = Topic::new(settings);
+        topic.grow(partitions, |index| self.nodes.replicas(index, replication));
+        for log in &mut topic.partitions {
+            elect_if_needed(log, &self.nodes);
+        }
+        self.topics.insert(name.to_owned(), topic);
+    }
+
+    /// Deletes a topic, and what groups committed for it; its id, where it existed.
+    pub(crate) fn delete_topic(&mut self, name: &str) -> Option<Uuid> {
+        let topic = self.topics.remove(name)?;
+        self.coordinator.forget_topic(name);
+        Some(topic.id)
+    }
+
+    /// Deletes a topic and makes it again, empty and with another id; whether it existed.
+    pub(crate) fn renew_topic(&mut self, name: &str) -> bool {
+        let Some(old) = self.topics.get(name) else {
+            return false;
+        };
+        let (partitions, replication) = (old.partitions.len(), old.replication());
+        let settings = old.settings.clone();
+        self.delete_topic(name);
+        self.create_topic(name, partitions, replication, settings);
+        true
+    }
+
+    /// Makes a broker that is up the leader of a partition; the new leader epoch.
+    pub(crate) fn move_leader(&mut self, topic: &str, partition: i32, to: i32) -> Option<i32> {
+        if !self.nodes.is_up(to) {
+            return None;
+        }
+        let (_, log) = self.topics.get_mut(topic)?.partition_mut(partition)?;
+        log.elect(Some(to));
+        Some(log.leadership().epoch())
+    }
+
+    /// Takes a broker out of the cluster or back into it. Partitions whose leader goes are led by
+    /// another replica that is up, or by nobody; those nobody leads are led by the one that comes.
+    pub(crate) fn set_up(&mut self, id: i32, is_up: bool) {
+        self.nodes.set_up(id, is_up);
+        let topics = self.topics.values_mut();
+        for log in topics.flat_map(|topic| &mut topic.partitions) {
+            elect_if_needed(log, &self.nodes);
+        }
     }
 
     /// Gives a topic more partitions; whether it has as many as that then.
     pub(crate) fn grow_topic(&mut self, name: &str, partitions: usize) -> bool {
         match self.topics.get_mut(name) {
             Some(topic) => {
-                topic.grow(partitions);
+                let replication = topic.replication();
+                topic.grow(partitions, |index| self.nodes.replicas(index, replication));
                 topic.partitions.len() == partitions
             }
             None => false,
         }
+    }
+
+    /// Makes a broker the coordinator of a group. Requests that wait at the old one are answered
+    /// that it is none any more.
+    pub(crate) fn move_coordinator(&mut self, group: &str, to: i32) {
+        self.nodes.choose_coordinator(group, to);
+        let mut replies = Replies::new();
+        self.coordinator.hand_over(group, &mut replies);
+        self.deliver(replies);
+    }
+
+    /// Takes a member for dead; whether it was there.
+    pub(crate) fn expire_member(&mut self, now: Instant, group: &str, member_id: &str) -> bool {
+        let mut replies = Replies::new();
+        let coordinator = &mut self.coordinator;
+        let was_there = coordinator.expire(now, group, member_id, &mut replies);
+        self.deliver(replies);
+        was_there
     }
 
     pub(crate) fn topic_by_id(&self, id: Uuid) -> Option<(&String, &Topic)> {
@@ -115,5 +185,17 @@ impl State {
         let mut replies = Replies::new();
         self.coordinator.handle_timeout(now, &mut replies);
         self.deliver(replies);
+    }
+}
+
+fn elect_if_needed(log: &mut PartitionLog, nodes: &Nodes) {
+    let leader = log.leadership().leader();
+    if leader.is_some_and(|leader| nodes.is_up(leader)) {
+        return;
+    }
+    let mut replicas = log.leadership().replicas().iter().copied();
+    let next = replicas.find(|replica| nodes.is_up(*replica));
+    if next != leader {
+        log.elect(next);
     }
 }

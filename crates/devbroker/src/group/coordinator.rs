@@ -130,6 +130,25 @@ impl Coordinator {
         self.group_mut(&group).commit(now, request)
     }
 
+    /// Takes a member for dead; whether it was there.
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        group_id: &str,
+        member_id: &str,
+        out: &mut Replies,
+    ) -> bool {
+        let group = self.groups.get_mut(group_id);
+        group.is_some_and(|group| group.expire(now, member_id, out))
+    }
+
+    /// Answers requests that wait that the group is coordinated elsewhere now.
+    pub(crate) fn hand_over(&mut self, group_id: &str, out: &mut Replies) {
+        if let Some(group) = self.groups.get_mut(group_id) {
+            group.hand_over(out);
+        }
+    }
+
     /// Deletes a group without members, and what it committed.
     pub(crate) fn delete(&mut self, group_id: &str) -> ErrorCode {
         match self.groups.get(group_id) {

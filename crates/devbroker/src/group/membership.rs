@@ -228,6 +228,27 @@ impl Group {
         ErrorCode::NONE
     }
 
+    /// Takes a member for dead; whether it was there.
+    pub(super) fn expire(&mut self, now: Instant, member_id: &str, out: &mut Replies) -> bool {
+        let was_there = self.members.contains_key(member_id);
+        self.remove(now, member_id, out);
+        was_there
+    }
+
+    /// Answers JoinGroup and SyncGroup requests that wait with `NOT_COORDINATOR`. Their members
+    /// ask again at the new one.
+    pub(super) fn hand_over(&mut self, out: &mut Replies) {
+        let elsewhere = ErrorCode::NOT_COORDINATOR;
+        for (id, member) in &mut self.members {
+            if let Some(ticket) = member.joining.take() {
+                out.push((ticket, Reply::Join(Joined::refused(elsewhere, id))));
+            }
+            if let Some(ticket) = member.syncing.take() {
+                out.push((ticket, Reply::Sync(super::Synced::refused(elsewhere))));
+            }
+        }
+    }
+
     /// Takes a member out and lets the others rebalance.
     pub(super) fn remove(&mut self, now: Instant, member_id: &str, out: &mut Replies) {
         let Some(member) = self.members.remove(member_id) else {

@@ -55,6 +55,7 @@ fn delete_one(
         .get_mut(topic)
         .and_then(|topic| topic.partition_mut(asked.partition_index))
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
+    log.leadership().admit(context.came_in.broker, -1)?;
     if !settings.deletes() {
         return Err(ErrorCode::POLICY_VIOLATION);
     }

@@ -18,9 +18,9 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, text};
 use crate::api::Api;
-use crate::broker::{Identity, State};
+use crate::broker::{Nodes, State};
 use crate::error_code::ErrorCode;
-use crate::log::{LEADER_EPOCH, Topic, name_is_legal};
+use crate::log::{Topic, name_is_legal};
 use crate::wire::encode_response;
 
 const GROUP_KEY: i8 = 0;
@@ -54,15 +54,16 @@ fn offered() -> Vec<ApiVersion> {
 
 pub(super) fn metadata(context: &Context<'_>, request: MetadataRequest) -> MetadataResponse {
     context.shared.read(|state| {
-        let identity = &state.identity;
-        let broker = MetadataResponseBroker::default()
-            .with_node_id(BrokerId(identity.broker_id))
-            .with_host(text(identity.host.clone()))
-            .with_port(identity.port.into());
+        let brokers = state.nodes.up().map(|node| {
+            MetadataResponseBroker::default()
+                .with_node_id(BrokerId(node.id))
+                .with_host(text(node.host.clone()))
+                .with_port(node.port.into())
+        });
         MetadataResponse::default()
-            .with_brokers(vec![broker])
-            .with_cluster_id(Some(text(identity.cluster_id.clone())))
-            .with_controller_id(BrokerId(identity.broker_id))
+            .with_brokers(brokers.collect())
+            .with_cluster_id(Some(text(state.cluster_id.clone())))
+            .with_controller_id(BrokerId(state.nodes.controller()))
             .with_topics(described(context, state, request))
     })
 }
@@ -84,7 +85,7 @@ fn described(
         None => state
             .topics
             .iter()
-            .map(|(name, topic)| existing(context, &state.identity, name, topic))
+            .map(|(name, topic)| existing(context, &state.nodes, name, topic))
             .collect(),
     }
 }
@@ -100,7 +101,7 @@ fn asked_topic(
         None => None,
     };
     if let Some((name, topic)) = found {
-        return existing(context, &state.identity, name, topic);
+        return existing(context, &state.nodes, name, topic);
     }
     let code = if !asked.topic_id.is_nil() {
         ErrorCode::UNKNOWN_TOPIC_ID
@@ -120,7 +121,7 @@ fn asked_topic(
 
 fn existing(
     context: &Context<'_>,
-    identity: &Identity,
+    nodes: &Nodes,
     name: &str,
     topic: &Topic,
 ) -> MetadataResponseTopic {
@@ -130,14 +131,24 @@ fn existing(
     if let Some(code) = context.injected.instead_of_topic(name) {
         return response.with_error_code(code.0);
     }
-    let broker = BrokerId(identity.broker_id);
-    let partitions = (0..).zip(&topic.partitions).map(|(index, _)| {
+    let ids = |replicas: &mut dyn Iterator<Item = &i32>| -> Vec<BrokerId> {
+        replicas.copied().map(BrokerId).collect()
+    };
+    let partitions = (0..).zip(&topic.partitions).map(|(index, log)| {
+        let leadership = log.leadership();
+        let replicas = || leadership.replicas().iter();
+        let code = match leadership.leader() {
+            Some(_) => ErrorCode::NONE,
+            None => ErrorCode::LEADER_NOT_AVAILABLE,
+        };
         MetadataResponsePartition::default()
+            .with_error_code(code.0)
             .with_partition_index(index)
-            .with_leader_id(broker)
-            .with_leader_epoch(LEADER_EPOCH)
-            .with_replica_nodes(vec![broker])
-            .with_isr_nodes(vec![broker])
+            .with_leader_id(BrokerId(leadership.leader().unwrap_or(-1)))
+            .with_leader_epoch(leadership.epoch())
+            .with_replica_nodes(ids(&mut replicas()))
+            .with_isr_nodes(ids(&mut replicas().filter(|id| nodes.is_up(**id))))
+            .with_offline_replicas(ids(&mut replicas().filter(|id| !nodes.is_up(**id))))
     });
     response.with_partitions(partitions.collect())
 }
@@ -147,51 +158,59 @@ pub(super) fn describe_cluster(context: &Context<'_>) -> DescribeClusterResponse
         return DescribeClusterResponse::default().with_error_code(code.0);
     }
     context.shared.read(|state| {
-        let identity = &state.identity;
-        let broker = DescribeClusterBroker::default()
-            .with_broker_id(BrokerId(identity.broker_id))
-            .with_host(text(identity.host.clone()))
-            .with_port(identity.port.into());
+        let brokers = state.nodes.up().map(|node| {
+            DescribeClusterBroker::default()
+                .with_broker_id(BrokerId(node.id))
+                .with_host(text(node.host.clone()))
+                .with_port(node.port.into())
+        });
         DescribeClusterResponse::default()
-            .with_cluster_id(text(identity.cluster_id.clone()))
-            .with_controller_id(BrokerId(identity.broker_id))
-            .with_brokers(vec![broker])
+            .with_cluster_id(text(state.cluster_id.clone()))
+            .with_controller_id(BrokerId(state.nodes.controller()))
+            .with_brokers(brokers.collect())
     })
 }
 
-/// The coordinator of every group is this broker; of transactions there is none.
+/// Groups are spread over the brokers.
 pub(super) fn find_coordinator(
     context: &Context<'_>,
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
-    let code = match context.injected.instead_of_all() {
-        Some(code) => code,
-        None if request.key_type == GROUP_KEY => ErrorCode::NONE,
-        None => ErrorCode::INVALID_REQUEST,
+    let refused = match context.injected.instead_of_all() {
+        Some(code) => Some(code),
+        None if request.key_type == GROUP_KEY => None,
+        None => Some(ErrorCode::INVALID_REQUEST),
     };
     context.shared.read(|state| {
-        let identity = &state.identity;
-        let (node, host, port) = if code.is_none() {
-            let host = text(identity.host.clone());
-            (BrokerId(identity.broker_id), host, i32::from(identity.port))
-        } else {
-            (BrokerId(-1), StrBytes::default(), -1)
+        let find = |key: StrBytes| {
+            let found = match refused {
+                Some(code) => Err(code),
+                None => state
+                    .nodes
+                    .coordinator(&key)
+                    .ok_or(ErrorCode::COORDINATOR_NOT_AVAILABLE),
+            };
+            let answer = Coordinator::default().with_key(key);
+            match found {
+                Ok(node) => answer
+                    .with_node_id(BrokerId(node.id))
+                    .with_host(text(node.host.clone()))
+                    .with_port(node.port.into()),
+                Err(code) => answer
+                    .with_error_code(code.0)
+                    .with_node_id(BrokerId(-1))
+                    .with_port(-1),
+            }
         };
-        if context.version < 4 {
-            return FindCoordinatorResponse::default()
-                .with_error_code(code.0)
-                .with_node_id(node)
-                .with_host(host)
-                .with_port(port);
+        if context.version >= 4 {
+            let coordinators = request.coordinator_keys.into_iter().map(find);
+            return FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
         }
-        let coordinators = request.coordinator_keys.into_iter().map(|key| {
-            Coordinator::default()
-                .with_key(key)
-                .with_error_code(code.0)
-                .with_node_id(node)
-                .with_host(host.clone())
-                .with_port(port)
-        });
-        FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
+        let found = find(request.key);
+        FindCoordinatorResponse::default()
+            .with_error_code(found.error_code)
+            .with_node_id(found.node_id)
+            .with_host(found.host)
+            .with_port(found.port)
     })
 }

@@ -1,16 +1,19 @@
 //! Fetch, with its long poll.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{FetchRequest, FetchResponse};
+use kafka_protocol::messages::fetch_response::{
+    FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
 
-use super::Context;
-use crate::broker::State;
+use super::{Context, leads_elsewhere, text};
+use crate::broker::{Node, State};
 use crate::error_code::ErrorCode;
-use crate::log::LEADER_EPOCH;
+use crate::log::PartitionLog;
 
 /// Kafka's `fetch.max.bytes` of the broker.
 const MAX_RESPONSE_BYTES: usize = 55 * 1024 * 1024;
@@ -37,7 +40,7 @@ pub(super) async fn fetch(context: &Context<'_>, request: &FetchRequest) -> Fetc
             .shared
             .read(|state| Attempt::read(context, state, request));
         if attempt.is_enough(request) || deadline.is_elapsed() {
-            return FetchResponse::default().with_responses(attempt.topics);
+            return attempt.response(context);
         }
         tokio::select! {
             () = &mut deadline => {}
@@ -53,6 +56,8 @@ struct Attempt {
     bytes: usize,
     limit: usize,
     has_error: bool,
+    /// Brokers that partitions were refused in favour of.
+    leaders: BTreeSet<i32>,
 }
 
 impl Attempt {
@@ -62,6 +67,7 @@ impl Attempt {
             bytes: 0,
             limit: bytes(request.max_bytes).min(MAX_RESPONSE_BYTES),
             has_error: false,
+            leaders: BTreeSet::new(),
         };
         for topic in &request.topics {
             let name = state.topic_name(&topic.topic, topic.topic_id);
@@ -79,6 +85,24 @@ impl Attempt {
             );
         }
         attempt
+    }
+
+    fn response(self, context: &Context<'_>) -> FetchResponse {
+        let response = FetchResponse::default().with_responses(self.topics);
+        if context.version < 16 || self.leaders.is_empty() {
+            return response;
+        }
+        let endpoints = context.shared.read(|state| {
+            let leaders = self.leaders.iter().filter_map(|id| state.nodes.find(*id));
+            let endpoint = |node: &Node| {
+                NodeEndpoint::default()
+                    .with_node_id(BrokerId(node.id))
+                    .with_host(text(node.host.clone()))
+                    .with_port(node.port.into())
+            };
+            leaders.map(endpoint).collect()
+        });
+        response.with_node_endpoints(endpoints)
     }
 
     fn is_enough(&self, request: &FetchRequest) -> bool {
@@ -116,7 +140,7 @@ impl Attempt {
         let read = match (injected, log) {
             (Some(code), _) => Err(code),
             (None, None) => Err(unknown),
-            (None, Some(log)) => check_epoch(asked.current_leader_epoch).and_then(|()| {
+            (None, Some(log)) => admitted(log, context, asked).and_then(|()| {
                 let room = self.limit.saturating_sub(self.bytes);
                 let room = room.min(bytes(asked.partition_max_bytes));
                 log.read(asked.fetch_offset, room, self.bytes == 0)
@@ -131,24 +155,33 @@ impl Attempt {
                     .with_log_start_offset(log.start_offset())
                     .with_records(Some(records))
             }
-            (read, _) => {
+            (read, log) => {
                 self.has_error = true;
                 let code = read.err().unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR);
-                response.with_error_code(code.0)
+                let response = response.with_error_code(code.0);
+                match log.filter(|_| context.version >= 12 && leads_elsewhere(code)) {
+                    Some(log) => {
+                        let leader = log.leadership().leader();
+                        self.leaders.extend(leader);
+                        let leader = LeaderIdAndEpoch::default()
+                            .with_leader_id(BrokerId(leader.unwrap_or(-1)))
+                            .with_leader_epoch(log.leadership().epoch());
+                        response.with_current_leader(leader)
+                    }
+                    None => response,
+                }
             }
         }
     }
 }
 
-/// KIP-320: a client that knows another leader epoch than the broker has to refresh.
-pub(super) fn check_epoch(current: i32) -> Result<(), ErrorCode> {
-    if current > LEADER_EPOCH {
-        Err(ErrorCode::UNKNOWN_LEADER_EPOCH)
-    } else if (0..LEADER_EPOCH).contains(&current) {
-        Err(ErrorCode::FENCED_LEADER_EPOCH)
-    } else {
-        Ok(())
-    }
+fn admitted(
+    log: &PartitionLog,
+    context: &Context<'_>,
+    asked: &FetchPartition,
+) -> Result<(), ErrorCode> {
+    let leadership = log.leadership();
+    leadership.admit(context.came_in.broker, asked.current_leader_epoch)
 }
 
 fn bytes(count: i32) -> usize {

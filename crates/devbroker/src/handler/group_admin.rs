@@ -25,7 +25,7 @@ pub(super) fn describe(
     let groups = context.shared.read(|state| {
         let groups = request.groups.into_iter().map(|id| {
             let described = DescribedGroup::default().with_group_id(id.clone());
-            if let Some(code) = context.injected.instead_of_all() {
+            if let Some(code) = context.refuses_group(state, &id) {
                 return described.with_error_code(code.0);
             }
             let Some(group) = state.coordinator.group(&id) else {
@@ -67,8 +67,9 @@ pub(super) fn list(context: &Context<'_>, request: &ListGroupsRequest) -> ListGr
         filter.is_empty() || filter.iter().any(|asked| asked.eq_ignore_ascii_case(is))
     };
     let groups = context.shared.read(|state| {
-        let groups = state.coordinator.groups().filter(|(_, group)| {
-            wanted(&request.states_filter, group.state().as_str())
+        let groups = state.coordinator.groups().filter(|(id, group)| {
+            context.is_elsewhere(state, id).is_none()
+                && wanted(&request.states_filter, group.state().as_str())
                 && wanted(&request.types_filter, CLASSIC)
         });
         let groups = groups.map(|(id, group)| {
@@ -93,7 +94,7 @@ pub(super) fn list(context: &Context<'_>, request: &ListGroupsRequest) -> ListGr
 pub(super) fn delete(context: &Context<'_>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let results = context.shared.update(|state| {
         let groups = request.groups_names.into_iter().map(|id| {
-            let code = match context.injected.instead_of_all() {
+            let code = match context.refuses_group(state, &id) {
                 Some(code) => code,
                 None => state.coordinator.delete(&id),
             };
@@ -113,7 +114,7 @@ pub(super) fn delete_offsets(
 ) -> OffsetDeleteResponse {
     let group_id = request.group_id;
     context.shared.update(|state| {
-        let admitted = match context.injected.instead_of_all() {
+        let admitted = match context.refuses_group(state, &group_id) {
             Some(code) => Err(code),
             None => state.coordinator.admit_offset_delete(&group_id),
         };

@@ -19,7 +19,10 @@ pub(super) async fn join(
     context: &Context<'_>,
     request: JoinGroupRequest,
 ) -> Option<JoinGroupResponse> {
-    if let Some(code) = context.injected.instead_of_all() {
+    let code = context
+        .shared
+        .read(|state| context.refuses_group(state, &request.group_id));
+    if let Some(code) = code {
         let refused = Joined::refused(code, &request.member_id);
         return Some(join_response(context, refused));
     }
@@ -57,7 +60,7 @@ fn join_request(context: &Context<'_>, request: JoinGroupRequest) -> JoinRequest
         fresh_member_id: format!("{prefix}-{}", Uuid::new_v4()),
         instance_id,
         client_id: context.client_id.clone(),
-        client_host: format!("/{}", context.peer.ip()),
+        client_host: format!("/{}", context.came_in.peer.ip()),
         session_timeout: millis(request.session_timeout_ms),
         rebalance_timeout: millis(request.rebalance_timeout_ms),
         protocol_type: request.protocol_type.to_string(),
@@ -101,7 +104,10 @@ pub(super) async fn sync(
     context: &Context<'_>,
     request: SyncGroupRequest,
 ) -> Option<SyncGroupResponse> {
-    if let Some(code) = context.injected.instead_of_all() {
+    let code = context
+        .shared
+        .read(|state| context.refuses_group(state, &request.group_id));
+    if let Some(code) = code {
         return Some(sync_response(context, Synced::refused(code)));
     }
     let group = request.group_id.to_string();
@@ -147,9 +153,9 @@ fn sync_response(context: &Context<'_>, synced: Synced) -> SyncGroupResponse {
 
 pub(super) fn heartbeat(context: &Context<'_>, request: &HeartbeatRequest) -> HeartbeatResponse {
     let now = context.shared.now().instant;
-    let code = match context.injected.instead_of_all() {
-        Some(code) => code,
-        None => context.shared.update(|state| {
+    let code = context.shared.update(|state| {
+        let refused = context.refuses_group(state, &request.group_id);
+        refused.unwrap_or_else(|| {
             state.coordinator.heartbeat(
                 now,
                 &request.group_id,
@@ -157,13 +163,16 @@ pub(super) fn heartbeat(context: &Context<'_>, request: &HeartbeatRequest) -> He
                 request.group_instance_id.as_deref(),
                 request.generation_id,
             )
-        }),
-    };
+        })
+    });
     HeartbeatResponse::default().with_error_code(context.injected.tell_of_all(code).0)
 }
 
 pub(super) fn leave(context: &Context<'_>, request: LeaveGroupRequest) -> LeaveGroupResponse {
-    if let Some(code) = context.injected.instead_of_all() {
+    let code = context
+        .shared
+        .read(|state| context.refuses_group(state, &request.group_id));
+    if let Some(code) = code {
         return LeaveGroupResponse::default().with_error_code(code.0);
     }
     let now = context.shared.now().instant;

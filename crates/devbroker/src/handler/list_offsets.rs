@@ -6,10 +6,9 @@ use kafka_protocol::messages::list_offsets_response::{
 };
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
-use super::{Context, fetch};
+use super::Context;
 use crate::broker::State;
 use crate::error_code::ErrorCode;
-use crate::log::LEADER_EPOCH;
 
 /// Timestamps that stand for something else (`ListOffsetsRequest` and KIP-734, KIP-405).
 const LATEST: i64 = -1;
@@ -45,9 +44,8 @@ fn partition(
     let response =
         ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
     match find(context, state, topic, asked) {
-        Ok(found) => {
+        Ok((found, epoch)) => {
             let (offset, timestamp) = found.unwrap_or((-1, -1));
-            let epoch = if offset < 0 { -1 } else { LEADER_EPOCH };
             response
                 .with_offset(offset)
                 .with_timestamp(timestamp)
@@ -60,13 +58,13 @@ fn partition(
     }
 }
 
-/// Offset and timestamp; nothing where no record is that late.
+/// Offset and timestamp, nothing where no record is that late; and the offset's leader epoch.
 fn find(
     context: &Context<'_>,
     state: &State,
     topic: &str,
     asked: &ListOffsetsPartition,
-) -> Result<Option<(i64, i64)>, ErrorCode> {
+) -> Result<(Option<(i64, i64)>, i32), ErrorCode> {
     if let Some(code) = context.injected.instead(topic, asked.partition_index) {
         return Err(code);
     }
@@ -75,12 +73,15 @@ fn find(
         .get(topic)
         .and_then(|topic| topic.partition(asked.partition_index))
         .ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
-    fetch::check_epoch(asked.current_leader_epoch)?;
-    Ok(match asked.timestamp {
+    let leadership = log.leadership();
+    leadership.admit(context.came_in.broker, asked.current_leader_epoch)?;
+    let found = match asked.timestamp {
         LATEST => Some((log.end_offset(), -1)),
         EARLIEST | EARLIEST_LOCAL => Some((log.start_offset(), -1)),
         MAX_TIMESTAMP => log.max_timestamp(),
         negative if negative < 0 => None,
         timestamp => log.at_timestamp(timestamp),
-    })
+    };
+    let epoch = found.map_or(-1, |(offset, _)| leadership.epoch_at(offset));
+    Ok((found, epoch))
 }

@@ -7,6 +7,7 @@ mod discovery;
 mod fetch;
 mod group_admin;
 mod groups;
+mod leader_epochs;
 mod list_offsets;
 mod offsets;
 mod partitions;
@@ -15,7 +16,6 @@ mod targets;
 mod topics;
 
 use std::io;
-use std::net::SocketAddr;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::{Encodable, StrBytes};
@@ -23,7 +23,8 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 pub(crate) use discovery::unsupported_api_versions;
 pub(crate) use targets::targets;
 
-use crate::broker::Shared;
+use crate::broker::{ConnectionInfo, Shared, State};
+use crate::error_code::ErrorCode;
 use crate::fault::Injected;
 use crate::wire::{Body, Request, encode_response};
 
@@ -42,13 +43,28 @@ struct Context<'a> {
     shared: &'a Shared,
     injected: &'a Injected,
     version: i16,
-    peer: SocketAddr,
+    /// The connection the request came in by.
+    came_in: &'a ConnectionInfo,
     client_id: String,
+}
+
+impl Context<'_> {
+    /// Why this broker does not serve a group: a fault, or another one coordinates it.
+    fn refuses_group(&self, state: &State, group: &str) -> Option<ErrorCode> {
+        let injected = self.injected.instead_of_all();
+        injected.or_else(|| self.is_elsewhere(state, group))
+    }
+
+    /// Whether another broker coordinates a group.
+    fn is_elsewhere(&self, state: &State, group: &str) -> Option<ErrorCode> {
+        let coordinator = state.nodes.coordinator(group).map(|node| node.id);
+        (coordinator != Some(self.came_in.broker)).then_some(ErrorCode::NOT_COORDINATOR)
+    }
 }
 
 pub(crate) async fn handle(
     shared: &Shared,
-    peer: SocketAddr,
+    came_in: &ConnectionInfo,
     request: Request,
     injected: &Injected,
 ) -> io::Result<Answer> {
@@ -56,7 +72,7 @@ pub(crate) async fn handle(
         shared,
         injected,
         version: request.version,
-        peer,
+        came_in,
         client_id: request.client_id.unwrap_or_default(),
     };
     let reply = Reply {
@@ -92,6 +108,7 @@ pub(crate) async fn handle(
         Body::DeleteTopics(body) => reply.with(&topics::delete(&context, body)),
         Body::DeleteRecords(body) => reply.with(&delete_records::delete(&context, body)),
         Body::InitProducerId(body) => reply.with(&produce::init_producer_id(&context, &body)),
+        Body::OffsetForLeaderEpoch(body) => reply.with(&leader_epochs::ends(&context, body)),
         Body::DescribeConfigs(body) => reply.with(&configs::describe(&context, body)),
         Body::AlterConfigs(body) => reply.with(&alter_configs::replace(&context, body)),
         Body::CreatePartitions(body) => reply.with(&partitions::create(&context, body)),
@@ -114,6 +131,14 @@ impl Reply {
             .map(Answer::Frame)
             .map_err(io::Error::other)
     }
+}
+
+/// Whether a client is told with this error who leads (KIP-951).
+fn leads_elsewhere(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH
+    )
 }
 
 fn text(text: impl Into<String>) -> StrBytes {

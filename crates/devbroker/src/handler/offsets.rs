@@ -20,7 +20,7 @@ use crate::group::{CommitRequest, CommittedOffset, PartitionCommit};
 pub(super) fn commit(context: &Context<'_>, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let now = context.shared.now().instant;
     let topics = context.shared.update(|state| {
-        let (accepted, outcomes) = sort_out(context, state, &request.topics);
+        let (accepted, outcomes) = sort_out(context, state, &request.group_id, &request.topics);
         let codes = state.coordinator.commit(
             now,
             CommitRequest {
@@ -60,8 +60,10 @@ pub(super) fn commit(context: &Context<'_>, request: OffsetCommitRequest) -> Off
 fn sort_out(
     context: &Context<'_>,
     state: &State,
+    group: &str,
     topics: &[OffsetCommitRequestTopic],
 ) -> (Vec<PartitionCommit>, Vec<Option<ErrorCode>>) {
+    let elsewhere = context.is_elsewhere(state, group);
     let mut accepted = Vec::new();
     let mut outcomes = Vec::new();
     for topic in topics {
@@ -72,7 +74,8 @@ fn sort_out(
                 .get(topic.name.as_str())
                 .is_some_and(|topic| topic.partition(index).is_some());
             let unknown = (!exists).then_some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
-            let outcome = context.injected.instead(&topic.name, index).or(unknown);
+            let injected = context.injected.instead(&topic.name, index);
+            let outcome = injected.or(elsewhere).or(unknown);
             if outcome.is_none() {
                 accepted.push(PartitionCommit {
                     topic: topic.name.to_string(),
@@ -104,7 +107,10 @@ pub(super) fn fetch(context: &Context<'_>, request: OffsetFetchRequest) -> Offse
             .map(|topic| (topic.name, topic.partition_indexes))
             .collect()
     });
-    let code = context.injected.instead_of_all().unwrap_or(ErrorCode::NONE);
+    let refused = context
+        .shared
+        .read(|state| context.refuses_group(state, &request.group_id));
+    let code = refused.unwrap_or(ErrorCode::NONE);
     if !code.is_none() && context.version >= 2 {
         return OffsetFetchResponse::default().with_error_code(code.0);
     }
@@ -130,7 +136,10 @@ pub(super) fn fetch(context: &Context<'_>, request: OffsetFetchRequest) -> Offse
 fn fetch_groups(context: &Context<'_>, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let groups = request.groups.into_iter().map(|group| {
         let response = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
-        if let Some(code) = context.injected.instead_of_all() {
+        let refused = context
+            .shared
+            .read(|state| context.refuses_group(state, &group.group_id));
+        if let Some(code) = refused {
             return response.with_error_code(code.0);
         }
         let asked = group.topics.map(|topics| {

@@ -1,15 +1,19 @@
 //! Produce and InitProducerId.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
 };
 use kafka_protocol::messages::{
-    InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, ProducerId,
+    BrokerId, InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse,
+    ProducerId,
 };
 
-use super::{Context, text};
-use crate::broker::{Now, State};
+use super::{Context, leads_elsewhere, text};
+use crate::broker::{Node, Now, State};
 use crate::error_code::ErrorCode;
 use crate::log::{AppendRefused, Appended, BadRecord};
 
@@ -20,13 +24,35 @@ const ACKS_ALL: i16 = -1;
 pub(super) fn produce(context: &Context<'_>, request: ProduceRequest) -> Option<ProduceResponse> {
     let acks = request.acks;
     let now = context.shared.now();
-    let responses = context.shared.update(|state| {
+    let responses: Vec<_> = context.shared.update(|state| {
         let topics = request.topic_data.into_iter();
         topics
             .map(|topic| produce_topic(context, state, now, acks, topic))
             .collect()
     });
-    (acks != ACKS_NONE).then(|| ProduceResponse::default().with_responses(responses))
+    (acks != ACKS_NONE).then(|| {
+        let response = ProduceResponse::default();
+        let endpoints = endpoints(context, &responses);
+        response
+            .with_responses(responses)
+            .with_node_endpoints(endpoints)
+    })
+}
+
+/// Where the brokers are that the answers point to.
+fn endpoints(context: &Context<'_>, responses: &[TopicProduceResponse]) -> Vec<NodeEndpoint> {
+    let partitions = responses.iter().flat_map(|t| &t.partition_responses);
+    let leaders: BTreeSet<i32> = partitions.map(|p| p.current_leader.leader_id.0).collect();
+    context.shared.read(|state| {
+        let nodes = leaders.iter().filter_map(|id| state.nodes.find(*id));
+        let endpoint = |node: &Node| {
+            NodeEndpoint::default()
+                .with_node_id(BrokerId(node.id))
+                .with_host(text(node.host.clone()))
+                .with_port(node.port.into())
+        };
+        nodes.map(endpoint).collect()
+    })
 }
 
 fn produce_topic(
@@ -77,6 +103,7 @@ fn append(
             "acks is none of -1, 0, 1",
         ));
     }
+    let nodes = &state.nodes;
     let place = state.topics.get_mut(topic);
     let (settings, log) = place
         .and_then(|topic| topic.partition_mut(partition.index))
@@ -86,6 +113,18 @@ fn append(
                 "no such topic or partition",
             )
         })?;
+    log.leadership()
+        .admit(context.came_in.broker, -1)
+        .map_err(|code| refused(code, "another broker leads the partition"))?;
+    let in_sync = log.leadership().replicas().iter();
+    let in_sync = in_sync.filter(|id| nodes.is_up(**id)).count();
+    if acks == ACKS_ALL && in_sync < settings.min_insync_replicas {
+        let reason = format!(
+            "{in_sync} replicas are in sync; {} are required",
+            settings.min_insync_replicas
+        );
+        return Err(refused(ErrorCode::NOT_ENOUGH_REPLICAS, &reason));
+    }
     let records = partition
         .records
         .as_ref()
@@ -121,7 +160,8 @@ fn answer(
         let response = response
             .with_base_offset(-1)
             .with_log_append_time_ms(-1)
-            .with_log_start_offset(-1);
+            .with_log_start_offset(-1)
+            .with_current_leader(current_leader(context, state, topic, index, told));
         return match outcome {
             Err(error) if context.version >= 8 => response
                 .with_record_errors(error.records.into_iter().map(record_error).collect())
@@ -141,6 +181,23 @@ fn answer(
             .with_log_start_offset(start),
         // Success was injected over an error: the client is told what it wants to hear.
         Err(_) => response.with_base_offset(-1).with_log_append_time_ms(-1),
+    }
+}
+
+/// Who leads the partition, for a client that asked another broker; unset otherwise.
+fn current_leader(
+    context: &Context<'_>,
+    state: &State,
+    topic: &str,
+    index: i32,
+    told: ErrorCode,
+) -> LeaderIdAndEpoch {
+    let log = state.topics.get(topic).and_then(|t| t.partition(index));
+    match log.filter(|_| context.version >= 10 && leads_elsewhere(told)) {
+        Some(log) => LeaderIdAndEpoch::default()
+            .with_leader_id(BrokerId(log.leadership().leader().unwrap_or(-1)))
+            .with_leader_epoch(log.leadership().epoch()),
+        None => LeaderIdAndEpoch::default(),
     }
 }
 

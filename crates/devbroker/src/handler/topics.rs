@@ -44,7 +44,7 @@ fn create_one(
         Some(code) => Err((code, "injected fault".to_owned())),
         None => admit(state, topic),
     };
-    let (partitions, settings) = match admitted {
+    let (partitions, replication, settings) = match admitted {
         Ok(admitted) => admitted,
         Err((code, reason)) => {
             let reason = (context.version >= 1).then(|| text(reason));
@@ -64,7 +64,7 @@ fn create_one(
     let response = match context.version {
         5.. => response
             .with_num_partitions(partitions)
-            .with_replication_factor(1)
+            .with_replication_factor(i16::try_from(replication).unwrap_or(i16::MAX))
             .with_configs(Some(rows.collect())),
         _ => {
             drop(rows);
@@ -75,14 +75,14 @@ fn create_one(
         return response;
     }
     let count = usize::try_from(partitions).unwrap_or(0);
-    state.create_topic(&topic.name, count, settings);
+    state.create_topic(&topic.name, count, replication, settings);
     match (context.version, state.topics.get(topic.name.as_str())) {
         (7.., Some(created)) => response.with_topic_id(created.id),
         _ => response,
     }
 }
 
-fn admit(state: &State, topic: &CreatableTopic) -> Result<(i32, TopicSettings), Refused> {
+fn admit(state: &State, topic: &CreatableTopic) -> Result<(i32, usize, TopicSettings), Refused> {
     let name = topic.name.as_str();
     if !name_is_legal(name) {
         return Err((
@@ -110,13 +110,16 @@ fn admit(state: &State, topic: &CreatableTopic) -> Result<(i32, TopicSettings), 
             format!("{partitions} partitions; 1 to {MAX_PARTITIONS} are possible"),
         ));
     }
-    if topic.assignments.is_empty() && !matches!(topic.replication_factor, -1 | 1) {
+    let brokers = state.nodes.up().count();
+    let replication = match (topic.assignments.first(), topic.replication_factor) {
+        (Some(assignment), _) => assignment.broker_ids.len(),
+        (None, -1) => state.default_replication(),
+        (None, factor) => usize::try_from(factor).unwrap_or(0),
+    };
+    if !(1..=brokers).contains(&replication) {
         return Err((
             ErrorCode::INVALID_REPLICATION_FACTOR,
-            format!(
-                "replication factor {}; there is one broker",
-                topic.replication_factor
-            ),
+            format!("replication factor {replication}; {brokers} brokers are up"),
         ));
     }
     let mut settings = TopicSettings::default();
@@ -127,7 +130,7 @@ fn admit(state: &State, topic: &CreatableTopic) -> Result<(i32, TopicSettings), 
         })?;
         settings.set(&config.name, value)?;
     }
-    Ok((partitions, settings))
+    Ok((partitions, replication, settings))
 }
 
 pub(super) fn delete(context: &Context<'_>, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
@@ -159,10 +162,9 @@ fn delete_one(
     let code = match (injected, &name) {
         (Some(code), _) => code,
         (None, None) => ErrorCode::UNKNOWN_TOPIC_ID,
-        (None, Some(name)) => match state.topics.remove(name) {
-            Some(topic) => {
-                id = topic.id;
-                state.coordinator.forget_topic(name);
+        (None, Some(name)) => match state.delete_topic(name) {
+            Some(deleted) => {
+                id = deleted;
                 ErrorCode::NONE
             }
             None => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,

@@ -1,10 +1,12 @@
 //! The log of a partition, in memory.
 //!
 //! [`batch`] reads and patches the header of a batch, [`producers`] judges the sequences of
-//! idempotent producers, [`partition`] keeps the batches, [`topic`] groups partitions under a name
+//! idempotent producers, [`partition`] keeps the batches,
+//! [`leadership`] knows who answers for it, [`topic`] groups partitions under a name
 //! with their settings, [`view`] shows a log to tests.
 
 mod batch;
+mod leadership;
 mod partition;
 mod producers;
 mod settings;
@@ -12,7 +14,7 @@ mod topic;
 mod view;
 
 pub(crate) use batch::BatchHeader;
-pub(crate) use partition::{AppendRefused, Appended, BadRecord, LEADER_EPOCH};
+pub(crate) use partition::{AppendRefused, Appended, BadRecord, PartitionLog};
 pub use settings::TimestampType;
 pub(crate) use settings::{SettingRow, TopicSettings};
 pub(crate) use topic::{Topic, name_is_legal};

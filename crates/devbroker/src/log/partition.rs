@@ -6,20 +6,19 @@ use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::batch::{self, BatchHeader, NotABatch};
+use super::leadership::Leadership;
 use super::producers::{Producers, Sequence};
 use super::settings::{TimestampType, TopicSettings};
 use crate::error_code::ErrorCode;
 use crate::record;
 
-/// The leader epoch of every partition: one broker, elected once.
-pub(crate) const LEADER_EPOCH: i32 = 0;
-
 /// A record that has no timestamp.
 const NO_TIMESTAMP: i64 = -1;
 
 /// Batches in offset order; a state machine without a clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PartitionLog {
+    leadership: Leadership,
     batches: VecDeque<Stored>,
     start_offset: i64,
     next_offset: i64,
@@ -71,6 +70,26 @@ fn refused(code: ErrorCode, reason: impl ToString) -> AppendRefused {
 }
 
 impl PartitionLog {
+    pub(crate) fn new(leadership: Leadership) -> Self {
+        Self {
+            leadership,
+            batches: VecDeque::new(),
+            start_offset: 0,
+            next_offset: 0,
+            bytes: 0,
+            producers: Producers::default(),
+        }
+    }
+
+    pub(crate) fn leadership(&self) -> &Leadership {
+        &self.leadership
+    }
+
+    /// Makes a broker the leader, or nobody.
+    pub(crate) fn elect(&mut self, leader: Option<i32>) {
+        self.leadership.elect(leader, self.next_offset);
+    }
+
     pub(crate) fn start_offset(&self) -> i64 {
         self.start_offset
     }
@@ -158,7 +177,7 @@ impl PartitionLog {
 
     fn store(&mut self, bytes: &Bytes, last_offset_delta: i32, append_time_ms: Option<i64>) {
         let base_offset = self.next_offset;
-        let bytes = batch::placed(bytes, base_offset, LEADER_EPOCH, append_time_ms);
+        let bytes = batch::placed(bytes, base_offset, self.leadership.epoch(), append_time_ms);
         let last_offset = base_offset + i64::from(last_offset_delta.max(0));
         self.bytes += bytes.len();
         self.batches.push_back(Stored {

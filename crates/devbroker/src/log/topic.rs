@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::leadership::Leadership;
 use super::partition::PartitionLog;
 use super::settings::TopicSettings;
 
@@ -16,19 +17,26 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    pub(crate) fn new(partitions: usize, settings: TopicSettings) -> Self {
+    pub(crate) fn new(settings: TopicSettings) -> Self {
         Self {
             id: Uuid::new_v4(),
             settings,
-            partitions: (0..partitions).map(|_| PartitionLog::default()).collect(),
+            partitions: Vec::new(),
         }
     }
 
-    /// Gives it more partitions; never fewer.
-    pub(crate) fn grow(&mut self, partitions: usize) {
-        while self.partitions.len() < partitions {
-            self.partitions.push(PartitionLog::default());
+    /// Gives it more partitions, never fewer; `replicas` says which brokers hold one.
+    pub(crate) fn grow(&mut self, partitions: usize, replicas: impl Fn(usize) -> Vec<i32>) {
+        for index in self.partitions.len()..partitions {
+            let leadership = Leadership::new(replicas(index));
+            self.partitions.push(PartitionLog::new(leadership));
         }
+    }
+
+    /// How many brokers hold its partitions.
+    pub(crate) fn replication(&self) -> usize {
+        let first = self.partitions.first();
+        first.map_or(1, |log| log.leadership().replicas().len())
     }
 
     pub(crate) fn partition(&self, index: i32) -> Option<&PartitionLog> {

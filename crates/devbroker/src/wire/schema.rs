@@ -84,6 +84,7 @@ pub(super) fn of(api: Api) -> &'static Struct {
         Api::DeleteTopics => &DELETE_TOPICS,
         Api::DeleteRecords => &DELETE_RECORDS,
         Api::InitProducerId => &INIT_PRODUCER_ID,
+        Api::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         Api::DescribeConfigs => &DESCRIBE_CONFIGS,
         Api::AlterConfigs => &ALTER_CONFIGS,
         Api::CreatePartitions => &CREATE_PARTITIONS,
@@ -327,3 +328,15 @@ static OFFSET_DELETE: Struct = plain(&[
 ]);
 
 static DESCRIBE_CLUSTER: Struct = plain(&[all(BOOL), since(INT8, 1), since(BOOL, 2)]);
+
+static OFFSET_FOR_LEADER_EPOCH: Struct = plain(&[
+    since(INT32, 3),
+    all(Shape::Structs(&plain(&[
+        all(TEXT),
+        all(Shape::Structs(&plain(&[
+            all(INT32),
+            since(INT32, 2),
+            all(INT32),
+        ]))),
+    ]))),
+]);

@@ -1,0 +1,121 @@
+//! What a test does to the single brokers of a cluster, and to what they lead.
+
+use std::net::SocketAddr;
+
+use super::Node;
+use super::dev_broker::{DevBroker, Port, StartError};
+
+/// Who answers for a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct PartitionLeader {
+    /// The broker's id; `None` while all its replicas are down.
+    pub broker: Option<i32>,
+    /// Raised each time another broker leads (KIP-320).
+    pub epoch: i32,
+}
+
+impl DevBroker {
+    /// `host:port` of every broker as clients are told, with commas between: their list of
+    /// bootstrap servers.
+    pub fn bootstrap(&self) -> String {
+        self.shared.read(|state| {
+            let nodes = state.nodes.all().iter().map(Node::bootstrap);
+            nodes.collect::<Vec<_>>().join(",")
+        })
+    }
+
+    /// The address the first broker listens on.
+    pub fn address(&self) -> SocketAddr {
+        // There is at least one.
+        self.ports[0].address
+    }
+
+    /// The address one broker listens on.
+    pub fn address_of(&self, broker: i32) -> Option<SocketAddr> {
+        self.port(broker).map(|port| port.address)
+    }
+
+    /// The ids of all brokers, ascending, those that are down included.
+    pub fn broker_ids(&self) -> Vec<i32> {
+        self.ports.iter().map(|port| port.broker).collect()
+    }
+
+    /// Who leads a partition, where it exists.
+    pub fn leader(&self, topic: &str, partition: i32) -> Option<PartitionLeader> {
+        self.shared.read(|state| {
+            let log = state.topics.get(topic)?.partition(partition)?;
+            Some(PartitionLeader {
+                broker: log.leadership().leader(),
+                epoch: log.leadership().epoch(),
+            })
+        })
+    }
+
+    /// Makes a broker the leader of a partition; the old one refuses from now on. Returns the new
+    /// leader epoch, or nothing where there is no such partition, or no such broker that is up.
+    pub fn move_leader(&self, topic: &str, partition: i32, to: i32) -> Option<i32> {
+        self.shared
+            .update(|state| state.move_leader(topic, partition, to))
+    }
+
+    /// The broker that coordinates a group; nothing while all are down.
+    pub fn coordinator(&self, group: &str) -> Option<i32> {
+        self.shared
+            .read(|state| state.nodes.coordinator(group).map(|node| node.id))
+    }
+
+    /// Makes a broker the coordinator of a group; the old one refuses from now on, JoinGroup and
+    /// SyncGroup that wait there included. Whether there is such a broker.
+    pub fn move_coordinator(&self, group: &str, to: i32) -> bool {
+        if self.port(to).is_none() {
+            return false;
+        }
+        self.shared
+            .update(|state| state.move_coordinator(group, to));
+        true
+    }
+
+    /// Closes one broker's port and connections. The others take over the partitions it leads
+    /// and the groups it coordinates, at once; partitions without another replica have no leader.
+    pub async fn stop_broker(&self, broker: i32) {
+        if let Some(port) = self.port(broker) {
+            self.shared.update(|state| state.set_up(broker, false));
+            self.close(port).await;
+        }
+    }
+
+    /// Brings one broker back, at the same address. It leads again what nobody else leads.
+    ///
+    /// # Errors
+    /// Where another process has taken its port meanwhile.
+    pub async fn start_broker(&self, broker: i32) -> Result<(), StartError> {
+        if let Some(port) = self.port(broker) {
+            self.open(port).await?;
+            self.shared.update(|state| state.set_up(broker, true));
+        }
+        Ok(())
+    }
+
+    /// Takes a member for dead, as if its session had run out. Whether it was there.
+    pub fn expire_member(&self, group: &str, member_id: &str) -> bool {
+        let now = self.shared.now().instant;
+        self.shared
+            .update(|state| state.expire_member(now, group, member_id))
+    }
+
+    /// Deletes a topic, as DeleteTopics would. Whether it existed.
+    pub fn delete_topic(&self, topic: &str) -> bool {
+        self.shared
+            .update(|state| state.delete_topic(topic).is_some())
+    }
+
+    /// Deletes a topic and makes it again, empty and with another id. Whether it existed.
+    pub fn renew_topic(&self, topic: &str) -> bool {
+        self.shared.update(|state| state.renew_topic(topic))
+    }
+
+    fn port(&self, broker: i32) -> Option<&Port> {
+        self.ports.iter().find(|port| port.broker == broker)
+    }
+}
