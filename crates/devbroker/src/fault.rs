@@ -4,34 +4,49 @@
 //! match it. Before its effects a request passes the faults that skip it, so "the third produce"
 //! is `skip(2).once()`.
 
+mod access;
 mod handle;
 mod plan;
 
 use std::time::Duration;
 
+pub use access::{Operation, Resource};
 pub use handle::FaultHandle;
-pub(crate) use plan::{Faults, Injected, Plan, Step, Target};
+pub(crate) use plan::{Asked, Change, Faults, Injected, Plan, Step, Target};
 
 use crate::api::Api;
 use crate::error_code::ErrorCode;
 
-/// A fault to be injected by [`DevBroker::fault`](crate::DevBroker::fault).
+/// A fault to be injected by [`DevBroker::fault`](crate::DevBroker::fault): what happens, and
+/// then to which requests.
 ///
-/// Hits every request of its type until narrowed: by [`topic`](Self::topic),
-/// [`partition`](Self::partition), [`client`](Self::client), [`skip`](Self::skip),
-/// [`times`](Self::times).
+/// Hits every request of its type until narrowed: by place ([`topic`](Self::topic),
+/// [`partition`](Self::partition), [`group`](Self::group), [`broker`](Self::broker)), by client
+/// ([`client`](Self::client), [`principal`](Self::principal)) and by number
+/// ([`skip`](Self::skip), [`times`](Self::times)).
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Fault {
-    api: Api,
+    cause: Cause,
     stage: Stage,
     effect: Effect,
     topic: Option<String>,
     partitions: Vec<i32>,
     records: Vec<i32>,
+    group: Option<String>,
+    broker: Option<i32>,
     client_id: Option<String>,
+    principal: Option<String>,
     skip: u64,
     times: Option<u64>,
+}
+
+/// Which requests a fault is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Api(Api),
+    /// Those that need this right.
+    Access(Operation, Resource),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,18 +61,38 @@ enum Effect {
     Delay(Duration),
     Error(ErrorCode),
     Hold,
+    Duplicate,
+    Cut,
+    Swap,
+    Change(Event),
+}
+
+/// What else happens in the cluster, just before a request is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    MoveLeader { to: i32 },
+    LoseTopic,
+    RenewTopic,
+    ExpireMember,
 }
 
 impl Fault {
     fn new(api: Api, stage: Stage, effect: Effect) -> Self {
+        Self::because(Cause::Api(api), stage, effect)
+    }
+
+    fn because(cause: Cause, stage: Stage, effect: Effect) -> Self {
         Self {
-            api,
+            cause,
             stage,
             effect,
             topic: None,
             partitions: Vec::new(),
             records: Vec::new(),
+            group: None,
+            broker: None,
             client_id: None,
+            principal: None,
             skip: 0,
             times: None,
         }
@@ -107,6 +142,61 @@ impl Fault {
         Self::new(api, Stage::AfterApply, Effect::Hold)
     }
 
+    /// Does what was asked and answers twice with the same bytes.
+    pub fn duplicate(api: Api) -> Self {
+        Self::new(api, Stage::AfterApply, Effect::Duplicate)
+    }
+
+    /// Does what was asked, answers with the first half of the frame, and closes the connection.
+    pub fn cut(api: Api) -> Self {
+        Self::new(api, Stage::AfterApply, Effect::Cut)
+    }
+
+    /// Does what was asked and keeps the answer until the next one of its connection has been
+    /// sent: two answers change places. A client that sends nothing more waits in vain.
+    pub fn swap(api: Api) -> Self {
+        Self::new(api, Stage::AfterApply, Effect::Swap)
+    }
+
+    /// Makes another broker the leader of the partitions a request names, just before it is
+    /// served.
+    pub fn move_leader(api: Api, to: i32) -> Self {
+        let event = Event::MoveLeader { to };
+        Self::new(api, Stage::BeforeApply, Effect::Change(event))
+    }
+
+    /// Deletes the topics a request names, just before it is served.
+    pub fn lose_topic(api: Api) -> Self {
+        Self::new(api, Stage::BeforeApply, Effect::Change(Event::LoseTopic))
+    }
+
+    /// Deletes the topics a request names and makes them again, empty and with other ids, just
+    /// before it is served.
+    pub fn renew_topic(api: Api) -> Self {
+        Self::new(api, Stage::BeforeApply, Effect::Change(Event::RenewTopic))
+    }
+
+    /// Takes the member that a request of a group comes from for dead, just before it is served.
+    pub fn expire_member(api: Api) -> Self {
+        Self::new(api, Stage::BeforeApply, Effect::Change(Event::ExpireMember))
+    }
+
+    /// Refuses what needs this right, as an authorizer would: with
+    /// `TOPIC_AUTHORIZATION_FAILED`, `GROUP_AUTHORIZATION_FAILED` or
+    /// `CLUSTER_AUTHORIZATION_FAILED`.
+    ///
+    /// ```
+    /// use cybermesh_devbroker::{Fault, Operation, Resource};
+    /// let read_only = Fault::deny(Operation::Write, Resource::Topic)
+    ///     .topic("ai.policy.v1")
+    ///     .principal("User:CN=node-1");
+    /// # let _ = read_only;
+    /// ```
+    pub fn deny(operation: Operation, resource: Resource) -> Self {
+        let cause = Cause::Access(operation, resource);
+        Self::because(cause, Stage::BeforeApply, Effect::Error(resource.refusal()))
+    }
+
     /// Only requests that name this topic. Requests without topics are not hit any more.
     pub fn topic(mut self, name: &str) -> Self {
         self.topic = Some(name.to_owned());
@@ -124,6 +214,25 @@ impl Fault {
     /// refuse).
     pub fn records(mut self, indexes: impl IntoIterator<Item = i32>) -> Self {
         self.records.extend(indexes);
+        self
+    }
+
+    /// Only requests of this group. Requests of no group are not hit any more.
+    pub fn group(mut self, group: &str) -> Self {
+        self.group = Some(group.to_owned());
+        self
+    }
+
+    /// Only requests to the broker with this id.
+    pub fn broker(mut self, id: i32) -> Self {
+        self.broker = Some(id);
+        self
+    }
+
+    /// Only requests of this principal, written as
+    /// [`ConnectionInfo::principal`](crate::ConnectionInfo::principal) is: `User:CN=node-1`.
+    pub fn principal(mut self, principal: &str) -> Self {
+        self.principal = Some(principal.to_owned());
         self
     }
 
@@ -150,14 +259,30 @@ impl Fault {
         self.times(1)
     }
 
-    fn matches(&self, api: Api, client_id: Option<&str>, targets: &[Target]) -> bool {
-        let client_fits = self.client_id.is_none() || self.client_id.as_deref() == client_id;
+    fn matches(&self, asked: &Asked<'_>) -> bool {
         let names_place = self.topic.is_some() || !self.partitions.is_empty();
         let place_fits = !names_place
-            || targets
+            || asked
+                .targets
                 .iter()
                 .any(|target| self.covers(&target.topic, target.partition));
-        self.api == api && client_fits && place_fits
+        let cause_fits = match self.cause {
+            Cause::Api(api) => api == asked.api,
+            Cause::Access(operation, resource) => access::needs(asked.api, operation, resource),
+        };
+        cause_fits
+            && place_fits
+            && fits(self.client_id.as_deref(), asked.client_id)
+            && fits(self.group.as_deref(), asked.group)
+            && fits(self.principal.as_deref(), Some(asked.principal))
+            && self.broker.is_none_or(|broker| broker == asked.broker)
+    }
+
+    fn covered(&self, targets: &[Target]) -> Vec<Target> {
+        let covered = targets
+            .iter()
+            .filter(|target| self.covers(&target.topic, target.partition));
+        covered.cloned().collect()
     }
 
     fn covers(&self, topic: &str, partition: Option<i32>) -> bool {
@@ -165,4 +290,8 @@ impl Fault {
         let listed = |partition| self.partitions.contains(&partition);
         topic_fits && (self.partitions.is_empty() || partition.is_some_and(listed))
     }
+}
+
+fn fits(wanted: Option<&str>, is: Option<&str>) -> bool {
+    wanted.is_none() || wanted == is
 }

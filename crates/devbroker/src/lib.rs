@@ -63,6 +63,6 @@ pub use broker::{
     Builder, ConnectionInfo, DevBroker, PartitionLeader, ServerTls, StartError, TlsError, TopicSpec,
 };
 pub use error_code::ErrorCode;
-pub use fault::{Fault, FaultHandle};
+pub use fault::{Fault, FaultHandle, Operation, Resource};
 pub use group::{CommittedOffset, GroupMember, GroupState, GroupView};
 pub use log::{LogRecord, ProducerStamp, TimestampType, TopicLog};

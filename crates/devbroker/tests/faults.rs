@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cybermesh_devbroker::pki::{Authority, Identity};
-use cybermesh_devbroker::{Api, DevBroker, ErrorCode, Fault, ServerTls};
+use cybermesh_devbroker::{Api, DevBroker, ErrorCode, Fault, Operation, Resource, ServerTls};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    MetadataRequest, ProduceRequest, join_group_request::JoinGroupRequestProtocol,
+    ApiVersionsRequest, GroupId, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    JoinGroupResponse, MetadataRequest, ProduceRequest,
+    join_group_request::JoinGroupRequestProtocol,
 };
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use support::{Client, NOT_IDEMPOTENT, batch, produce_request, produced, str_bytes};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -318,5 +319,132 @@ async fn clients_without_a_certificate_with_an_expired_or_a_foreign_one_are_refu
     let foreign = other.client("node-1").issue().unwrap();
     for client in [None, Some(&expired), Some(&foreign)] {
         assert!(ask_over_tls(&authority, client).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_comes_twice_on_request() {
+    let broker = broker().await;
+    broker.fault(Fault::duplicate(Api::Produce).once());
+    let mut client = Client::connect(&broker).await;
+    client.send(9, &request(0, "a")).await.unwrap();
+    let first = client.receive_frame().await.unwrap();
+    assert_eq!(client.receive_frame().await.unwrap(), first);
+    assert_eq!(broker.log("t").len(), 1);
+    client.ask(9, &request(0, "b")).await;
+}
+
+#[tokio::test]
+async fn an_answer_is_cut_half_way_and_the_connection_closed() {
+    let broker = broker().await;
+    broker.fault(Fault::cut(Api::Produce).once());
+    let mut stream = TcpStream::connect(broker.address()).await.unwrap();
+    let frame = support::frame(1, 9, &request(0, "a"));
+    let length = u32::try_from(frame.len()).unwrap();
+    stream.write_all(&length.to_be_bytes()).await.unwrap();
+    stream.write_all(&frame).await.unwrap();
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).await.unwrap();
+    let announced = u32::from_be_bytes(got[..4].try_into().unwrap());
+    assert_eq!(got.len() - 4, usize::try_from(announced / 2).unwrap());
+    assert_eq!(broker.log("t").values(), ["a"]);
+}
+
+#[tokio::test]
+async fn two_answers_change_places() {
+    let broker = broker().await;
+    broker.fault(Fault::swap(Api::Produce).once());
+    let mut client = Client::connect(&broker).await;
+    for value in ["a", "b"] {
+        client.send(9, &request(0, value)).await.unwrap();
+    }
+    let correlations = [
+        client.receive_frame().await.unwrap().split_to(4),
+        client.receive_frame().await.unwrap().split_to(4),
+    ];
+    assert_eq!(correlations, [&[0, 0, 0, 2][..], &[0, 0, 0, 1][..]]);
+    assert_eq!(broker.log("t").values(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_leader_moves_just_before_a_request() {
+    let builder = DevBroker::builder().brokers(2).topic("t", 1);
+    let broker = builder.start().await.unwrap();
+    broker.fault(Fault::move_leader(Api::Produce, 2).skip(1).once());
+    let mut client = Client::connect(&broker).await;
+    assert_eq!(produced(&client.ask(9, &request(0, "a")).await), (0, 0));
+    assert_eq!(produced(&client.ask(9, &request(0, "b")).await).0, 6);
+    assert_eq!(broker.leader("t", 0).unwrap().broker, Some(2));
+}
+
+#[tokio::test]
+async fn a_topic_is_lost_or_renewed_just_before_a_request() {
+    let broker = broker().await;
+    let mut client = Client::connect(&broker).await;
+    client.ask(9, &request(0, "a")).await;
+    let id = broker.topic_id("t");
+    broker.fault(Fault::renew_topic(Api::Produce).once());
+    assert_eq!(produced(&client.ask(9, &request(0, "b")).await), (0, 0));
+    assert_eq!(broker.log("t").values(), ["b"]);
+    assert_ne!(broker.topic_id("t"), id);
+    broker.fault(Fault::lose_topic(Api::Produce).topic("t").once());
+    assert_eq!(produced(&client.ask(9, &request(0, "c")).await).0, 3);
+    assert!(broker.topics().is_empty());
+}
+
+#[tokio::test]
+async fn a_member_expires_just_before_its_heartbeat() {
+    let broker = broker().await;
+    let fault = Fault::expire_member(Api::Heartbeat).group("g");
+    broker.fault(fault.once());
+    let mut client = Client::connect(&broker).await;
+    let joined = client.ask(3, &join("g", "")).await;
+    let beat = HeartbeatRequest::default()
+        .with_group_id(GroupId(str_bytes("g")))
+        .with_generation_id(joined.generation_id)
+        .with_member_id(joined.member_id);
+    let code = client.ask(3, &beat).await.error_code;
+    assert_eq!(code, ErrorCode::UNKNOWN_MEMBER_ID.0);
+}
+
+#[tokio::test]
+async fn a_right_is_denied_by_operation_resource_and_name() {
+    let builder = DevBroker::builder().topic("t", 1).topic("free", 1);
+    let broker = builder.start().await.unwrap();
+    broker.fault(Fault::deny(Operation::Write, Resource::Topic).topic("t"));
+    broker.fault(Fault::deny(Operation::Read, Resource::Group).group("g"));
+    broker.fault(Fault::deny(Operation::IdempotentWrite, Resource::Cluster));
+    let mut client = Client::connect(&broker).await;
+    assert_eq!(produced(&client.ask(9, &request(0, "a")).await).0, 29);
+    let free = produce_request("free", 0, batch(NOT_IDEMPOTENT, &["a"]));
+    assert_eq!(produced(&client.ask(9, &free).await), (0, 0));
+    assert_eq!(client.ask(3, &join("g", "")).await.error_code, 30);
+    assert_eq!(client.ask(3, &join("other", "")).await.error_code, 0);
+    let init = InitProducerIdRequest::default().with_transactional_id(None);
+    assert_eq!(client.ask(4, &init).await.error_code, 31);
+}
+
+#[tokio::test]
+async fn a_right_is_denied_to_one_principal_alone() {
+    let authority = Authority::new("CA").unwrap();
+    let [one, two] = ["node-1", "node-2"].map(|name| authority.client(name).issue().unwrap());
+    for (client, code) in [(&one, 29), (&two, 3)] {
+        let (broker, mut client) = ask_over_tls(&authority, Some(client)).await.unwrap();
+        let deny = Fault::deny(Operation::Write, Resource::Topic);
+        broker.fault(deny.principal("User:CN=node-1"));
+        assert_eq!(produced(&client.ask(9, &request(0, "a")).await).0, code);
+    }
+}
+
+#[tokio::test]
+async fn a_fault_hits_one_broker_alone() {
+    let builder = DevBroker::builder().brokers(2).topic("t", 2);
+    let broker = builder.start().await.unwrap();
+    broker.fault(Fault::drop_before_apply(Api::ApiVersions).broker(2));
+    let versions = ApiVersionsRequest::default();
+    for (id, is_served) in [(1, true), (2, false)] {
+        let address = broker.address_of(id).unwrap();
+        let mut client = Client::over(TcpStream::connect(address).await.unwrap());
+        assert_eq!(client.try_ask(3, &versions).await.is_ok(), is_served);
     }
 }

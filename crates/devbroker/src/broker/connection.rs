@@ -12,7 +12,7 @@ use tracing::debug;
 use super::principal::principal;
 use super::shared::Shared;
 use crate::api::Api;
-use crate::fault::Step;
+use crate::fault::{Asked, Step};
 use crate::handler::{self, Answer};
 use crate::wire::{self, Malformed, Request};
 
@@ -88,6 +88,7 @@ async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
     came_in: &ConnectionInfo,
 ) -> io::Result<()> {
     let shared = &listed.shared;
+    let mut kept = Vec::new();
     while let Some(frame) = wire::read_frame(stream, shared.max_frame_bytes).await? {
         shared.thawed().await;
         let answer = match wire::parse_request(frame) {
@@ -99,13 +100,35 @@ async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
                 api: Api::ApiVersions,
                 correlation_id,
                 ..
-            }) => Answer::Frame(handler::unsupported_api_versions(correlation_id)?),
+            }) => Served {
+                answer: Answer::Frame(handler::unsupported_api_versions(correlation_id)?),
+                sending: Sending::Once,
+            },
             Err(malformed) => return Err(io::Error::new(io::ErrorKind::InvalidData, malformed)),
         };
-        match answer {
-            Answer::Frame(frame) => write(shared, stream, frame).await?,
-            Answer::Nothing => {}
+        let Served { answer, sending } = answer;
+        let frame = match answer {
+            Answer::Frame(frame) => frame,
+            Answer::Nothing => continue,
             Answer::Close => return Ok(()),
+        };
+        match sending {
+            Sending::Once => write(shared, stream, frame).await?,
+            Sending::Twice => {
+                write(shared, stream, frame.clone()).await?;
+                write(shared, stream, frame).await?;
+            }
+            Sending::Half => {
+                shared.thawed().await;
+                return wire::write_half_a_frame(stream, frame).await;
+            }
+            Sending::AfterTheNext => {
+                kept.push(frame);
+                continue;
+            }
+        }
+        for frame in kept.drain(..) {
+            write(shared, stream, frame).await?;
         }
     }
     Ok(())
@@ -135,30 +158,75 @@ fn remember_client(listed: &Listed, request: &Request) {
     });
 }
 
-/// Serves one request, with the faults that hit it.
-async fn answer(shared: &Shared, came_in: &ConnectionInfo, request: Request) -> io::Result<Answer> {
-    let plan = shared.update(|state| {
-        let targets = handler::targets(state, &request.body);
-        state.admit(request.api, request.client_id.as_deref(), &targets)
-    });
-    if !pass(&plan.before).await {
-        return Ok(Answer::Close);
-    }
-    let answer = handler::handle(shared, came_in, request, &plan.injected).await?;
-    if !pass(&plan.after).await {
-        return Ok(Answer::Close);
-    }
-    Ok(answer)
+/// An answer, and how it is sent.
+struct Served {
+    answer: Answer,
+    sending: Sending,
 }
 
-/// Goes through the steps; false where one of them ends the connection.
-async fn pass(steps: &[Step]) -> bool {
+enum Sending {
+    Once,
+    Twice,
+    Half,
+    AfterTheNext,
+}
+
+/// Serves one request, with the faults that hit it.
+async fn answer(shared: &Shared, came_in: &ConnectionInfo, request: Request) -> io::Result<Served> {
+    let closed = Served {
+        answer: Answer::Close,
+        sending: Sending::Once,
+    };
+    let plan = shared.update(|state| {
+        let targets = handler::targets(state, &request.body);
+        state.admit(&Asked {
+            api: request.api,
+            broker: came_in.broker,
+            client_id: request.client_id.as_deref(),
+            principal: &came_in.principal,
+            group: handler::group(&request.body),
+            targets: &targets,
+        })
+    });
+    if pass(shared, &plan.before, handler::member(&request.body)).await == Passed::Dropped {
+        return Ok(closed);
+    }
+    let answer = handler::handle(shared, came_in, request, &plan.injected).await?;
+    if pass(shared, &plan.after, None).await == Passed::Dropped {
+        return Ok(closed);
+    }
+    let sending = plan.after.iter().find_map(|step| match step {
+        Step::Duplicate => Some(Sending::Twice),
+        Step::Cut => Some(Sending::Half),
+        Step::Swap => Some(Sending::AfterTheNext),
+        _ => None,
+    });
+    Ok(Served {
+        answer,
+        sending: sending.unwrap_or(Sending::Once),
+    })
+}
+
+#[derive(PartialEq, Eq)]
+enum Passed {
+    Through,
+    Dropped,
+}
+
+/// Goes through the steps, up to one that ends the connection.
+async fn pass(shared: &Shared, steps: &[Step], member: Option<(&str, &str)>) -> Passed {
     for step in steps {
         match step {
-            Step::Drop => return false,
+            Step::Drop => return Passed::Dropped,
             Step::Delay(delay) => tokio::time::sleep(*delay).await,
             Step::Hold(released) => released.cancelled().await,
+            Step::Change(change) => {
+                let now = shared.now().instant;
+                shared.update(|state| state.happen(now, change, member));
+            }
+            // How the answer is sent, once it is there.
+            Step::Duplicate | Step::Cut | Step::Swap => {}
         }
     }
-    true
+    Passed::Through
 }

@@ -1,6 +1,6 @@
 //! All a broker knows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::connection::ConnectionInfo;
 use super::nodes::Nodes;
 use crate::api::Api;
-use crate::fault::{Faults, Plan, Target};
+use crate::fault::{Asked, Change, Event, Faults, Plan};
 use crate::group::{Coordinator, Replies, Reply, Ticket};
 use crate::log::{PartitionLog, Topic, TopicSettings};
 
@@ -154,9 +154,33 @@ impl State {
     }
 
     /// Counts a request and tells which faults hit it.
-    pub(crate) fn admit(&mut self, api: Api, client_id: Option<&str>, targets: &[Target]) -> Plan {
-        *self.requests.entry(api).or_default() += 1;
-        self.faults.plan(api, client_id, targets)
+    pub(crate) fn admit(&mut self, asked: &Asked<'_>) -> Plan {
+        *self.requests.entry(asked.api).or_default() += 1;
+        self.faults.plan(asked)
+    }
+
+    /// Lets happen what a fault says, in a group to the member given.
+    pub(crate) fn happen(&mut self, now: Instant, change: &Change, member: Option<(&str, &str)>) {
+        for target in &change.targets {
+            match (change.event, target.partition) {
+                (Event::MoveLeader { to }, Some(partition)) => {
+                    self.move_leader(&target.topic, partition, to);
+                }
+                (Event::LoseTopic, _) => {
+                    self.delete_topic(&target.topic);
+                }
+                _ => {}
+            }
+        }
+        if change.event == Event::RenewTopic {
+            let names: BTreeSet<&String> = change.targets.iter().map(|t| &t.topic).collect();
+            for name in names {
+                self.renew_topic(name);
+            }
+        }
+        if let (Event::ExpireMember, Some((group, member))) = (change.event, member) {
+            self.expire_member(now, group, member);
+        }
     }
 
     pub(crate) fn requests(&self, api: Api) -> u64 {

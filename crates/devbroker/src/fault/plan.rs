@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Effect, Fault, FaultHandle, Stage};
+use super::{Effect, Event, Fault, FaultHandle, Stage};
 use crate::api::Api;
 use crate::error_code::ErrorCode;
 
@@ -13,6 +13,25 @@ use crate::error_code::ErrorCode;
 pub(crate) struct Target {
     pub(crate) topic: String,
     pub(crate) partition: Option<i32>,
+}
+
+/// A request, as far as faults look at it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) api: Api,
+    pub(crate) broker: i32,
+    pub(crate) client_id: Option<&'a str>,
+    pub(crate) principal: &'a str,
+    /// Of the first group it names.
+    pub(crate) group: Option<&'a str>,
+    pub(crate) targets: &'a [Target],
+}
+
+/// An event, and the places of the request that the fault covers.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) event: Event,
+    pub(crate) targets: Vec<Target>,
 }
 
 /// All faults that still work.
@@ -41,6 +60,13 @@ pub(crate) enum Step {
     Drop,
     Delay(Duration),
     Hold(CancellationToken),
+    Change(Change),
+    /// The answer is sent twice.
+    Duplicate,
+    /// Half of the answer is sent.
+    Cut,
+    /// The answer waits for the next one.
+    Swap,
 }
 
 /// Errors to be answered instead of the truth.
@@ -68,20 +94,20 @@ impl Faults {
     }
 
     /// The effects on one request; counts it.
-    pub(crate) fn plan(&mut self, api: Api, client_id: Option<&str>, targets: &[Target]) -> Plan {
+    pub(crate) fn plan(&mut self, asked: &Asked<'_>) -> Plan {
         let mut plan = Plan::default();
         self.entries.retain_mut(|entry| {
             if entry.handle.is_removed() {
                 return false;
             }
-            if !entry.fault.matches(api, client_id, targets) {
+            if !entry.fault.matches(asked) {
                 return true;
             }
             if entry.passed < entry.fault.skip {
                 entry.passed += 1;
                 return true;
             }
-            plan.add(entry);
+            plan.add(entry, asked.targets);
             entry.handle.hit();
             entry
                 .fault
@@ -93,12 +119,19 @@ impl Faults {
 }
 
 impl Plan {
-    fn add(&mut self, entry: &Entry) {
+    fn add(&mut self, entry: &Entry, targets: &[Target]) {
         let fault = &entry.fault;
         let step = match fault.effect {
             Effect::Drop => Step::Drop,
             Effect::Delay(delay) => Step::Delay(delay),
             Effect::Hold => Step::Hold(entry.handle.released()),
+            Effect::Duplicate => Step::Duplicate,
+            Effect::Cut => Step::Cut,
+            Effect::Swap => Step::Swap,
+            Effect::Change(event) => Step::Change(Change {
+                event,
+                targets: fault.covered(targets),
+            }),
             Effect::Error(code) => {
                 let errors = match fault.stage {
                     Stage::BeforeApply => &mut self.injected.instead,
@@ -167,6 +200,17 @@ fn find(errors: &[(Fault, ErrorCode)], topic: &str, partition: Option<i32>) -> O
 mod tests {
     use super::*;
 
+    fn asked(api: Api, targets: &[Target]) -> Asked<'_> {
+        Asked {
+            api,
+            broker: 1,
+            client_id: None,
+            principal: "User:ANONYMOUS",
+            group: None,
+            targets,
+        }
+    }
+
     fn place(topic: &str, partition: i32) -> Target {
         Target {
             topic: topic.to_owned(),
@@ -179,7 +223,7 @@ mod tests {
         let mut faults = Faults::default();
         let handle = faults.inject(Fault::drop_before_apply(Api::Produce).skip(1).times(2));
         let hits: Vec<usize> = (0..5)
-            .map(|_| faults.plan(Api::Produce, None, &[]).before.len())
+            .map(|_| faults.plan(&asked(Api::Produce, &[])).before.len())
             .collect();
         assert_eq!(hits, [0, 1, 1, 0, 0]);
         assert_eq!(handle.hits(), 2);
@@ -193,10 +237,10 @@ mod tests {
                 .topic("a")
                 .partition(1),
         );
-        let plan = faults.plan(Api::Produce, None, &[place("a", 0), place("a", 1)]);
+        let plan = faults.plan(&asked(Api::Produce, &[place("a", 0), place("a", 1)]));
         assert_eq!(plan.injected.instead("a", 0), None);
         assert_eq!(plan.injected.instead("a", 1), Some(ErrorCode(6)));
-        let elsewhere = faults.plan(Api::Produce, None, &[place("b", 1)]);
+        let elsewhere = faults.plan(&asked(Api::Produce, &[place("b", 1)]));
         assert_eq!(elsewhere.injected.instead("b", 1), None);
     }
 
@@ -204,12 +248,12 @@ mod tests {
     fn a_removed_fault_hits_nothing_and_releases_what_it_held() {
         let mut faults = Faults::default();
         let handle = faults.inject(Fault::hold(Api::Fetch));
-        let plan = faults.plan(Api::Fetch, None, &[]);
+        let plan = faults.plan(&asked(Api::Fetch, &[]));
         handle.remove();
         let [Step::Hold(released)] = plan.before.as_slice() else {
             panic!("one hold expected");
         };
         assert!(released.is_cancelled());
-        assert!(faults.plan(Api::Fetch, None, &[]).before.is_empty());
+        assert!(faults.plan(&asked(Api::Fetch, &[])).before.is_empty());
     }
 }

@@ -128,7 +128,9 @@ pub(super) fn delete_offsets(
                     .topics
                     .get(topic.name.as_str())
                     .is_some_and(|topic| topic.partition(index).is_some());
-                let code = if exists {
+                let code = if let Some(code) = context.injected.instead(&topic.name, index) {
+                    code
+                } else if exists {
                     let coordinator = &mut state.coordinator;
                     coordinator.delete_offset(&group_id, &topic.name, index)
                 } else {

@@ -9,6 +9,7 @@ mod group_admin;
 mod groups;
 mod leader_epochs;
 mod list_offsets;
+mod membership;
 mod offsets;
 mod partitions;
 mod produce;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
 pub(crate) use discovery::unsupported_api_versions;
+pub(crate) use membership::{group, member};
 pub(crate) use targets::targets;
 
 use crate::broker::{ConnectionInfo, Shared, State};

@@ -34,6 +34,14 @@ pub(crate) fn targets(state: &State, body: &Body) -> Vec<Target> {
                 places(state, &topic.name, Uuid::nil(), partitions)
             })
             .collect(),
+        Body::OffsetDelete(body) => body
+            .topics
+            .iter()
+            .flat_map(|topic| {
+                let partitions = topic.partitions.iter().map(|p| p.partition_index);
+                places(state, &topic.name, Uuid::nil(), partitions)
+            })
+            .collect(),
         Body::OffsetForLeaderEpoch(body) => body
             .topics
             .iter()

@@ -51,6 +51,17 @@ pub(crate) async fn write_frame<W: AsyncWrite + Unpin>(
     writer.flush().await
 }
 
+/// Writes the length of a frame and the first half of it.
+pub(crate) async fn write_half_a_frame<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    frame: Bytes,
+) -> io::Result<()> {
+    let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    writer.write_all(&length.to_be_bytes()).await?;
+    writer.write_all(&frame[..frame.len() / 2]).await?;
+    writer.flush().await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,5 +11,5 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use frame::{read_frame, write_frame};
+pub(crate) use frame::{read_frame, write_frame, write_half_a_frame};
 pub(crate) use request::{Body, Malformed, Request, encode_response, parse_request};
