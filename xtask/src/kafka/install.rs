@@ -26,7 +26,7 @@ pub(crate) async fn java_and_maven() -> Result<(), String> {
 }
 
 /// The folder with the jars; brought by Maven the first time.
-pub(super) async fn jars(workspace: &Workspace) -> Result<PathBuf, TaskError> {
+pub(crate) async fn jars(workspace: &Workspace) -> Result<PathBuf, TaskError> {
     let home = workspace.target().join("kafka");
     let jars = home.join(format!("jars-{VERSION}"));
     if jars.is_dir() {

@@ -15,7 +15,7 @@ mod state;
 use clap::Subcommand;
 
 pub(crate) use cluster::Cluster;
-pub(crate) use install::{VERSION, java_and_maven};
+pub(crate) use install::{VERSION, jars, java_and_maven};
 
 use crate::error::TaskError;
 use crate::workspace::Workspace;

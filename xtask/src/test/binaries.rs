@@ -11,6 +11,9 @@ use crate::workspace::Workspace;
 /// The package of the end-to-end tests.
 const END_TO_END: &str = "cybermesh-tests";
 
+/// Its target with other people's programs.
+const PROGRAMS: &str = "programs";
+
 /// A binary that holds tests.
 #[derive(Debug)]
 pub(super) struct TestBinary {
@@ -25,6 +28,11 @@ impl TestBinary {
     /// Whether it holds the tests that need a broker.
     pub(super) fn is_end_to_end(&self) -> bool {
         self.package == END_TO_END
+    }
+
+    /// Whether it holds the tests of other people's programs.
+    pub(super) fn is_of_programs(&self) -> bool {
+        self.is_end_to_end() && self.target == PROGRAMS
     }
 
     /// To be run as `cargo test` would.

@@ -1,10 +1,11 @@
 //! Every test there is, and with `CI=true` every gate.
 //!
 //! [`binaries`] builds the tests once and names what was built, [`libtest`] reads what a test
-//! binary says, [`tally`] adds up and says it at the end, [`session`] goes through it all in order.
+//! binary says, [`programs`] brings other people's programs, [`tally`] adds up and says it at the end, [`session`] goes through it all in order.
 
 mod binaries;
 mod libtest;
+mod programs;
 mod session;
 mod tally;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::binaries::{self, TestBinary};
 use super::libtest::{Outcome, result_line, test_line};
+use super::programs::Programs;
 use super::tally::{Over, Tally};
 use crate::error::TaskError;
 use crate::kafka::{self, Cluster};
@@ -49,8 +50,11 @@ pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
 }
 
 async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tally: &mut Tally) {
-    let (end_to_end, others): (Vec<_>, Vec<_>) =
-        binaries.iter().partition(|binary| binary.is_end_to_end());
+    let (programs, binaries): (Vec<_>, Vec<_>) =
+        binaries.iter().partition(|binary| binary.is_of_programs());
+    let (end_to_end, others): (Vec<_>, Vec<_>) = binaries
+        .into_iter()
+        .partition(|binary| binary.is_end_to_end());
     for binary in others {
         run_binary(binary, Selection::All, &[], tally).await;
     }
@@ -58,7 +62,37 @@ async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tal
     for binary in &end_to_end {
         run_binary(binary, Selection::WithoutKafka, &[], tally).await;
     }
+    for binary in programs {
+        other_programs(workspace, scope, binary, tally).await;
+    }
     over_kafka(workspace, scope, &end_to_end, tally).await;
+}
+
+/// Other people's programs over the built-in broker.
+async fn other_programs(
+    workspace: &Workspace,
+    scope: Scope,
+    binary: &TestBinary,
+    tally: &mut Tally,
+) {
+    for programs in Programs::ALL {
+        let what = programs.what();
+        if let Err(missing) = programs.possible().await {
+            match scope {
+                Scope::Tests => tally.skip(what, &missing),
+                Scope::Everything => tally.check(what, Err(missing)),
+            }
+            continue;
+        }
+        match programs.bring(workspace).await {
+            Ok(path) => {
+                let args = ["--ignored", programs.module(), "--test-threads", "2"];
+                let run = binary.run().args(args).env(programs.variable(), path);
+                run_tests(what, run, Places::ByModule, tally).await;
+            }
+            Err(error) => tally.check(what, Err(error)),
+        }
+    }
 }
 
 async fn over_kafka(
