@@ -1,6 +1,6 @@
 //! A small Kafka-compatible broker in one process, for demos and tests, with faults on request.
 //!
-//! A [`DevBroker`] listens on a port of this machine and speaks Kafka's own protocol, plaintext or
+//! A [`DevBroker`] listens on a port of this machine, or as a cluster on several, and speaks Kafka's own protocol, plaintext or
 //! over mutual TLS (with certificates from [`pki`]), to any client. It keeps everything in
 //! memory and shows it to the test: logs record by record, groups, committed offsets. A
 //! [`Fault`] makes it fail in a chosen way at a chosen request.
@@ -36,16 +36,24 @@
 //! Real, as Apache Kafka 4.1 does it: batches kept as the bytes the producer sent, checked and with
 //! their offset written in; idempotence with the five-batch cache; long polls and size limits of
 //! fetches, with the last batch cut short; consumer groups of the classic protocol with
-//! generations, timeouts and static members; offset metadata and its limit; topic ids; one
-//! request of a connection at a time, so that a waiting JoinGroup or Fetch holds up what is behind
-//! it; the version ranges, as far as the message library goes (OffsetCommit and OffsetFetch end
-//! at 9).
+//! generations, timeouts and static members; offset metadata and its limit; topic ids; leaders,
+//! leader epochs and coordinators spread over several brokers, and refusals with the right error
+//! where another one is asked; topics, partitions, settings, records and groups managed by Kafka's
+//! own tools; one request of a connection at a time, so that a waiting JoinGroup or Fetch holds up
+//! what is behind it; the version ranges, as far as the message library goes (OffsetCommit and
+//! OffsetFetch end at 9). Kafka's console clients and tools and librdkafka are tested against it.
 //!
-//! Not there: more than one broker, replication, transactions, SASL, quotas, access control, fetch
-//! sessions, compaction, retention by time, the KIP-848 group protocol, automatic topic creation,
-//! and anything on disk. Requests are bounded (8 MiB and 100 000 elements), logs are not unless
-//! the topic sets `retention.bytes`. Timers follow tokio's clock; a paused clock runs ahead
-//! whenever everything waits for a socket, so tests over a connection run on real time.
+//! Replication is told of, not done: brokers share one log, replicas never lag, and another
+//! replica leads at once when a leader stops. Of transactions there is what readers see: batches
+//! that a test puts in with [`append_unchecked`](DevBroker::append_unchecked) and ends with
+//! [`end_transaction`](DevBroker::end_transaction); producers cannot begin one.
+//!
+//! Not there: a transaction coordinator, SASL, quotas, access control lists (but
+//! [`Fault::deny`]), settings of brokers, fetch sessions, compaction, retention by time, the
+//! KIP-848 group protocol, automatic topic creation, and anything on disk. Requests are bounded
+//! (8 MiB and 100 000 elements), logs are not unless the topic sets `retention.bytes`. Timers
+//! follow tokio's clock; a paused clock runs ahead whenever everything waits for a socket, so
+//! tests over a connection run on real time.
 
 mod api;
 mod broker;
@@ -58,6 +66,11 @@ pub mod pki;
 mod record;
 mod wire;
 
+/// Has the example of the read-me tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;
+
 pub use api::Api;
 pub use broker::{
     Builder, ConnectionInfo, DevBroker, PartitionLeader, ServerTls, StartError, TlsError, TopicSpec,
@@ -65,4 +78,4 @@ pub use broker::{
 pub use error_code::ErrorCode;
 pub use fault::{Fault, FaultHandle, Operation, Resource};
 pub use group::{CommittedOffset, GroupMember, GroupState, GroupView};
-pub use log::{LogRecord, ProducerStamp, TimestampType, TopicLog};
+pub use log::{LogRecord, ProducerStamp, TimestampType, TopicLog, TransactionEnd};

@@ -8,7 +8,9 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use cybermesh_devbroker::{Api, DevBroker, ErrorCode, Fault, TimestampType, TopicSpec};
+use cybermesh_devbroker::{
+    Api, DevBroker, ErrorCode, Fault, TimestampType, TopicSpec, TransactionEnd,
+};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -421,4 +423,59 @@ async fn a_record_from_the_far_future_is_named() {
     assert_eq!(told.error_code, ErrorCode::INVALID_TIMESTAMP.0);
     let blamed: Vec<i32> = told.record_errors.iter().map(|e| e.batch_index).collect();
     assert_eq!(blamed, [0, 1]);
+}
+
+/// A batch whose attributes say that it belongs to a transaction.
+fn transactional(producer_id: i64, values: &[&str]) -> Bytes {
+    let producer = Producer {
+        id: producer_id,
+        epoch: 0,
+        sequence: 0,
+    };
+    let mut bytes = BytesMut::from(batch(producer, values).as_ref());
+    bytes[22] |= 0x10;
+    let checksum = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
+    bytes.freeze()
+}
+
+#[tokio::test]
+async fn readers_of_committed_records_stop_before_the_first_open_transaction() {
+    let broker = broker().await;
+    let mut client = Client::connect(&broker).await;
+    produce(&mut client, batch(NOT_IDEMPOTENT, &["plain"])).await;
+    broker.append_unchecked("t", 0, &transactional(7, &["a", "b"]), 1);
+    broker.append_unchecked("t", 0, &transactional(8, &["c"]), 0);
+    let committed = fetch_request(0, 1 << 20).with_isolation_level(1);
+    let data = fetch(&mut client, &committed).await;
+    assert_eq!((data.high_watermark, data.last_stable_offset), (4, 1));
+    let plain = batch(NOT_IDEMPOTENT, &["plain"]).len();
+    assert_eq!(data.records.unwrap().len(), plain);
+    let all = fetch(&mut client, &fetch_request(0, 1 << 20)).await;
+    assert!(all.records.unwrap().len() > plain);
+    broker.end_transaction("t", 0, 7, 0, TransactionEnd::Commit);
+    let data = fetch(&mut client, &committed).await;
+    assert_eq!((data.high_watermark, data.last_stable_offset), (5, 3));
+}
+
+#[tokio::test]
+async fn an_aborted_transaction_is_told_to_those_who_read_over_it() {
+    let broker = broker().await;
+    let mut client = Client::connect(&broker).await;
+    broker.append_unchecked("t", 0, &transactional(7, &["a", "b"]), 1);
+    let marker = broker.end_transaction("t", 0, 7, 0, TransactionEnd::Abort);
+    assert_eq!(marker, Some(2));
+    broker.append_unchecked("t", 0, &transactional(8, &["c"]), 0);
+    broker.end_transaction("t", 0, 8, 0, TransactionEnd::Commit);
+    for (from, told) in [(0, vec![(7, 0)]), (2, vec![(7, 0)]), (3, vec![])] {
+        let request = fetch_request(from, 1 << 20).with_isolation_level(1);
+        let data = fetch(&mut client, &request).await;
+        assert_eq!(data.last_stable_offset, 5);
+        let aborted = data.aborted_transactions.unwrap();
+        let aborted: Vec<(i64, i64)> = aborted
+            .iter()
+            .map(|aborted| (aborted.producer_id.0, aborted.first_offset))
+            .collect();
+        assert_eq!(aborted, told, "from {from}");
+    }
 }

@@ -20,7 +20,7 @@ use super::tls::ServerTls;
 use crate::api::Api;
 use crate::fault::{Fault, FaultHandle};
 use crate::group::{CommittedOffset, GroupView};
-use crate::log::TopicLog;
+use crate::log::{TopicLog, TransactionEnd};
 
 /// Why a broker did not start, or did not listen again.
 #[derive(Debug, Error)]
@@ -307,9 +307,29 @@ impl DevBroker {
         });
     }
 
+    /// Writes the marker that ends a producer's transaction in a partition, as a transaction
+    /// coordinator would: after it the batches of that producer that
+    /// [`append_unchecked`](Self::append_unchecked) put there are committed or aborted. Returns
+    /// its offset, or nothing where the partition does not exist.
+    pub fn end_transaction(
+        &self,
+        topic: &str,
+        partition: i32,
+        producer_id: i64,
+        epoch: i16,
+        end: TransactionEnd,
+    ) -> Option<i64> {
+        let now = self.shared.now().unix_ms;
+        self.shared.update(|state| {
+            let (_, log) = state.topics.get_mut(topic)?.partition_mut(partition)?;
+            Some(log.end_transaction(producer_id, epoch, end, now))
+        })
+    }
+
     /// Puts bytes into a partition as if they were a batch, unchecked: what a faulty or hostile
     /// broker would hand out. Only base offset and leader epoch are written into them, if there
-    /// is room. Returns the base offset, or nothing where the partition does not exist.
+    /// is room. A batch that is transactional opens its producer's transaction. Returns the base
+    /// offset, or nothing where the partition does not exist.
     pub fn append_unchecked(
         &self,
         topic: &str,

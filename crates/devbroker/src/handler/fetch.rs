@@ -6,14 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{
-    FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    AbortedTransaction, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
-use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
+use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId};
 
 use super::{Context, leads_elsewhere, text};
 use crate::broker::{Node, State};
 use crate::error_code::ErrorCode;
 use crate::log::PartitionLog;
+
+/// The isolation level of readers that want committed records alone.
+pub(super) const READ_COMMITTED: i8 = 1;
 
 /// Kafka's `fetch.max.bytes` of the broker.
 const MAX_RESPONSE_BYTES: usize = 55 * 1024 * 1024;
@@ -56,6 +59,7 @@ struct Attempt {
     bytes: usize,
     limit: usize,
     has_error: bool,
+    isolation: i8,
     /// Brokers that partitions were refused in favour of.
     leaders: BTreeSet<i32>,
 }
@@ -67,6 +71,7 @@ impl Attempt {
             bytes: 0,
             limit: bytes(request.max_bytes).min(MAX_RESPONSE_BYTES),
             has_error: false,
+            isolation: request.isolation_level,
             leaders: BTreeSet::new(),
         };
         for topic in &request.topics {
@@ -103,6 +108,14 @@ impl Attempt {
             leaders.map(endpoint).collect()
         });
         response.with_node_endpoints(endpoints)
+    }
+
+    /// The offset that reading ends before.
+    fn until(&self, log: &PartitionLog) -> i64 {
+        match self.isolation {
+            READ_COMMITTED => log.last_stable_offset(),
+            _ => log.end_offset(),
+        }
     }
 
     fn is_enough(&self, request: &FetchRequest) -> bool {
@@ -143,15 +156,27 @@ impl Attempt {
             (None, Some(log)) => admitted(log, context, asked).and_then(|()| {
                 let room = self.limit.saturating_sub(self.bytes);
                 let room = room.min(bytes(asked.partition_max_bytes));
-                log.read(asked.fetch_offset, room, self.bytes == 0)
+                log.read(asked.fetch_offset, self.until(log), room, self.bytes == 0)
             }),
         };
         match (read, log) {
             (Ok(records), Some(log)) => {
                 self.bytes += records.len();
+                let response = match self.isolation {
+                    READ_COMMITTED => {
+                        let aborted = log.aborted_within(asked.fetch_offset, self.until(log));
+                        let told = aborted.iter().map(|aborted| {
+                            AbortedTransaction::default()
+                                .with_producer_id(ProducerId(aborted.producer_id))
+                                .with_first_offset(aborted.first_offset)
+                        });
+                        response.with_aborted_transactions(Some(told.collect()))
+                    }
+                    _ => response,
+                };
                 response
                     .with_high_watermark(log.end_offset())
-                    .with_last_stable_offset(log.end_offset())
+                    .with_last_stable_offset(log.last_stable_offset())
                     .with_log_start_offset(log.start_offset())
                     .with_records(Some(records))
             }

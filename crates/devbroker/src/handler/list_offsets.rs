@@ -7,6 +7,7 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use super::Context;
+use super::fetch::READ_COMMITTED;
 use crate::broker::State;
 use crate::error_code::ErrorCode;
 
@@ -20,11 +21,12 @@ pub(super) fn list_offsets(
     context: &Context<'_>,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
+    let isolation = request.isolation_level;
     let topics = context.shared.read(|state| {
         let topics = request.topics.into_iter().map(|topic| {
             let partitions = topic.partitions.iter();
             let partitions = partitions
-                .map(|asked| partition(context, state, &topic.name, asked))
+                .map(|asked| partition(context, state, isolation, &topic.name, asked))
                 .collect();
             ListOffsetsTopicResponse::default()
                 .with_partitions(partitions)
@@ -38,12 +40,13 @@ pub(super) fn list_offsets(
 fn partition(
     context: &Context<'_>,
     state: &State,
+    isolation: i8,
     topic: &str,
     asked: &ListOffsetsPartition,
 ) -> ListOffsetsPartitionResponse {
     let response =
         ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
-    match find(context, state, topic, asked) {
+    match find(context, state, isolation, topic, asked) {
         Ok((found, epoch)) => {
             let (offset, timestamp) = found.unwrap_or((-1, -1));
             response
@@ -62,6 +65,7 @@ fn partition(
 fn find(
     context: &Context<'_>,
     state: &State,
+    isolation: i8,
     topic: &str,
     asked: &ListOffsetsPartition,
 ) -> Result<(Option<(i64, i64)>, i32), ErrorCode> {
@@ -76,6 +80,7 @@ fn find(
     let leadership = log.leadership();
     leadership.admit(context.came_in.broker, asked.current_leader_epoch)?;
     let found = match asked.timestamp {
+        LATEST if isolation == READ_COMMITTED => Some((log.last_stable_offset(), -1)),
         LATEST => Some((log.end_offset(), -1)),
         EARLIEST | EARLIEST_LOCAL => Some((log.start_offset(), -1)),
         MAX_TIMESTAMP => log.max_timestamp(),

@@ -10,7 +10,7 @@
 //! | 21..23 | attributes | 57..61 | number of records |
 //! | 23..27 | offset of the last record, relative | 61.. | records |
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use thiserror::Error;
 
 const HEADER_BYTES: usize = 61;
@@ -166,6 +166,43 @@ pub(super) fn placed(
         bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
     }
     bytes.freeze()
+}
+
+/// A control batch with one record, the marker that ends a transaction: its key is version 0 and
+/// the type, its value version 0 and coordinator epoch 0 (`EndTxnMarker.json`).
+pub(super) fn marker(producer_id: i64, epoch: i16, marker_type: i16, now_unix_ms: i64) -> Bytes {
+    const RECORD: [u8; 3] = [0, 0, 0]; // attributes, timestamp delta, offset delta
+    const VALUE: [u8; 6] = [0; 6];
+    let mut record = BytesMut::new();
+    record.put_slice(&RECORD);
+    record.put_u8(4 << 1); // length of the key, zigzag
+    record.put_i16(0);
+    record.put_i16(marker_type);
+    record.put_u8(6 << 1);
+    record.put_slice(&VALUE);
+    record.put_u8(0); // no headers
+
+    let mut body = BytesMut::new();
+    body.put_i16(TRANSACTIONAL | CONTROL);
+    body.put_i32(0);
+    body.put_i64(now_unix_ms);
+    body.put_i64(now_unix_ms);
+    body.put_i64(producer_id);
+    body.put_i16(epoch);
+    body.put_i32(-1);
+    body.put_i32(1);
+    // Both lengths are far below 64, so that a zigzag varint of them is one byte.
+    body.put_u8(u8::try_from(record.len() * 2).unwrap_or(u8::MAX));
+    body.put_slice(&record);
+
+    let mut batch = BytesMut::new();
+    batch.put_i64(0);
+    batch.put_u32(u32::try_from(body.len() + CRC_FROM - LENGTH_END).unwrap_or(u32::MAX));
+    batch.put_i32(0);
+    batch.put_u8(MAGIC);
+    batch.put_u32(crc32c::crc32c(&body));
+    batch.put_slice(&body);
+    batch.freeze()
 }
 
 fn add_sequence(sequence: i32, increment: i32) -> i32 {

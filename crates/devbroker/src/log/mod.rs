@@ -1,7 +1,7 @@
 //! The log of a partition, in memory.
 //!
 //! [`batch`] reads and patches the header of a batch, [`producers`] judges the sequences of
-//! idempotent producers, [`partition`] keeps the batches,
+//! idempotent producers, [`transactions`] knows the open and the aborted ones, [`partition`] keeps the batches,
 //! [`leadership`] knows who answers for it, [`topic`] groups partitions under a name
 //! with their settings, [`view`] shows a log to tests.
 
@@ -11,6 +11,7 @@ mod partition;
 mod producers;
 mod settings;
 mod topic;
+mod transactions;
 mod view;
 
 pub(crate) use batch::BatchHeader;
@@ -18,4 +19,5 @@ pub(crate) use partition::{AppendRefused, Appended, BadRecord, PartitionLog};
 pub use settings::TimestampType;
 pub(crate) use settings::{SettingRow, TopicSettings};
 pub(crate) use topic::{Topic, name_is_legal};
+pub use transactions::TransactionEnd;
 pub use view::{LogRecord, ProducerStamp, TopicLog};

@@ -9,6 +9,7 @@ use super::batch::{self, BatchHeader, NotABatch};
 use super::leadership::Leadership;
 use super::producers::{Producers, Sequence};
 use super::settings::{TimestampType, TopicSettings};
+use super::transactions::{Aborted, TransactionEnd, Transactions};
 use crate::error_code::ErrorCode;
 use crate::record;
 
@@ -24,6 +25,7 @@ pub(crate) struct PartitionLog {
     next_offset: i64,
     bytes: usize,
     producers: Producers,
+    transactions: Transactions,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,7 @@ impl PartitionLog {
             next_offset: 0,
             bytes: 0,
             producers: Producers::default(),
+            transactions: Transactions::default(),
         }
     }
 
@@ -94,8 +97,7 @@ impl PartitionLog {
         self.start_offset
     }
 
-    /// The offset the next record gets; with one replica also the high watermark, and without
-    /// transactions also the last stable offset.
+    /// The offset the next record gets, and the high watermark: replicas do not lag.
     pub(crate) fn end_offset(&self) -> i64 {
         self.next_offset
     }
@@ -168,6 +170,28 @@ impl PartitionLog {
         })
     }
 
+    /// Where readers of committed records have to stop for now.
+    pub(crate) fn last_stable_offset(&self) -> i64 {
+        self.transactions.first_open().unwrap_or(self.next_offset)
+    }
+
+    /// The aborted transactions that have records from `from` up to before `until`.
+    pub(crate) fn aborted_within(&self, from: i64, until: i64) -> Vec<Aborted> {
+        self.transactions.aborted_within(from, until)
+    }
+
+    /// Writes the marker that ends a producer's transaction; its offset.
+    pub(crate) fn end_transaction(
+        &mut self,
+        producer_id: i64,
+        epoch: i16,
+        end: TransactionEnd,
+        now_unix_ms: i64,
+    ) -> i64 {
+        let marker = batch::marker(producer_id, epoch, end.marker_type(), now_unix_ms);
+        self.append_unchecked(&marker, 0)
+    }
+
     /// Appends bytes without any check, as a faulty or hostile broker would hand them out.
     pub(crate) fn append_unchecked(&mut self, bytes: &Bytes, last_offset_delta: u16) -> i64 {
         let base_offset = self.next_offset;
@@ -179,6 +203,9 @@ impl PartitionLog {
         let base_offset = self.next_offset;
         let bytes = batch::placed(bytes, base_offset, self.leadership.epoch(), append_time_ms);
         let last_offset = base_offset + i64::from(last_offset_delta.max(0));
+        if let Some(header) = BatchHeader::read(&bytes) {
+            self.transactions.appended(&header, &bytes, base_offset);
+        }
         self.bytes += bytes.len();
         self.batches.push_back(Stored {
             base_offset,
@@ -214,12 +241,13 @@ impl PartitionLog {
         }
     }
 
-    /// Reads from the batch that holds `offset`. With `whole_first` the first batch comes whole
+    /// Reads from the batch that holds `offset` up to before the batch that begins at `until`. With `whole_first` the first batch comes whole
     /// even above the limit; otherwise a first batch that does not fit is not given at all, and a
     /// later one is cut at the limit.
     pub(crate) fn read(
         &self,
         offset: i64,
+        until: i64,
         max_bytes: usize,
         whole_first: bool,
     ) -> Result<Bytes, ErrorCode> {
@@ -230,13 +258,16 @@ impl PartitionLog {
             .batches
             .partition_point(|stored| stored.last_offset < offset);
         let mut limit = max_bytes;
+        let end = self
+            .batches
+            .partition_point(|stored| stored.base_offset < until);
         if let Some(stored) = self.batches.get(first)
             && stored.bytes.len() > limit
         {
             limit = if whole_first { stored.bytes.len() } else { 0 };
         }
         let mut bytes = BytesMut::new();
-        for stored in self.batches.range(first..) {
+        for stored in self.batches.range(first..end.max(first)) {
             let room = limit - bytes.len();
             if room == 0 {
                 break;
