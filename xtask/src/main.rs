@@ -1,7 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 //!
 //! [`mod@test`] runs every test and, with `CI=true`, every gate; [`lint`], [`no_c`] and [`musl`] are
-//! those gates; [`bench`] measures; [`kafka`] brings a real cluster up and down; [`proto`] regenerates
+//! those gates; [`bench`](mod@bench) measures; [`kafka`] brings a real cluster up and down; [`proto`] regenerates
 //! the protobuf code. [`process`] runs programs so that none outlives its task, and [`hold`] sees to
 //! that even when the task is killed.
 #![expect(
