@@ -344,7 +344,9 @@ async fn an_answer_is_cut_half_way_and_the_connection_closed() {
     stream.write_all(&length.to_be_bytes()).await.unwrap();
     stream.write_all(&frame).await.unwrap();
     let mut got = Vec::new();
-    stream.read_to_end(&mut got).await.unwrap();
+    let to_the_end = stream.read_to_end(&mut got);
+    let ended = tokio::time::timeout(Duration::from_secs(10), to_the_end).await;
+    ended.unwrap().unwrap();
     let announced = u32::from_be_bytes(got[..4].try_into().unwrap());
     assert_eq!(got.len() - 4, usize::try_from(announced / 2).unwrap());
     assert_eq!(broker.log("t").values(), ["a"]);
