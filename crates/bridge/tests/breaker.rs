@@ -151,3 +151,28 @@ async fn a_topic_that_cannot_be_learnt_since_nobody_answers_counts_against_the_c
     assert!(is_open(&bridge));
     bridge.stop(STOP).await;
 }
+
+#[tokio::test]
+async fn probes_that_nobody_answers_do_not_close_the_breaker() {
+    let stage = Stage::set().await;
+    let bridge = stage.sender(&QUICK).breaker(quick()).start().await.unwrap();
+    soon(bridge.publisher().send(anomaly())).await.unwrap();
+    stage.broker.go_down().await;
+    let hurried = SendOptions::new().deadline(Duration::from_millis(100));
+    let _ = soon(bridge.publisher().send_with(anomaly(), hurried)).await;
+    let exposition = bridge.exposition().unwrap();
+    let went_to = |state: &str| {
+        let text = exposition.text().unwrap();
+        let line = format!("bridge_breaker_transitions_total{{to=\"{state}\"}} ");
+        let count = text.lines().find_map(|found| found.strip_prefix(&line));
+        count.map_or(0, |count| count.parse::<u32>().unwrap())
+    };
+    let probed_twice = async {
+        while went_to("half-open") < 2 && went_to("closed") == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(probed_twice).await;
+    assert_eq!(went_to("closed"), 0);
+    bridge.stop(STOP).await;
+}

@@ -301,6 +301,94 @@ async fn a_topic_that_refuses_gets_its_draft_buried_and_the_caller_told() {
     bridge.stop(STOP).await;
 }
 
+/// What a sender is told when its topic answers `code`, and the bridge that sent.
+async fn answered_with(stage: &Stage, code: ErrorCode) -> (SendError, cybermesh_bridge::Bridge) {
+    let fault = Fault::error(Api::Produce, code).topic("ai.anomalies.v1");
+    stage.broker.fault(fault);
+    let bridge = stage
+        .sender(&[("KAFKA_MAX_RETRIES", "1")])
+        .start()
+        .await
+        .unwrap();
+    let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
+    (refused, bridge)
+}
+
+#[tokio::test]
+async fn what_its_topic_is_at_fault_for_is_buried_and_named_to_the_caller() {
+    for (code, name) in [
+        (ErrorCode::MESSAGE_TOO_LARGE, "too_large"),
+        (ErrorCode::INVALID_RECORD, "invalid"),
+        (ErrorCode::POLICY_VIOLATION, "not_sent"),
+        (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "not_sent"),
+        (ErrorCode::TOPIC_AUTHORIZATION_FAILED, "not_sent"),
+    ] {
+        let stage = Stage::set().await;
+        let (refused, bridge) = answered_with(&stage, code).await;
+        assert_eq!(refused.as_str(), name, "{refused}");
+        let letters = stage.broker.log("ai.dlq");
+        assert_eq!(letters.len(), 1, "{refused}");
+        let attempts = letters.records()[0]
+            .headers
+            .iter()
+            .find(|(name, _)| name == "dlq.attempts");
+        let attempts = attempts.unwrap().1.as_deref().unwrap();
+        assert_ne!(attempts, b"0", "{refused}");
+        let text = bridge.exposition().unwrap().text().unwrap();
+        assert!(text.contains("bridge_dlq_requests_total 1"), "{text}");
+        bridge.stop(STOP).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_cluster_is_at_fault_for_is_not_buried() {
+    let stage = Stage::set().await;
+    let (refused, bridge) = answered_with(&stage, ErrorCode::NOT_ENOUGH_REPLICAS).await;
+    assert!(!refused.may_be_written(), "{refused}");
+    assert!(stage.broker.log("ai.dlq").is_empty());
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn a_refused_draft_that_cannot_be_buried_is_counted() {
+    let stage = Stage::set().await;
+    let closed = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    stage
+        .broker
+        .fault(Fault::error(Api::Produce, closed).topic("ai.dlq"));
+    let (_, bridge) = answered_with(&stage, closed).await;
+    let text = bridge.exposition().unwrap().text().unwrap();
+    assert!(text.contains("bridge_dlq_failures_total 1"), "{text}");
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn closing_finishes_what_is_on_its_way() {
+    let stage = Stage::set().await;
+    let late = Fault::delay(Api::Produce, Duration::from_millis(300));
+    stage.broker.fault(late);
+    let bridge = stage.sender(&[]).start().await.unwrap();
+    let sent = soon(bridge.publisher().enqueue(anomaly())).await.unwrap();
+    let report = soon(bridge.stop(STOP)).await;
+    assert_eq!(report.publisher.logged, 1, "{report:?}");
+    assert!(soon(sent.receipt()).await.unwrap().is_logged());
+}
+
+#[tokio::test]
+async fn flushing_sends_what_lingers_and_waits_for_it() {
+    let stage = Stage::set().await;
+    let bridge = stage
+        .sender(&[("KAFKA_LINGER_MS", "30000")])
+        .start()
+        .await
+        .unwrap();
+    let sent = soon(bridge.publisher().enqueue(anomaly())).await.unwrap();
+    soon(bridge.flush()).await;
+    assert_eq!(stage.broker.log("ai.anomalies.v1").len(), 1);
+    assert!(soon(sent.receipt()).await.unwrap().is_logged());
+    bridge.stop(STOP).await;
+}
+
 #[tokio::test]
 async fn a_message_the_broker_finds_too_large_says_so() {
     let stage = Stage::set().await;

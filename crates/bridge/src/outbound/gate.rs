@@ -149,6 +149,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn those_who_wait_hear_of_every_probe_that_ended_and_of_nothing_while_closed() {
+        let exposition = Exposition::new().unwrap();
+        let config = BreakerConfig::default();
+        let gate = ClusterGate::new(config, 1, exposition.metrics(), Health::new());
+        let mut changes = gate.subscribe();
+        attempt(&gate, AttemptOutcome::Answered);
+        assert!(!changes.has_changed().unwrap());
+        for _ in 0..5 {
+            attempt(&gate, AttemptOutcome::Unreachable);
+        }
+        assert!(changes.has_changed().unwrap());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        for outcome in [AttemptOutcome::Abandoned, AttemptOutcome::Answered] {
+            changes.mark_unchanged();
+            attempt(&gate, outcome);
+            assert!(changes.has_changed().unwrap(), "{outcome:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_cluster_that_does_not_answer_makes_the_process_unready_until_it_does() {
         let exposition = Exposition::new().unwrap();
         let health = Health::new();

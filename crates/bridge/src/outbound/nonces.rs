@@ -206,6 +206,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_kept_is_not_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDir::open(folder.path()).unwrap());
+        let nonces = Nonces::kept_in(state).unwrap();
+        give(&nonces, 1_000_000).await;
+        assert_eq!(nonces.lock().wanted(1_000_000), None);
+    }
+
+    #[tokio::test]
     async fn a_damaged_file_means_a_new_instance() {
         let folder = tempfile::tempdir().unwrap();
         let state = Arc::new(StateDir::open(folder.path()).unwrap());
