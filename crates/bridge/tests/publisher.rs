@@ -4,7 +4,10 @@ mod stage;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,6 +56,12 @@ async fn a_sent_anomaly_is_in_the_log_as_the_receipt_says_and_a_strict_receiver_
     };
     assert_eq!(receipt, expected);
     assert_eq!(record.partition, partition);
+    assert!(now_ms().abs_diff(u64::try_from(record.timestamp_ms).unwrap()) < 60_000);
+    let text = bridge.exposition().unwrap().text().unwrap();
+    assert!(
+        text.contains("bridge_sign_duration_seconds_count 1"),
+        "{text}"
+    );
     assert_eq!(record.key.as_deref(), Some(key.as_slice()));
     let names: Vec<_> = record
         .headers
@@ -350,6 +359,22 @@ async fn what_the_cluster_is_at_fault_for_is_not_buried() {
 }
 
 #[tokio::test]
+async fn what_may_have_been_written_is_not_buried_though_its_topic_refuses_it_later() {
+    let stage = Stage::set().await;
+    stage
+        .broker
+        .fault(Fault::drop_after_apply(Api::Produce).once());
+    let refuses = Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    stage.broker.fault(refuses.topic("ai.anomalies.v1").skip(1));
+    let bridge = stage.sender(&[]).start().await.unwrap();
+    let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
+    assert!(refused.may_be_written(), "{refused}");
+    assert_eq!(stage.broker.log("ai.anomalies.v1").len(), 1);
+    assert!(stage.broker.log("ai.dlq").is_empty());
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
 async fn a_refused_draft_that_cannot_be_buried_is_counted() {
     let stage = Stage::set().await;
     let closed = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
@@ -642,7 +667,12 @@ async fn a_cluster_that_does_not_answer_opens_the_breaker_and_is_left_alone() {
 async fn nothing_is_signed_by_a_clock_that_cannot_be_right() {
     let stage = Stage::set().await;
     let clock = Arc::new(SetClock(AtomicU64::new(PLAUSIBLE_FROM_MS - 1)));
-    let bridge = stage.sender(&[]).clock(clock).start().await.unwrap();
+    let bridge = stage
+        .sender(&[])
+        .clock(Arc::<SetClock>::clone(&clock))
+        .start()
+        .await
+        .unwrap();
     let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
     assert_eq!(
         refused,
@@ -658,6 +688,9 @@ async fn nothing_is_signed_by_a_clock_that_cannot_be_right() {
             .any(|(condition, _)| *condition == Condition::Clock)
     );
     assert!(stage.broker.log("ai.anomalies.v1").is_empty());
+    clock.0.store(now_ms(), Ordering::Relaxed);
+    soon(bridge.publisher().send(anomaly())).await.unwrap();
+    assert!(bridge.health().is_ready());
     bridge.stop(STOP).await;
 }
 
