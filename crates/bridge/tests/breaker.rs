@@ -5,7 +5,7 @@ mod stage;
 use std::time::Duration;
 
 use cybermesh_bridge::{
-    Bridge, SendError, SendOptions,
+    Bridge, SendError,
     outbound::{breaker::BreakerConfig, receipt::NotSent},
     telemetry::Condition,
 };
@@ -57,8 +57,10 @@ async fn left_without_work(stage: &Stage) -> Bridge {
         .breaker(quick())
         .start()
         .await
-        .unwrap();
-    soon(bridge.publisher().send(anomaly())).await.unwrap();
+        .expect("a bridge");
+    soon(bridge.publisher().send(anomaly()))
+        .await
+        .expect("a receipt");
     stage.broker.go_down().await;
     let (given_up, ()) =
         soon(async { tokio::join!(bridge.publisher().send(anomaly()), until_open(&bridge)) }).await;

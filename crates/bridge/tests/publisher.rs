@@ -318,8 +318,10 @@ async fn answered_with(stage: &Stage, code: ErrorCode) -> (SendError, cybermesh_
         .sender(&[("KAFKA_MAX_RETRIES", "1")])
         .start()
         .await
-        .unwrap();
-    let refused = soon(bridge.publisher().send(anomaly())).await.unwrap_err();
+        .expect("a bridge");
+    let refused = soon(bridge.publisher().send(anomaly()))
+        .await
+        .expect_err("a refusal");
     (refused, bridge)
 }
 

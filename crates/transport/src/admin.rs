@@ -1,4 +1,4 @@
-//! Making, deleting and describing topics; [`changing`] grows, changes and empties them.
+//! Making, deleting and describing topics; `changing` grows, changes and empties them.
 
 mod changing;
 

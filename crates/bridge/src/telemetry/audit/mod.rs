@@ -3,7 +3,7 @@
 //! Every event goes to the log under the target `audit`, and, where the settings name a file, into that
 //! file as a line of JSON that carries the SHA-256 of the line before it: a line that was altered, taken
 //! out or put in breaks the chain from there on. (Lines cut off at the end do not; ship the file away.)
-//! [`event`] says what is written, `chain` makes the lines, `file` keeps them, `writer` is the thread
+//! `event` says what is written, `chain` makes the lines, `file` keeps them, `writer` is the thread
 //! that waits for the disk, so that nobody else does.
 
 mod chain;
