@@ -432,6 +432,36 @@ fn a_dead_letter_tells_when_its_message_failed_first_and_last() {
     );
 }
 
+/// Tells what it heard was committed.
+#[derive(Default)]
+struct Hears(Arc<std::sync::Mutex<Vec<(i64, i64)>>>);
+
+impl JudgeOrder<u8> for Hears {
+    fn judge(&mut self, _: i64, _: usize, _: &u8) -> Order {
+        Order::Passes
+    }
+
+    fn pass_over(&mut self, _: i64, _: usize) {}
+
+    fn log_begins_again(&mut self) {}
+
+    fn resumed(&mut self, _: i64) {}
+
+    fn committed(&mut self, watermark: i64, wall_ms: i64) {
+        self.0.lock().unwrap().push((watermark, wall_ms));
+    }
+}
+
+#[test]
+fn what_was_committed_is_told_to_the_order_so_that_its_ring_lets_go() {
+    let order = Hears::default();
+    let heard = Arc::clone(&order.0);
+    let mut rig = Rig::new(OnExhausted::Bury);
+    rig.flow.order = Box::new(order);
+    rig.flow.committed(7, 1_000);
+    assert_eq!(*heard.lock().unwrap(), [(7, 1_000)]);
+}
+
 #[test]
 fn a_gap_wider_than_the_bound_does_not_stop_an_idle_partition() {
     let mut rig = Rig::new(OnExhausted::Bury);

@@ -264,6 +264,65 @@ fn entries_with_an_unknown_flag_or_a_ninth_instance_are_refused() {
     }
 }
 
+/// A state of so many keys, the last of which takes `bytes` for its second.
+fn of_keys(keys: u64, bytes: u32) -> Snapshot {
+    let mut table = Table::default();
+    for name in 0..keys {
+        let second = if name + 1 == keys {
+            1 << (7 * (bytes - 1))
+        } else {
+            1
+        };
+        let entry = KeyEntry {
+            second: Some(second),
+            ..KeyEntry::default()
+        };
+        table.keys.insert(KeyId(name.to_be_bytes()), entry);
+    }
+    Snapshot {
+        ring_first: 0,
+        table,
+    }
+}
+
+#[test]
+fn no_length_of_a_state_goes_beyond_its_budget_by_a_character() {
+    let signer = Ed25519Signer::from_seed(&[1; 32]);
+    let signers: [Option<&dyn Signer>; 2] = [None, Some(&signer)];
+    for signer in signers {
+        for keys in 265..290 {
+            // Nine more bytes than one key takes, so that every length in between is met.
+            for bytes in 1..10 {
+                let text = sealed(&of_keys(keys, bytes), Budget::COMMIT, signer).unwrap();
+                assert!(
+                    text.len() <= 3800,
+                    "{keys} keys, {bytes} bytes: {}",
+                    text.len()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_folder_may_keep_more_than_a_mebibyte() {
+    let entry = KeyEntry {
+        second: Some(1_760_000_000),
+        ..KeyEntry::default()
+    };
+    let mut table = Table::default();
+    for name in 0..100_000_u64 {
+        table.keys.insert(KeyId(name.to_be_bytes()), entry.clone());
+    }
+    let snapshot = Snapshot {
+        ring_first: 0,
+        table,
+    };
+    let text = sealed(&snapshot, Budget::WHOLE, None).unwrap();
+    assert!(text.len() > 1024 * 1024);
+    assert!(opened(&snapshot, &text, &StateKeys::default()) == Ok(snapshot));
+}
+
 #[test]
 fn the_whole_state_is_kept_where_there_is_room() {
     let snapshot = a_snapshot();
