@@ -42,10 +42,13 @@ async fn kafkas_console_consumer_reads_what_we_wrote_in_every_codec(stage: Stage
             ..ProducerConfig::default()
         };
         let producer = Producer::new(stage.client().await, config);
+        let mut deliveries = Vec::new();
         for record in peculiar() {
-            drop(send(&producer, &topic, 0, record).await);
+            deliveries.push(send(&producer, &topic, 0, record).await);
         }
-        within(producer.flush()).await;
+        for delivery in deliveries {
+            within(delivery).await.expect("a record in the log");
+        }
     }
     let sent = codecs.map(|_| peculiar()).concat();
     let logged = stage.log(&topic).await;

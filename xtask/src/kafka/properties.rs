@@ -100,6 +100,8 @@ impl Broker<'_> {
         set("transaction.state.log.replication.factor", &replicas);
         set("transaction.state.log.min.isr", &in_sync);
         set("file.delete.delay.ms", &1000);
+        // Tests write records with times of years ago, which are old enough to be deleted at any look.
+        set("log.retention.ms", &-1);
         text
     }
 }
@@ -136,6 +138,11 @@ mod tests {
     #[test]
     fn no_listener_for_clients_is_plaintext() {
         assert!(text(1).contains("\nlistener.security.protocol.map=TLS:SSL,PROXIED:SSL,"));
+    }
+
+    #[test]
+    fn no_record_is_deleted_for_its_age() {
+        assert!(text(1).contains("\nlog.retention.ms=-1\n"));
     }
 
     #[test]
