@@ -155,6 +155,22 @@ impl GroupMember {
 /// # Panics
 /// When it cannot be asked.
 pub async fn group_state(stage: &Stage, group: &str) -> [String; 3] {
+    let [_, strategy, state, members] = describe(stage, group).await;
+    [strategy, state, members]
+}
+
+/// The id of the broker that coordinates a group, as Kafka's tool says.
+///
+/// # Panics
+/// When it cannot be asked.
+pub async fn coordinator(stage: &Stage, group: &str) -> i32 {
+    let [id, ..] = describe(stage, group).await;
+    let id = id.strip_prefix('(').and_then(|id| id.strip_suffix(')'));
+    id.and_then(|id| id.parse().ok()).expect("a broker's id")
+}
+
+/// The last words of the tool's line: `(coordinator's id) strategy state members`.
+async fn describe(stage: &Stage, group: &str) -> [String; 4] {
     let output = java(
         stage,
         "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
@@ -170,14 +186,35 @@ pub async fn group_state(stage: &Stage, group: &str) -> [String; 3] {
     let words = text
         .lines()
         .find(|line| line.starts_with(group))
-        .map(|line| line.split_whitespace().rev().take(3).collect::<Vec<_>>());
+        .map(|line| line.split_whitespace().rev().take(4).collect::<Vec<_>>());
     match words.as_deref() {
-        Some([members, state, strategy]) => {
-            [strategy, state, members].map(|word| (*word).to_owned())
+        Some([members, state, strategy, id]) => {
+            [id, strategy, state, members].map(|word| (*word).to_owned())
         }
         _ => panic!(
             "describing {group}: {text}{}",
             String::from_utf8_lossy(&output.stderr)
         ),
     }
+}
+
+/// Has each partition led by the replica that is to lead it where all are well.
+///
+/// # Panics
+/// When the controller refuses.
+pub async fn elect_preferred_leaders(stage: &Stage) {
+    let output = java(stage, "org.apache.kafka.tools.LeaderElectionCommand")
+        .args(["--election-type", "preferred", "--all-topic-partitions"])
+        .args(["--bootstrap-server", stage.cluster().bootstrap()])
+        .arg("--admin.config")
+        .arg(properties(stage))
+        .output()
+        .await
+        .expect("java");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

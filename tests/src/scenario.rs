@@ -22,6 +22,18 @@ pub enum Over {
 /// # Panics
 /// When the body does, when it does not end, or when there is no cluster to run over.
 pub fn run<F: Future<Output = ()>>(over: Over, body: impl FnOnce(Stage) -> F) {
+    run_within(SCENARIO_WITHIN, over, body);
+}
+
+/// The same within another deadline.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_within<F: Future<Output = ()>>(
+    deadline: Duration,
+    over: Over,
+    body: impl FnOnce(Stage) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -29,10 +41,10 @@ pub fn run<F: Future<Output = ()>>(over: Over, body: impl FnOnce(Stage) -> F) {
     let runtime = runtime.expect("a tokio runtime");
     runtime.block_on(async {
         let scenario = async { body(Stage::new(over).await).await };
-        let ended = tokio::time::timeout(SCENARIO_WITHIN, scenario).await;
+        let ended = tokio::time::timeout(deadline, scenario).await;
         assert!(
             ended.is_ok(),
-            "the scenario did not end within {SCENARIO_WITHIN:?}"
+            "the scenario did not end within {deadline:?}"
         );
     });
     runtime.shutdown_timeout(Duration::from_secs(5));

@@ -48,7 +48,7 @@ pub(crate) async fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), T
     // Held until the program has ended.
     let cluster = if args.kafka {
         kafka::java_and_maven().await.map_err(TaskError::Refused)?;
-        Some(Cluster::for_tests(workspace).await?)
+        Some(Cluster::for_tests(workspace, 1).await?)
     } else {
         None
     };

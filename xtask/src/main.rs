@@ -44,6 +44,11 @@ struct Cli {
 enum Task {
     /// Runs every test; with CI=true also every gate. Without Java those over Apache Kafka are skipped
     Test,
+    /// Runs the tests over three brokers that fail, and says how long recovery took
+    Failures {
+        /// Those whose names hold one of these; all where there are none
+        names: Vec<String>,
+    },
     /// Format, clippy, dependency graph, documentation, advisories
     Lint,
     /// Proves that nothing which ships compiles C, C++ or assembler sources
@@ -105,6 +110,7 @@ async fn run(task: Task) -> Result<ExitCode, TaskError> {
     let workspace = Workspace::find().await?;
     match task {
         Task::Test => return test::run(&workspace).await,
+        Task::Failures { names } => return test::failures(&workspace, &names).await,
         Task::Bench(args) => bench::run(&workspace, &args).await?,
         Task::Lint => lint::run(&workspace).await?,
         Task::NoC { target } => no_c::run(&workspace, target.as_deref()).await.map(drop)?,

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -187,6 +187,23 @@ impl Group {
     pub(crate) fn id(&self) -> Option<u32> {
         self.leader
             .and_then(|leader| u32::try_from(leader.as_raw_nonzero().get()).ok())
+    }
+
+    /// Sends a signal to all of the group.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.leader {
+            // Fails when the group is empty already: then there is nobody to be told.
+            let _ = kill_process_group(leader, signal);
+        }
+    }
+
+    /// Whether none of the group is left, the leader's children included.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        // Until its leader has been waited for, a group has a member.
+        self.ended().is_some()
+            && self
+                .leader
+                .is_none_or(|leader| test_kill_process_group(leader).is_err())
     }
 
     /// Lets it live on when we are gone, and gives back its id.

@@ -22,6 +22,13 @@ impl ClientEnv {
         )
     }
 
+    /// The same and one more.
+    pub(super) fn with(&self, name: &str, value: String) -> Self {
+        let mut vars = self.0.clone();
+        vars.insert(name.to_owned(), value);
+        Self(vars)
+    }
+
     pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()

@@ -1,9 +1,11 @@
 //! Starts the brokers of a cluster, waits until they serve, and stops them.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use base64::Engine as _;
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -18,6 +20,8 @@ use crate::workspace::Workspace;
 
 /// A JVM on a busy machine takes its time; a broker that is not there by then never comes.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+/// A broker that hands its partitions over takes a few seconds.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 const TEST_PREFIX: &str = "test-";
@@ -36,6 +40,7 @@ pub(crate) enum Life {
 pub(crate) struct Cluster {
     brokers: Vec<Node>,
     client: ClientEnv,
+    java: Java,
     /// Dropped last: the brokers write into it.
     dir: Option<TempDir>,
 }
@@ -49,10 +54,27 @@ struct Node {
     group: Group,
 }
 
+/// What is done to a broker's process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// SIGKILL; done when it is dead.
+    Kill,
+    /// SIGTERM: it hands its partitions over first; done when it has ended.
+    Stop,
+    /// SIGSTOP: it accepts connections, and answers nothing.
+    Pause,
+    /// SIGCONT.
+    Resume,
+    /// Starts it again where it has ended; done when its process runs.
+    Start,
+    /// Done when it serves clients.
+    Await,
+}
+
 impl Cluster {
-    /// One broker for the tests: it and its files are gone when the answer is dropped, and the
-    /// broker also when we are killed.
-    pub(crate) async fn for_tests(workspace: &Workspace) -> Result<Self, TaskError> {
+    /// Brokers for the tests: they and their files are gone when the answer is dropped, and the
+    /// brokers also when we are killed.
+    pub(crate) async fn for_tests(workspace: &Workspace, brokers: u16) -> Result<Self, TaskError> {
         let jars = install::jars(workspace).await?;
         let home = workspace.target().join("kafka");
         sweep(&home);
@@ -61,7 +83,7 @@ impl Cluster {
             .prefix(&prefix)
             .tempdir_in(&home)
             .map_err(TaskError::file(&home))?;
-        let mut cluster = Self::start(&jars, dir.path(), 1, Life::Tied).await?;
+        let mut cluster = Self::start(&jars, dir.path(), brokers, Life::Tied).await?;
         cluster.dir = Some(dir);
         Ok(cluster)
     }
@@ -82,8 +104,9 @@ impl Cluster {
         std::fs::write(&log4j, LOG4J).map_err(TaskError::file(&log4j))?;
 
         let java = Java {
-            jars,
-            log4j: &log4j,
+            jars: jars.to_owned(),
+            log4j,
+            life,
         };
         let all_ports = draw_ports(brokers)?;
         let voters = all_ports
@@ -111,7 +134,7 @@ impl Cluster {
             java.format(&cluster_id, &properties, &home.join("format.log"))
                 .await?;
             let log = home.join("log");
-            let group = java.broker(&properties, &log, life)?;
+            let group = java.broker(&properties, &log)?;
             nodes.push(Node {
                 id,
                 ports,
@@ -127,6 +150,7 @@ impl Cluster {
         Ok(Self {
             brokers: nodes,
             client,
+            java,
             dir: None,
         })
     }
@@ -134,6 +158,38 @@ impl Cluster {
     /// What a client needs to reach it.
     pub(crate) fn client(&self) -> &ClientEnv {
         &self.client
+    }
+
+    /// Where its files are, for as long as it runs.
+    pub(super) fn dir(&self) -> Option<&Path> {
+        self.dir.as_ref().map(TempDir::path)
+    }
+
+    /// Does something to the process of a broker.
+    pub(super) async fn act(&mut self, id: u16, deed: Deed) -> Result<(), TaskError> {
+        let Some(node) = self.brokers.iter_mut().find(|node| node.id == id) else {
+            return Err(TaskError::Refused(format!("there is no broker {id}")));
+        };
+        match deed {
+            Deed::Kill => node.end(Signal::KILL).await,
+            Deed::Stop => node.end(Signal::TERM).await,
+            Deed::Pause => {
+                node.group.signal(Signal::STOP);
+                Ok(())
+            }
+            Deed::Resume => {
+                node.group.signal(Signal::CONT);
+                Ok(())
+            }
+            Deed::Start if !node.group.is_empty() => {
+                Err(TaskError::Refused(format!("broker {id} runs already")))
+            }
+            Deed::Start => {
+                node.group = self.java.broker(&node.properties, &node.log)?;
+                Ok(())
+            }
+            Deed::Await => node.ready().await,
+        }
     }
 
     /// Lets the brokers live on, and says how to find them again.
@@ -173,6 +229,23 @@ fn sweep(home: &Path) {
 }
 
 impl Node {
+    /// Ends it by a signal, and waits until nothing of it is left.
+    async fn end(&mut self, signal: Signal) -> Result<(), TaskError> {
+        self.group.signal(signal);
+        let deadline = Instant::now() + ENDED_WITHIN;
+        while !self.group.is_empty() {
+            if Instant::now() >= deadline {
+                let what = format!("broker {} has not ended", self.id);
+                return Err(TaskError::Late {
+                    what,
+                    seconds: ENDED_WITHIN.as_secs(),
+                });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
     async fn ready(&mut self) -> Result<(), TaskError> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
@@ -182,12 +255,7 @@ impl Node {
             }
             let what = format!("broker {} of Apache Kafka {VERSION}", self.id);
             if let Some(status) = self.group.ended() {
-                let last = log.lines().rev().take(12).collect::<Vec<_>>();
-                let last = last.into_iter().rev().collect::<Vec<_>>().join("\n  ");
-                return Err(TaskError::malformed(
-                    what,
-                    format!("ended with {status}:\n  {last}"),
-                ));
+                return Err(ended_with(what, status, &self.log));
             }
             if Instant::now() >= deadline {
                 let what = format!("{what} does not serve (its log: {})", self.log.display());
@@ -199,6 +267,14 @@ impl Node {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
+}
+
+/// A program that ended, with the end of what it said: its log is gone when somebody comes to read it.
+fn ended_with(what: String, status: ExitStatus, log: &Path) -> TaskError {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = log.lines().collect();
+    let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
+    TaskError::malformed(what, format!("ended with {status}:\n  {last}"))
 }
 
 fn draw_ports(brokers: u16) -> Result<Vec<(u16, Ports)>, TaskError> {
@@ -240,12 +316,14 @@ fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
 }
 
 /// Kafka's programs.
-struct Java<'a> {
-    jars: &'a Path,
-    log4j: &'a Path,
+#[derive(Debug)]
+struct Java {
+    jars: PathBuf,
+    log4j: PathBuf,
+    life: Life,
 }
 
-impl Java<'_> {
+impl Java {
     fn program(&self) -> [String; 6] {
         [
             "-Xmx384m".to_owned(),
@@ -277,15 +355,15 @@ impl Java<'_> {
         if status.success() {
             return Ok(());
         }
-        let what = format!(
-            "formatting the broker's folder (its log: {})",
-            log.display()
-        );
-        Err(TaskError::Status { what, status })
+        Err(ended_with(
+            "formatting the broker's folder".to_owned(),
+            status,
+            log,
+        ))
     }
 
-    fn broker(&self, properties: &Path, log: &Path, life: Life) -> Result<Group, TaskError> {
-        match life {
+    fn broker(&self, properties: &Path, log: &Path) -> Result<Group, TaskError> {
+        match self.life {
             Life::Detached => Run::new("java")
                 .args(self.program())
                 .arg("kafka.Kafka")

@@ -2,10 +2,11 @@
 //!
 //! [`install`] brings the jars, [`pki`] the certificates, [`properties`] says how a broker is set
 //! up, [`cluster`] starts and stops the brokers, [`state`] remembers a cluster between two
-//! commands, [`client`] is what a client needs to reach it.
+//! commands, [`client`] is what a client needs to reach it, [`control`] lets tests kill its brokers.
 
 mod client;
 mod cluster;
+mod control;
 mod install;
 mod pki;
 mod ports;
@@ -15,6 +16,7 @@ mod state;
 use clap::Subcommand;
 
 pub(crate) use cluster::Cluster;
+pub(crate) use control::Controlled;
 pub(crate) use install::{VERSION, jars, java_and_maven};
 
 use crate::error::TaskError;

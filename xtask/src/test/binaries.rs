@@ -14,6 +14,9 @@ const END_TO_END: &str = "cybermesh-tests";
 /// Its target with other people's programs.
 const PROGRAMS: &str = "programs";
 
+/// Its target that kills the brokers of a cluster.
+const FAILURES: &str = "failures";
+
 /// A binary that holds tests.
 #[derive(Debug)]
 pub(super) struct TestBinary {
@@ -33,6 +36,11 @@ impl TestBinary {
     /// Whether it holds the tests of other people's programs.
     pub(super) fn is_of_programs(&self) -> bool {
         self.is_end_to_end() && self.target == PROGRAMS
+    }
+
+    /// Whether it holds the tests that want a cluster for themselves, one after the other.
+    pub(super) fn is_of_failures(&self) -> bool {
+        self.is_end_to_end() && self.target == FAILURES
     }
 
     /// To be run as `cargo test` would.

@@ -12,6 +12,7 @@ mod tally;
 use std::process::ExitCode;
 
 use crate::error::TaskError;
+use crate::kafka;
 use crate::workspace::Workspace;
 
 /// Whether all was well is the exit code.
@@ -21,11 +22,23 @@ pub(crate) async fn run(workspace: &Workspace) -> Result<ExitCode, TaskError> {
     } else {
         session::Scope::Tests
     };
-    let tally = session::run(workspace, scope).await;
+    Ok(report(&session::run(workspace, scope).await))
+}
+
+/// The tests over three brokers that are killed, paused and started again; those whose names hold one of these, or all.
+pub(crate) async fn failures(
+    workspace: &Workspace,
+    names: &[String],
+) -> Result<ExitCode, TaskError> {
+    kafka::java_and_maven().await.map_err(TaskError::Refused)?;
+    Ok(report(&session::failures(workspace, names).await))
+}
+
+fn report(tally: &tally::Tally) -> ExitCode {
     print!("{}", tally.report());
-    Ok(if tally.is_good() {
+    if tally.is_good() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }

@@ -7,7 +7,7 @@ use super::libtest::{Outcome, result_line, test_line};
 use super::programs::Programs;
 use super::tally::{Over, Tally};
 use crate::error::TaskError;
-use crate::kafka::{self, Cluster};
+use crate::kafka::{self, Cluster, Controlled};
 use crate::process::Run;
 use crate::workspace::Workspace;
 use crate::{fuzz, lint, musl};
@@ -52,6 +52,9 @@ pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
 async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tally: &mut Tally) {
     let (programs, binaries): (Vec<_>, Vec<_>) =
         binaries.iter().partition(|binary| binary.is_of_programs());
+    let (failures, binaries): (Vec<_>, Vec<_>) = binaries
+        .into_iter()
+        .partition(|binary| binary.is_of_failures());
     let (end_to_end, others): (Vec<_>, Vec<_>) = binaries
         .into_iter()
         .partition(|binary| binary.is_end_to_end());
@@ -65,7 +68,17 @@ async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tal
     for binary in programs {
         other_programs(workspace, scope, binary, tally).await;
     }
-    over_kafka(workspace, scope, &end_to_end, tally).await;
+    if let Err(missing) = kafka::java_and_maven().await {
+        match scope {
+            Scope::Tests => tally.skip("tests over Apache Kafka", &missing),
+            Scope::Everything => tally.check("tests over Apache Kafka", Err(missing)),
+        }
+        return;
+    }
+    over_kafka(workspace, &end_to_end, tally).await;
+    for binary in failures {
+        over_failing_kafka(workspace, binary, &[], tally).await;
+    }
 }
 
 /// Other people's programs over the built-in broker.
@@ -95,20 +108,8 @@ async fn other_programs(
     }
 }
 
-async fn over_kafka(
-    workspace: &Workspace,
-    scope: Scope,
-    binaries: &[&TestBinary],
-    tally: &mut Tally,
-) {
-    if let Err(missing) = kafka::java_and_maven().await {
-        match scope {
-            Scope::Tests => tally.skip("tests over Apache Kafka", &missing),
-            Scope::Everything => tally.check("tests over Apache Kafka", Err(missing)),
-        }
-        return;
-    }
-    let cluster = match Cluster::for_tests(workspace).await {
+async fn over_kafka(workspace: &Workspace, binaries: &[&TestBinary], tally: &mut Tally) {
+    let cluster = match Cluster::for_tests(workspace, 1).await {
         Ok(cluster) => cluster,
         Err(error) => return tally.check("start of Apache Kafka", Err(error)),
     };
@@ -117,6 +118,43 @@ async fn over_kafka(
     for binary in binaries {
         run_binary(binary, Selection::KafkaOnly, &vars, tally).await;
     }
+}
+
+/// The tests over three brokers that fail, of these names or all, with all that they say.
+pub(super) async fn failures(workspace: &Workspace, names: &[String]) -> Tally {
+    let mut tally = Tally::default();
+    match binaries::build(workspace).await {
+        Ok(binaries) => {
+            for binary in binaries.iter().filter(|binary| binary.is_of_failures()) {
+                let args = ["--nocapture".to_owned()].into_iter();
+                let args: Vec<_> = args.chain(names.iter().cloned()).collect();
+                over_failing_kafka(workspace, binary, &args, &mut tally).await;
+            }
+        }
+        Err(error) => tally.check("build of the tests", Err(error)),
+    }
+    tally.demand(Over::Kafka, "tests over brokers that fail");
+    tally
+}
+
+/// Three brokers that the tests kill, pause and start again, so one test after the other.
+async fn over_failing_kafka(
+    workspace: &Workspace,
+    binary: &TestBinary,
+    args: &[String],
+    tally: &mut Tally,
+) {
+    let cluster = Cluster::for_tests(workspace, 3).await;
+    let cluster = match cluster.and_then(Controlled::new) {
+        Ok(cluster) => cluster,
+        Err(error) => return tally.check("start of three brokers of Apache Kafka", Err(error)),
+    };
+    println!("three brokers of Apache Kafka {} are up", kafka::VERSION);
+    let run = binary.run().args(["--test-threads", "1"]).args(args);
+    let run = run.envs(cluster.client().vars());
+    let name = format!("{} {}", binary.package, binary.target);
+    run_tests(&name, run, Places::ByModule, tally).await;
+    cluster.end().await;
 }
 
 async fn run_binary(

@@ -1,0 +1,141 @@
+//! Brokers that are killed, stopped, paused, and come back.
+
+use std::collections::BTreeSet;
+
+use crate::load::Load;
+use cybermesh_tests::brokers::Brokers;
+use cybermesh_tests::{Stage, java};
+
+crate::failures! {
+    nothing_is_lost_or_doubled_when_a_leader_is_killed_and_comes_back,
+    nothing_is_lost_or_doubled_when_a_leader_is_stopped_in_order_and_comes_back,
+    nothing_is_lost_or_doubled_when_a_leader_accepts_and_never_answers,
+    nothing_is_lost_or_doubled_when_the_coordinator_of_the_group_is_killed,
+    nothing_is_lost_or_doubled_when_leadership_goes_back_to_the_preferred_replicas,
+    nothing_is_lost_or_doubled_when_all_three_are_restarted_one_after_the_other,
+    nothing_is_lost_or_doubled_when_all_brokers_are_gone_and_come_back,
+    while_too_few_replicas_are_in_sync_sends_wait_and_then_all_go_through,
+}
+
+/// The one that leads partition 0.
+async fn leader(load: &Load) -> i32 {
+    load.leaders().await[&0]
+}
+
+/// Starts a broker that has ended, and waits until it is in sync.
+async fn start_again(brokers: &mut Brokers, load: &Load, id: i32) {
+    brokers.start(id).await;
+    brokers.serves(id).await;
+    load.in_sync_again(id).await;
+}
+
+async fn nothing_is_lost_or_doubled_when_a_leader_is_killed_and_comes_back(stage: Stage) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start(&stage).await;
+    let leader = leader(&load).await;
+    let mark = load.mark().await;
+    brokers.kill(leader).await;
+    load.recovered("leader killed", mark).await;
+    assert!(load.leaders().await.values().all(|other| *other != leader));
+    start_again(&mut brokers, &load, leader).await;
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn nothing_is_lost_or_doubled_when_a_leader_is_stopped_in_order_and_comes_back(stage: Stage) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start(&stage).await;
+    let leader = leader(&load).await;
+    brokers.stop(leader).await;
+    let mark = load.mark().await;
+    load.recovered("leader stopped", mark).await;
+    start_again(&mut brokers, &load, leader).await;
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn nothing_is_lost_or_doubled_when_a_leader_accepts_and_never_answers(stage: Stage) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start(&stage).await;
+    let leader = leader(&load).await;
+    let mark = load.mark().await;
+    brokers.pause(leader).await;
+    load.recovered("leader paused", mark).await;
+    assert!(load.leaders().await.values().all(|other| *other != leader));
+    brokers.resume(leader).await;
+    load.in_sync_again(leader).await;
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn nothing_is_lost_or_doubled_when_the_coordinator_of_the_group_is_killed(stage: Stage) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start(&stage).await;
+    let coordinator = java::coordinator(&stage, &Load::group(&stage)).await;
+    let mark = load.mark().await;
+    brokers.kill(coordinator).await;
+    load.recovered("coordinator killed", mark).await;
+    let other = java::coordinator(&stage, &Load::group(&stage)).await;
+    assert_ne!(other, coordinator);
+    start_again(&mut brokers, &load, coordinator).await;
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn nothing_is_lost_or_doubled_when_leadership_goes_back_to_the_preferred_replicas(
+    stage: Stage,
+) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start(&stage).await;
+    let preferred = load.leaders().await;
+    let leader = preferred[&0];
+    brokers.stop(leader).await;
+    let mark = load.mark().await;
+    load.recovered("stopped", mark).await;
+    start_again(&mut brokers, &load, leader).await;
+    assert_ne!(load.leaders().await, preferred);
+    java::elect_preferred_leaders(&stage).await;
+    let mark = load.mark().await;
+    load.recovered("leadership gone back", mark).await;
+    assert_eq!(load.leaders().await, preferred);
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn nothing_is_lost_or_doubled_when_all_three_are_restarted_one_after_the_other(stage: Stage) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start(&stage).await;
+    for id in 1..=3 {
+        brokers.stop(id).await;
+        let mark = load.mark().await;
+        load.recovered("stopped, one of all", mark).await;
+        start_again(&mut brokers, &load, id).await;
+    }
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn nothing_is_lost_or_doubled_when_all_brokers_are_gone_and_come_back(stage: Stage) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start(&stage).await;
+    for id in 1..=3 {
+        brokers.kill(id).await;
+    }
+    for id in 1..=3 {
+        brokers.start(id).await;
+    }
+    for id in 1..=3 {
+        brokers.serves(id).await;
+    }
+    let mark = load.mark().await;
+    load.recovered("all brokers serve again", mark).await;
+    for id in 1..=3 {
+        load.in_sync_again(id).await;
+    }
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn while_too_few_replicas_are_in_sync_sends_wait_and_then_all_go_through(stage: Stage) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start_with(&stage, &[("min.insync.replicas", "3")]).await;
+    let leader = leader(&load).await;
+    brokers.stop(leader).await;
+    let mark = load.mark().await;
+    start_again(&mut brokers, &load, leader).await;
+    load.recovered("all replicas are back", mark).await;
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}

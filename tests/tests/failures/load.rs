@@ -1,0 +1,545 @@
+//! A producer and two members of a group at work, on a topic of which each partition has three replicas.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cybermesh_tests::deliveries::{Numbered, Told, judge};
+use cybermesh_tests::log::now_ms;
+use cybermesh_tests::{Stage, console};
+use cybermesh_transport::admin::NewTopic;
+use cybermesh_transport::producer::FixedSchedule;
+use cybermesh_transport::{
+    Admin, Class, Client, ClientConfig, Consumer, ConsumerConfig, Delivery, Event, OffsetToCommit,
+    Producer, ProducerConfig, Record, TopicPartition, Written,
+};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::neighbour::Neighbour;
+
+/// Set, Kafka's own clients work beside ours, and their recovery is told too.
+const BESIDE_KAFKAS_OWN: &str = "TESTS_BESIDE_KAFKAS_OWN";
+/// How many partitions the topic has: each broker leads two.
+pub(crate) const PARTITIONS: i32 = 6;
+/// One record to each partition at each tick.
+const TICK: Duration = Duration::from_millis(20);
+/// Longer than a cluster takes to come back on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// A broker that is paused answers no request; how soon that is noticed is the deadline of one.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// What may be resident more at the end than when all were at work.
+const GROWTH_BYTES: u64 = 48 << 20;
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future)
+        .await
+        .expect("nothing happened for two minutes")
+}
+
+/// A client's configuration that notices silence soon.
+pub(crate) fn client_config(stage: &Stage) -> ClientConfig {
+    stage
+        .client_config()
+        .request_timeout(REQUEST_TIMEOUT)
+        .connect_timeout(REQUEST_TIMEOUT)
+}
+
+/// Those at work, and what is known of it so far.
+pub(crate) struct Load {
+    pub(crate) topic: String,
+    client: Client,
+    stop: watch::Sender<Stopped>,
+    writing: JoinHandle<BTreeMap<Numbered, Told>>,
+    reading: Vec<JoinHandle<Vec<Read>>>,
+    seen: Arc<Seen>,
+    neighbour: Option<Neighbour>,
+    tasks_before: usize,
+    resident_at_work: u64,
+}
+
+/// How far the end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stopped {
+    Nothing,
+    /// Nothing more is sent; what is under way may still get into the log.
+    Writing,
+    /// Nothing more gets into the log.
+    Growing,
+}
+
+/// A record that was read: its partition, offset and number.
+type Read = (i32, i64, u64);
+
+/// A moment from which recovery is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark(Instant);
+
+/// How long it took from a mark until each partition was written, and read, again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recovery {
+    pub(crate) written: Duration,
+    pub(crate) read: Duration,
+}
+
+/// When each record was sent, and for each partition how far that was acknowledged and read.
+#[derive(Debug)]
+struct Seen {
+    sent: Mutex<BTreeMap<Numbered, Instant>>,
+    written: watch::Sender<BTreeMap<i32, Instant>>,
+    read: watch::Sender<BTreeMap<i32, Instant>>,
+}
+
+impl Seen {
+    fn sent_at(&self, record: Numbered) -> Option<Instant> {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.get(&record).copied()
+    }
+
+    fn note(&self, of: &watch::Sender<BTreeMap<i32, Instant>>, record: Numbered) {
+        if let Some(sent_at) = self.sent_at(record) {
+            of.send_modify(|latest| {
+                let at = latest.entry(record.0).or_insert(sent_at);
+                *at = sent_at.max(*at);
+            });
+        }
+    }
+}
+
+impl Load {
+    /// Makes a topic and sets them to work; all partitions are written and read when this returns.
+    pub(crate) async fn start(stage: &Stage) -> Self {
+        Self::start_with(stage, &[]).await
+    }
+
+    /// The same with configurations of the topic.
+    pub(crate) async fn start_with(stage: &Stage, configs: &[(&str, &str)]) -> Self {
+        let tasks_before = alive_tasks();
+        let client = Client::connect(client_config(stage))
+            .await
+            .expect("a client");
+        let topic = stage.own("failing");
+        make_topic(&client, &topic, configs).await;
+        let seen = Arc::new(Seen {
+            sent: Mutex::default(),
+            written: watch::Sender::default(),
+            read: watch::Sender::default(),
+        });
+        let (stop, stopped) = watch::channel(Stopped::Nothing);
+        let writer = Writer {
+            client: client.clone(),
+            topic: topic.clone(),
+            seen: Arc::clone(&seen),
+        };
+        let writing = tokio::spawn(writer.run(stopped));
+        let mut reading = Vec::new();
+        for _ in 0..2 {
+            let member = Member::join(stage, &topic, Arc::clone(&seen), stop.subscribe()).await;
+            reading.push(tokio::spawn(member.run()));
+        }
+        let mut load = Self {
+            topic,
+            client,
+            stop,
+            writing,
+            reading,
+            seen,
+            neighbour: None,
+            tasks_before,
+            resident_at_work: 0,
+        };
+        load.recovery(Instant::now()).await;
+        if std::env::var_os(BESIDE_KAFKAS_OWN).is_some() {
+            let topic = stage.own("failing-beside");
+            make_topic(&load.client, &topic, configs).await;
+            load.neighbour = Some(Neighbour::start(stage, &topic).await);
+        }
+        load.resident_at_work = resident_bytes();
+        load
+    }
+
+    /// The group that reads.
+    pub(crate) fn group(stage: &Stage) -> String {
+        stage.own("group")
+    }
+
+    /// The brokers that lead partitions, as the client is told now.
+    pub(crate) async fn leaders(&self) -> BTreeMap<i32, i32> {
+        let topic = self
+            .client
+            .refresh_topic(&self.topic)
+            .await
+            .expect("the topic");
+        let led = topic.partitions().iter();
+        led.filter_map(|one| Some((one.partition, one.leader?.broker_id)))
+            .collect()
+    }
+
+    /// Waits until the broker is in sync for every partition.
+    pub(crate) async fn in_sync_again(&self, broker: i32) {
+        within(async {
+            let mut look = interval(Duration::from_millis(200));
+            loop {
+                look.tick().await;
+                let Ok(topic) = self.client.refresh_topic(&self.topic).await else {
+                    continue;
+                };
+                let mut partitions = topic.partitions().iter();
+                if partitions.all(|one| one.in_sync.contains(&broker)) {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// A moment from which recovery is counted: now.
+    pub(crate) async fn mark(&mut self) -> Mark {
+        if let Some(neighbour) = &mut self.neighbour {
+            neighbour.mark().await;
+        }
+        Mark(Instant::now())
+    }
+
+    /// Waits until of each partition a record that was sent after the mark is acknowledged, and read; says how long
+    /// that took, and how long Kafka's own clients took where they are at work too.
+    pub(crate) async fn recovered(&mut self, what: &str, Mark(since): Mark) {
+        let Recovery { written, read } = self.recovery(since).await;
+        eprintln!(
+            "{what}: every partition is written again after {written:.2?}, read after {read:.2?}"
+        );
+        if let Some(neighbour) = &mut self.neighbour {
+            let Recovery { written, read } = neighbour.recovery().await;
+            eprintln!("{what}: for Kafka's own clients {written:.2?} and {read:.2?}");
+        }
+    }
+
+    async fn recovery(&self, since: Instant) -> Recovery {
+        let all = |of: &watch::Sender<BTreeMap<i32, Instant>>| {
+            let mut changes = of.subscribe();
+            async move {
+                let reached = changes.wait_for(|latest| {
+                    (0..PARTITIONS).all(|one| latest.get(&one).is_some_and(|at| *at > since))
+                });
+                within(reached).await.expect("those at work");
+                since.elapsed()
+            }
+        };
+        let (written, read) = tokio::join!(all(&self.seen.written), all(&self.seen.read));
+        Recovery { written, read }
+    }
+
+    /// Ends the work in order, and judges it. What was not acknowledged, by partition and number.
+    pub(crate) async fn end(self, stage: &Stage) -> BTreeSet<Numbered> {
+        let Self {
+            topic,
+            client,
+            stop,
+            writing,
+            reading,
+            seen,
+            neighbour,
+            tasks_before,
+            resident_at_work,
+        } = self;
+        drop(neighbour);
+        stop.send_replace(Stopped::Writing);
+        let told = within(writing).await.expect("the writer");
+        stop.send_replace(Stopped::Growing);
+        let mut read = Vec::new();
+        for member in reading {
+            read.extend(within(member).await.expect("a reader"));
+        }
+        let grown = resident_bytes().saturating_sub(resident_at_work);
+        assert!(grown < GROWTH_BYTES, "{grown} bytes more are resident");
+        let log = log(stage, &client, &topic).await;
+        assert_eq!(judge(&told, &log), BTreeSet::new());
+        let in_log = log.iter().flat_map(|(partition, records)| {
+            records
+                .iter()
+                .map(|(offset, number)| (*partition, *offset, *number))
+        });
+        let (read, in_log): (BTreeSet<Read>, BTreeSet<Read>) =
+            (read.into_iter().collect(), in_log.collect());
+        let differ: Vec<_> = read.symmetric_difference(&in_log).collect();
+        assert!(
+            differ.is_empty(),
+            "read, or in the log, but not both: {differ:?}"
+        );
+        drop((client, seen));
+        within(async {
+            let mut look = interval(Duration::from_millis(50));
+            while alive_tasks() > tasks_before {
+                look.tick().await;
+            }
+        })
+        .await;
+        let acknowledged = |told: &Told| matches!(told, Told::Appended(_));
+        told.into_iter()
+            .filter(|(_, told)| !acknowledged(told))
+            .map(|(record, _)| record)
+            .collect()
+    }
+}
+
+async fn make_topic(client: &Client, name: &str, configs: &[(&str, &str)]) {
+    let mut topic = NewTopic::new(name)
+        .partitions(PARTITIONS)
+        .replication_factor(3);
+    for (name, value) in configs {
+        topic = topic.config(*name, *value);
+    }
+    let made = Admin::new(client.clone()).create_topic(topic).await;
+    made.expect("a topic");
+}
+
+fn alive_tasks() -> usize {
+    tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
+}
+
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.expect("a resident size") << 10
+}
+
+/// Sends a record to each partition at each tick.
+struct Writer {
+    client: Client,
+    topic: String,
+    seen: Arc<Seen>,
+}
+
+impl Writer {
+    async fn run(self, mut stopped: watch::Receiver<Stopped>) -> BTreeMap<Numbered, Told> {
+        let config = ProducerConfig {
+            schedule: Arc::new(FixedSchedule {
+                delay: Duration::from_millis(250),
+                resends: u32::MAX,
+            }),
+            ..ProducerConfig::default()
+        };
+        let producer = Producer::new(self.client.clone(), config);
+        let mut told = BTreeMap::new();
+        let mut deliveries = FuturesUnordered::new();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut number = 0;
+        loop {
+            tokio::select! {
+                () = told_to_stop(&mut stopped) => break,
+                Some((record, outcome)) = deliveries.next() => self.take(&mut told, record, outcome),
+                _ = ticks.tick() => {
+                    for partition in 0..PARTITIONS {
+                        let record = (partition, number);
+                        deliveries.push(self.send(&producer, record).await);
+                    }
+                    number += 1;
+                }
+            }
+        }
+        while let Some((record, outcome)) = within(deliveries.next()).await {
+            self.take(&mut told, record, outcome);
+        }
+        told
+    }
+
+    async fn send(
+        &self,
+        producer: &Producer,
+        record: Numbered,
+    ) -> impl Future<Output = (Numbered, Outcome)> + use<> {
+        let delivery = append(producer, &self.topic, record.0, record.1.to_string()).await;
+        let mut sent = self
+            .seen
+            .sent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        sent.insert(record, Instant::now());
+        async move { (record, delivery.await) }
+    }
+
+    fn take(&self, told: &mut BTreeMap<Numbered, Told>, record: Numbered, outcome: Outcome) {
+        let outcome = match outcome {
+            Ok(appended) => {
+                self.seen.note(&self.seen.written, record);
+                Told::Appended(appended.offset)
+            }
+            Err(error) => match error.written() {
+                Written::No => Told::NotWritten,
+                Written::Unknown => Told::Unknown,
+            },
+        };
+        told.insert(record, outcome);
+    }
+}
+
+async fn told_to_stop(stopped: &mut watch::Receiver<Stopped>) {
+    // Who would tell it being gone is as good.
+    let _ = stopped.wait_for(|what| *what >= Stopped::Writing).await;
+}
+
+type Outcome = Result<cybermesh_transport::Appended, cybermesh_transport::DeliveryError>;
+
+async fn append(producer: &Producer, topic: &str, partition: i32, value: String) -> Delivery {
+    let record = Record {
+        value: Some(Bytes::from(value)),
+        timestamp_ms: now_ms(),
+        ..Record::default()
+    };
+    let room = producer.reserve(topic, partition, record.size_bound());
+    within(room)
+        .await
+        .expect("room in the buffer")
+        .append(record)
+}
+
+/// Reads what it is given, commits it, and ends at the end of the log once the writer has ended.
+struct Member {
+    consumer: Consumer,
+    next_offsets: BTreeMap<i32, i64>,
+    read: Vec<Read>,
+    topic: String,
+    seen: Arc<Seen>,
+    stopped: watch::Receiver<Stopped>,
+}
+
+impl Member {
+    async fn join(
+        stage: &Stage,
+        topic: &str,
+        seen: Arc<Seen>,
+        stopped: watch::Receiver<Stopped>,
+    ) -> Self {
+        let config = ConsumerConfig {
+            session_timeout: Duration::from_secs(6),
+            heartbeat_interval: Duration::from_millis(500),
+            ..ConsumerConfig::new(Load::group(stage), [topic])
+        };
+        let client = Client::connect(client_config(stage))
+            .await
+            .expect("a client");
+        Self {
+            consumer: Consumer::join(client, config).await.expect("a member"),
+            next_offsets: BTreeMap::new(),
+            read: Vec::new(),
+            topic: topic.to_owned(),
+            seen,
+            stopped,
+        }
+    }
+
+    async fn run(mut self) -> Vec<Read> {
+        let mut commits = interval(Duration::from_millis(500));
+        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.consumer.next() => self.take(event.expect("a member")).await,
+                _ = commits.tick() => {
+                    self.commit().await;
+                    if self.log_has_ended() && self.is_at_the_end() {
+                        break;
+                    }
+                }
+            }
+        }
+        let left = self.consumer.leave(Instant::now() + PATIENCE).await;
+        left.expect("to leave");
+        while within(self.consumer.next()).await.is_some() {}
+        self.read
+    }
+
+    fn log_has_ended(&self) -> bool {
+        *self.stopped.borrow() == Stopped::Growing
+    }
+
+    /// Whether all that is held was read as far as it goes, and all that was written to it.
+    fn is_at_the_end(&self) -> bool {
+        let written = self.seen.written.borrow();
+        let read = self.seen.read.borrow();
+        let progress = self.consumer.progress();
+        (0..PARTITIONS).all(|one| read.get(&one) >= written.get(&one))
+            && progress.iter().all(|one| one.lag == Some(0))
+    }
+
+    async fn commit(&mut self) {
+        let offsets = self
+            .next_offsets
+            .iter()
+            .map(|(partition, offset)| OffsetToCommit {
+                partition: TopicPartition::new(self.topic.as_str(), *partition),
+                offset: *offset,
+                leader_epoch: None,
+                metadata: String::new(),
+            });
+        // What is not committed is read again; a coordinator that is away is part of what is tried.
+        if let Err(error) = within(self.consumer.commit(offsets.collect())).await {
+            assert_ne!(error.class(), Class::Fatal, "{error}");
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Assigned { partitions, .. } => {
+                self.next_offsets.clear();
+                for one in &partitions {
+                    let start = one.start.expect("by policy");
+                    self.consumer.begin(&one.partition, start);
+                }
+            }
+            Event::Revoked { partitions } => {
+                self.commit().await;
+                self.next_offsets.clear();
+                self.consumer.release(partitions);
+            }
+            Event::Lost { .. } => self.next_offsets.clear(),
+            Event::Records(batch) => {
+                let partition = batch.partition.partition;
+                for record in &batch.records {
+                    let number = number(record.value.as_ref().expect("a value"));
+                    self.read.push((partition, record.offset, number));
+                    self.seen.note(&self.seen.read, (partition, number));
+                }
+                self.next_offsets.insert(partition, batch.next_offset);
+            }
+            Event::Failed(error) if error.class() != Class::Fatal => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn number(value: &Bytes) -> u64 {
+    let text = std::str::from_utf8(value).expect("text");
+    text.parse().expect("a number")
+}
+
+/// What Kafka's own consumer finds in the log: numbers with their offsets.
+async fn log(stage: &Stage, client: &Client, topic: &str) -> BTreeMap<i32, Vec<(i64, u64)>> {
+    let mark = uuid::Uuid::new_v4().to_string();
+    let producer = Producer::new(client.clone(), ProducerConfig::default());
+    for partition in 0..PARTITIONS {
+        let delivery = append(&producer, topic, partition, mark.clone()).await;
+        within(delivery).await.expect("a record at the end");
+    }
+    let mut ends = 0;
+    let records = console::read_until(stage, topic, |record| {
+        ends += i32::from(record.value.as_deref() == Some(mark.as_bytes()));
+        ends == PARTITIONS
+    });
+    let mut log = BTreeMap::new();
+    for record in records.await {
+        let value = record.value.expect("a value");
+        if value != mark.as_bytes() {
+            let of_partition: &mut Vec<_> = log.entry(record.partition).or_default();
+            of_partition.push((record.offset, number(&value)));
+        }
+    }
+    log
+}
