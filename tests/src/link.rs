@@ -87,10 +87,10 @@ impl Loss<'_> {
     }
 
     /// Closes the connections whose answers were lost; new ones lose none.
-    pub fn end(self) {
+    pub async fn end(self) {
         match (&self.fault, &self.link.way) {
             (Some(fault), _) => {
-                self.link.stage.devbroker().disconnect_clients();
+                self.link.stage.devbroker().disconnect_clients().await;
                 fault.remove();
             }
             (None, Way::Proxied(proxy, _)) => proxy.cut(),

@@ -162,7 +162,7 @@ async fn a_certificate_exchanged_under_load_is_shown_by_new_connections_and_no_s
     };
     assert!(shown().all(|shown| shown.as_ref() == Some(first.certificate())));
 
-    stage.broker.disconnect_clients();
+    stage.broker.disconnect_clients().await;
     soon(stage.broker.wait_until(|broker| {
         let connections = broker.connections();
         !connections.is_empty()
@@ -201,7 +201,7 @@ async fn authorities_are_exchanged_for_connections_made_from_then_on() {
         metrics.contains("bridge_certificate_expiry_seconds{file="),
         "{metrics}"
     );
-    stage.broker.disconnect_clients();
+    stage.broker.disconnect_clients().await;
     let hurry = || SendOptions::new().deadline(Duration::from_millis(400));
     let refused = bridge.publisher().send_with(anomaly(), hurry()).await;
     assert!(refused.is_err(), "{refused:?}");

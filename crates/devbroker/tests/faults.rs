@@ -109,6 +109,28 @@ async fn a_held_request_holds_up_its_own_connection_alone_until_released() {
     assert_eq!(broker.partition_log("t", 1).values(), ["behind"]);
 }
 
+/// Told apart by chance where it goes wrong, so it is tried often.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_fault_kept_from_a_connection_that_was_cut_is_not_let_out_with_the_fault() {
+    let broker = broker().await;
+    for _ in 0..50 {
+        let unread = broker.fault(Fault::hold(Api::Produce).partition(0).once());
+        let unanswered = broker.fault(Fault::hold_after_apply(Api::Produce).partition(1).once());
+        let mut first = Client::connect(&broker).await;
+        let mut second = Client::connect(&broker).await;
+        first.send(9, &request(0, "unread")).await.unwrap();
+        second.send(9, &request(1, "unanswered")).await.unwrap();
+        unread.wait_for_hits(1).await;
+        unanswered.wait_for_hits(1).await;
+        broker.disconnect_clients().await;
+        unread.remove();
+        unanswered.remove();
+        assert!(second.receive::<ProduceRequest>(9).await.is_err());
+        assert!(first.receive::<ProduceRequest>(9).await.is_err());
+    }
+    assert!(broker.partition_log("t", 0).is_empty());
+}
+
 #[tokio::test]
 async fn errors_are_answered_for_requests_of_groups_and_of_metadata() {
     let broker = broker().await;

@@ -162,7 +162,7 @@ async fn certificates_no_broker_accepts_are_refused_and_the_old_ones_stay() {
     assert_eq!(refused.unwrap_err().kind(), &by_us);
 
     // New connections too.
-    broker.disconnect_clients();
+    broker.disconnect_clients().await;
     within(send(&producer, "t", 0, "still here").await)
         .await
         .unwrap();

@@ -60,7 +60,7 @@ async fn a_batch_whose_answer_was_lost_is_in_the_log_once(stage: Stage) {
     let loss = link.lose_answers();
     let delivery = append(&producer, &topic, value(1)).await;
     loss.happened().await;
-    loss.end();
+    loss.end().await;
 
     assert_eq!(delivery.await.unwrap().offset, Some(1));
     append(&producer, &topic, value(2)).await.await.unwrap();
@@ -106,7 +106,7 @@ async fn none_of_four_batches_behind_one_given_up_as_unknown_is_lost(stage: Stag
 
     let loss = link.lose_answers();
     let (first, behind) = five_in_flight(&producer, &topic, async || loss.happened().await).await;
-    loss.end();
+    loss.end().await;
     assert_eq!(first.unwrap_err().written(), Written::Unknown);
     for (number, delivery) in (2..).zip(behind) {
         let appended = delivery.await;
@@ -136,7 +136,7 @@ async fn batches_behind_one_that_never_arrived_are_logged_or_said_to_be_unknown(
         .fault(Fault::hold(Api::Produce).topic(&topic).once());
     let (first, behind) =
         five_in_flight(&producer, &topic, async || held.wait_for_hits(1).await).await;
-    stage.devbroker().disconnect_clients();
+    stage.devbroker().disconnect_clients().await;
     held.remove();
     assert!(first.is_err());
     let mut outcomes = Vec::new();

@@ -137,7 +137,7 @@ async fn with_a_lost_answer(stage: &Stage, topic: &str) -> Producer {
         let loss = link.lose_answers();
         let delivery = send(&producer, topic, 0, record("second")).await;
         within(loss.happened()).await;
-        loss.end();
+        loss.end().await;
         delivery
     };
     assert_eq!(within(delivery).await.unwrap().offset, Some(1));

@@ -1,5 +1,6 @@
 //! The broker in a test's hands.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fmt, io};
@@ -230,11 +231,18 @@ impl DevBroker {
         self.shared.set_frozen(false);
     }
 
-    /// Closes every connection of now. New ones are accepted.
-    pub fn disconnect_clients(&self) {
+    /// Closes every connection of now, and waits until they are gone: nothing that a fault kept
+    /// from them is done or answered any more, though the fault let go of it. New ones are accepted.
+    pub async fn disconnect_clients(&self) {
+        let peers = |broker: &Self| -> BTreeSet<SocketAddr> {
+            broker.connections().iter().map(|open| open.peer).collect()
+        };
+        let of_now = peers(self);
         for port in &self.ports {
             self.shared.cut_connections(port.broker);
         }
+        self.wait_until(|broker| peers(broker).is_disjoint(&of_now))
+            .await;
     }
 
     /// Closes every port and every connection and keeps all state: the cluster is down, and who
