@@ -9,7 +9,7 @@ use std::time::Duration;
 use cybermesh_bridge::clock::{SystemClock, WallClock};
 use cybermesh_bridge::dlq::{DeadLetterConfig, DeadLetterSigning, DeadLetters};
 use cybermesh_bridge::handler::{Context, HandlerError, Handlers, Verdict};
-use cybermesh_bridge::inbound::{Subscriber, SubscriberError, SubscriberParts};
+use cybermesh_bridge::inbound::{Patience, Subscriber, SubscriberError, SubscriberParts};
 use cybermesh_bridge::settings::Settings;
 use cybermesh_bridge::telemetry::{Condition, Exposition, Health};
 use cybermesh_contracts::dead_letter::{DeadLetter, Form};
@@ -125,6 +125,7 @@ impl Bench {
                 .ignore(Kind::Reputation)
                 .ignore(Kind::PolicyUpdate)
                 .ignore(Kind::EvidenceRequest),
+            patience: Patience::default(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
     clock::{SystemClock, WallClock},
     dlq::{DeadLetterConfig, DeadLetterSigning, DeadLetters},
     handler::{Handled, Handler, Handlers},
-    inbound::{Subscriber, SubscriberParts},
+    inbound::{Patience, Subscriber, SubscriberParts},
     keys::SigningKey,
     outbound::{
         Publisher,
@@ -45,6 +45,7 @@ pub struct Builder {
     trust: Option<TrustStore>,
     nonces: Option<Nonces>,
     breaker: BreakerConfig,
+    patience: Patience,
     clock: Arc<dyn WallClock>,
     metrics: Option<Metrics>,
     seed: Option<u64>,
@@ -74,6 +75,7 @@ impl Builder {
             trust: None,
             nonces: None,
             breaker: BreakerConfig::default(),
+            patience: Patience::default(),
             clock: Arc::new(SystemClock),
             metrics: None,
             seed: None,
@@ -114,6 +116,13 @@ impl Builder {
     #[must_use]
     pub fn breaker(mut self, config: BreakerConfig) -> Self {
         self.breaker = config;
+        self
+    }
+
+    /// How long trouble on the way in is watched before something is done about it.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -254,6 +263,7 @@ impl Builder {
                     health: health.clone(),
                     receives: self.receives,
                     handlers: self.handlers,
+                    patience: self.patience,
                 };
                 Some(Subscriber::start(&self.settings, parts).await?)
             }

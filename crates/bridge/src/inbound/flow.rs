@@ -18,6 +18,7 @@ pub(crate) use settle::At;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -72,6 +73,8 @@ pub(crate) struct Flow<M> {
 pub(crate) struct FlowPolicy {
     pub(crate) retry: RetryPolicy,
     pub(crate) guard: GuardPolicy,
+    /// How often the guard tries messages while it has the partition paused.
+    pub(crate) try_every: Duration,
 }
 
 impl<M: Believed> Flow<M> {
@@ -87,7 +90,7 @@ impl<M: Believed> Flow<M> {
             GuardPolicy::Off => (None, None),
             GuardPolicy::On(rate) => {
                 let gate = BurialGate::new(rate, now);
-                (Some(gate), Some(Systemic::default()))
+                (Some(gate), Some(Systemic::new(policy.try_every)))
             }
         };
         Self {

@@ -2,7 +2,7 @@
 //!
 //! Whoever may write to a topic may leave a transaction open, and readers of what is committed then
 //! see nothing behind it. Nothing is paused for it, it is said aloud: where the last stable offset has
-//! stood still below the high watermark for a minute, once for each time it does.
+//! stood still below the high watermark for a while, once for each time it does.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,16 +10,23 @@ use std::time::Duration;
 use cybermesh_transport::{Progress, TopicPartition};
 use tokio::time::Instant;
 
-/// How long the last stable offset may stand still below the high watermark.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// Which partitions are held back, as far as it was said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct HeldBack {
+    /// How long the last stable offset may stand still below the high watermark.
+    patience: Duration,
     said: BTreeSet<TopicPartition>,
 }
 
 impl HeldBack {
+    /// Nothing is held back yet.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            said: BTreeSet::new(),
+        }
+    }
+
     /// Those that are held back since the last look, and long enough to be said so.
     pub(super) fn look<'a>(&mut self, progress: &'a [Progress], now: Instant) -> Vec<&'a Progress> {
         let held: Vec<&Progress> = progress
@@ -27,7 +34,7 @@ impl HeldBack {
             .filter(|partition| {
                 partition
                     .held_back_since
-                    .is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE)
+                    .is_some_and(|since| now.saturating_duration_since(since) >= self.patience)
             })
             .collect();
         self.said
@@ -57,7 +64,7 @@ mod tests {
     #[test]
     fn an_open_transaction_is_said_after_a_minute_once_and_again_when_it_is_another() {
         let begun = Instant::now();
-        let mut watch = HeldBack::default();
+        let mut watch = HeldBack::new(Duration::from_secs(60));
         let held = [progress(0, Some(begun)), progress(1, None)];
         let at = |seconds| begun + Duration::from_secs(seconds);
         assert!(watch.look(&held, at(59)).is_empty());

@@ -36,6 +36,7 @@ pub(super) async fn run(
     mut commands: mpsc::UnboundedReceiver<GroupCommand>,
     events: mpsc::Sender<GroupEvent>,
     isolation: IsolationLevel,
+    held_back_for: Duration,
     metrics: Metrics,
 ) {
     let starts = Starts::default();
@@ -47,13 +48,13 @@ pub(super) async fn run(
     tokio::select! {
         () = obey(&consumer, &mut commands, &starts) => {}
         () = telling => {}
-        () = watch(&consumer, &metrics), if isolation == IsolationLevel::ReadCommitted => {}
+        () = watch(&consumer, held_back_for, &metrics), if isolation == IsolationLevel::ReadCommitted => {}
     }
 }
 
 /// Says aloud where an open transaction hides what comes after it.
-async fn watch(consumer: &Consumer, metrics: &Metrics) {
-    let mut held_back = HeldBack::default();
+async fn watch(consumer: &Consumer, held_back_for: Duration, metrics: &Metrics) {
+    let mut held_back = HeldBack::new(held_back_for);
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         let now = looks.tick().await;

@@ -24,6 +24,7 @@ mod held_back;
 pub(crate) mod judge;
 mod member;
 pub(crate) mod origin;
+mod patience;
 mod pause;
 mod pipeline;
 mod reorder;
@@ -34,6 +35,7 @@ mod watermark;
 
 pub use attempts::RetryPolicy;
 pub use origin::TopicPartition;
+pub use patience::Patience;
 pub use pause::Pause;
 pub use pipeline::{LeftBehind, SubscriberReport};
 pub use subscriber::{ResumeError, Subscriber, SubscriberEnded, SubscriberError, SubscriberParts};

@@ -23,6 +23,7 @@ use super::group::{Group, GroupCommand, GroupEvent};
 use super::guard::GuardPolicy;
 use super::guard::burials::BurialRate;
 use super::origin::TopicPartition;
+use super::patience::Patience;
 use super::pause::Pause;
 use super::pipeline::{
     Parts, Pipeline, PipelineConfig, PipelineEnd, Request, ResumeRequest, StopRequest,
@@ -64,6 +65,8 @@ pub struct SubscriberParts {
     pub receives: Vec<Kind>,
     /// One for each of them.
     pub handlers: Handlers,
+    /// How long trouble is watched.
+    pub patience: Patience,
 }
 
 /// A subscriber that cannot be started as it is.
@@ -168,7 +171,7 @@ impl Subscriber {
         let consumer = consumer_config(settings, topics.keys().cloned());
         let isolation = consumer.fetch.isolation;
         let consumer = Consumer::join(parts.client, consumer).await?;
-        let config = pipeline_config(settings, topics);
+        let config = pipeline_config(settings, topics, parts.patience);
 
         let (events_in, events) = mpsc::channel::<GroupEvent>(EVENTS);
         let (commands, commands_out) = mpsc::unbounded_channel::<GroupCommand>();
@@ -177,6 +180,7 @@ impl Subscriber {
             commands_out,
             events_in,
             isolation,
+            parts.patience.held_back_for,
             parts.metrics.clone(),
         ));
         let works_with = Parts {
@@ -315,7 +319,11 @@ fn consumer_config(settings: &Settings, topics: impl Iterator<Item = Arc<str>>) 
     config
 }
 
-fn pipeline_config(settings: &Settings, kinds: HashMap<Arc<str>, Kind>) -> PipelineConfig {
+fn pipeline_config(
+    settings: &Settings,
+    kinds: HashMap<Arc<str>, Kind>,
+    patience: Patience,
+) -> PipelineConfig {
     let receive = &settings.receive;
     let attempts = NonZeroU32::new(receive.handler_attempts).unwrap_or(NonZeroU32::MIN);
     PipelineConfig {
@@ -338,6 +346,7 @@ fn pipeline_config(settings: &Settings, kinds: HashMap<Arc<str>, Kind>) -> Pipel
         } else {
             GuardPolicy::Off
         },
+        try_every: patience.try_every,
         hang_after: receive.hang_after,
         on_hang: receive.on_hang,
         workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

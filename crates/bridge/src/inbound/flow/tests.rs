@@ -100,7 +100,11 @@ impl Rig {
             on_exhausted,
             ..RetryPolicy::default()
         };
-        let policy = FlowPolicy { retry, guard };
+        let policy = FlowPolicy {
+            retry,
+            guard,
+            try_every: Duration::from_secs(30),
+        };
         Self {
             flow: Flow::new(tp(), 0, Box::new(ByNumber), policy, now),
             budget,

@@ -17,8 +17,7 @@ const LAST: usize = 50;
 const ENOUGH: usize = 20;
 /// Failures of fewer keys are theirs alone.
 const KEYS: usize = 3;
-/// How often, and how many at a time, messages are tried while it is tripped.
-const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// How many messages at a time are tried while it is tripped.
 const PROBES: usize = 3;
 
 /// How the handling of an authentic message ended.
@@ -31,8 +30,10 @@ pub(crate) enum End {
 }
 
 /// The ends of one partition's authentic messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Systemic {
+    /// How often messages are tried while it is tripped.
+    try_every: Duration,
     ends: VecDeque<(End, Option<PublicKey>)>,
     tripped: Option<Tripped>,
 }
@@ -51,6 +52,15 @@ struct Tripped {
 }
 
 impl Systemic {
+    /// Nothing has ended yet.
+    pub(crate) fn new(try_every: Duration) -> Self {
+        Self {
+            try_every,
+            ends: VecDeque::new(),
+            tripped: None,
+        }
+    }
+
     /// Notes an end; answers whether that tripped it.
     pub(crate) fn ended(&mut self, end: End, signer: Option<PublicKey>, now: Instant) -> bool {
         if self.tripped.is_some() {
@@ -67,7 +77,7 @@ impl Systemic {
             && keys.len() >= KEYS;
         if trips {
             self.tripped = Some(Tripped {
-                next_round: now + PROBE_EVERY,
+                next_round: now + self.try_every,
                 round: BTreeSet::new(),
                 is_open: false,
                 last: i64::MIN,
@@ -102,7 +112,7 @@ impl Systemic {
     pub(crate) fn trying(&mut self, offset: i64, now: Instant) {
         if let Some(tripped) = &mut self.tripped {
             if tripped.round.is_empty() {
-                tripped.next_round = now + PROBE_EVERY;
+                tripped.next_round = now + self.try_every;
             }
             tripped.round.insert(offset);
             tripped.last = offset;
@@ -124,7 +134,7 @@ impl Systemic {
 
     /// All resumes, and what was is forgotten.
     pub(crate) fn resume(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.try_every);
     }
 
     /// When the next round begins; `None` where one is open and waits for messages to try.
@@ -145,9 +155,13 @@ mod tests {
         Some(PublicKey([number; 32]))
     }
 
+    fn watching() -> Systemic {
+        Systemic::new(Duration::from_secs(30))
+    }
+
     fn tripped_by(ends: impl IntoIterator<Item = (End, u8)>) -> (Systemic, Instant, Option<usize>) {
         let now = Instant::now();
-        let mut systemic = Systemic::default();
+        let mut systemic = watching();
         let at = ends
             .into_iter()
             .position(|(end, number)| systemic.ended(end, key(number), now));
@@ -252,7 +266,7 @@ mod tests {
             ends in proptest::collection::vec((any::<bool>(), 0_u8..5), 1..300)
         ) {
             let now = Instant::now();
-            let (mut systemic, mut all) = (Systemic::default(), Vec::new());
+            let (mut systemic, mut all) = (watching(), Vec::new());
             for (fails, number) in ends {
                 all.push((fails, number));
                 let last = &all[all.len().saturating_sub(50)..];

@@ -63,6 +63,8 @@ pub(crate) struct PipelineConfig {
     /// Records judged at a time.
     pub(crate) workers: NonZeroUsize,
     pub(crate) guard: GuardPolicy,
+    /// How often the guard tries messages while it has a partition paused.
+    pub(crate) try_every: Duration,
     /// Time without progress, while work is in flight, after which handlers count as hung.
     pub(crate) hang_after: Duration,
     pub(crate) on_hang: OnHang,

@@ -62,6 +62,7 @@ impl<J: Judge> Pipeline<J> {
         let policy = FlowPolicy {
             retry: self.config.retry,
             guard: self.config.guard,
+            try_every: self.config.try_every,
         };
         let mut flow = Flow::new(partition.clone(), start, order, policy, Instant::now());
         if self.works.former_handler_runs(partition, self.serial) {

@@ -271,6 +271,7 @@ impl Rig {
             commit_interval: Duration::from_secs(1),
             workers: NonZeroUsize::new(2).unwrap(),
             guard: GuardPolicy::On(BurialRate::default()),
+            try_every: Duration::from_secs(30),
             hang_after: Duration::from_secs(300),
             on_hang: OnHang::Report,
         };
