@@ -14,6 +14,7 @@
 
 pub mod brokers;
 pub mod cluster;
+pub mod conditions;
 pub mod console;
 pub mod deliveries;
 pub mod drafts;

@@ -4,6 +4,7 @@
 mod connecting;
 mod consuming;
 mod crossing;
+mod flooding;
 mod guarding;
 mod handling;
 mod producing;
