@@ -13,7 +13,7 @@ use cybermesh_bridge::inbound::{Patience, Pause, TopicPartition};
 use cybermesh_bridge::telemetry::Condition;
 use cybermesh_contracts::kind::Kind;
 use cybermesh_tests::Stage;
-use cybermesh_tests::conditions::{detail, number, paused, raised, ready};
+use cybermesh_tests::conditions::{detail, number, paused, raised, ready, until};
 use cybermesh_tests::drafts::draft;
 use cybermesh_tests::forge::Forgery;
 use cybermesh_tests::identity::{Identity, trust_file};
@@ -128,8 +128,17 @@ async fn standing_still(
         .await;
     let reason = raised(&backend, &paused(stage, Kind::Anomaly)).await;
     assert!(reason.contains("handlers-fail"), "{reason}");
+    guard_has_it_paused(stage, &backend, 1.0).await;
     stage.dead_letters(BURIED).await;
     (backend, saw)
+}
+
+/// Waits until the metric says so of the topic of anomalies.
+async fn guard_has_it_paused(stage: &Stage, backend: &Bridge, wanted: f64) {
+    let topic = stage.topic(Kind::Anomaly);
+    let labels = [("topic", topic.as_str()), ("partition", "0")];
+    let shown = || number(backend, "bridge_flood_guard_paused", &labels);
+    until(|| (shown() == wanted).then_some(())).await;
 }
 
 /// All is done: what did not pass the downstream was buried, and that before it stood still.
@@ -138,6 +147,7 @@ async fn all_is_done(stage: &Stage, backend: Bridge, downstream: &Downstream) {
     stage
         .wait_committed(&stage.own("backend"), &topic, MESSAGES)
         .await;
+    guard_has_it_paused(stage, &backend, 0.0).await;
     stage.stop(backend).await;
     let letters = stage.log(&stage.dead_letter_topic()).await;
     assert_eq!(letters.len(), BURIED, "{letters:?}");
@@ -249,6 +259,7 @@ async fn behind_the_times(stage: &Stage) -> (Bridge, Witness, Arc<SetClock>) {
     assert!(reason.contains("clock"), "{reason}");
     // It is one clock for all partitions.
     raised(&backend, &paused(stage, Kind::Policy)).await;
+    guard_has_it_paused(stage, &backend, 1.0).await;
     stage.dead_letters(1).await;
     (backend, saw, clock)
 }

@@ -1,4 +1,4 @@
-//! Watermark and lag of the partitions held at this moment.
+//! Watermark, lag and guard of the partitions held at this moment.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use opentelemetry::{KeyValue, metrics::Meter};
 /// The handles of one partition; more than one while it is handed over.
 type Handles = Vec<Arc<PartitionNumbers>>;
 
-/// Watermark and lag of the partitions held at this moment, read when somebody looks.
+/// Watermark, lag and guard of the partitions held at this moment, read when somebody looks.
 #[derive(Default)]
 pub(super) struct Partitions {
     held: Mutex<BTreeMap<(String, i32), Handles>>,
@@ -24,6 +24,7 @@ pub(super) struct Partitions {
 struct PartitionNumbers {
     watermark: AtomicI64,
     lag: AtomicI64,
+    flood_guard_paused: AtomicI64,
 }
 
 impl Partitions {
@@ -62,6 +63,11 @@ impl Partitions {
             "Records between the watermark and the end of the log",
             |numbers| numbers.lag.load(Ordering::Relaxed),
         );
+        observed(
+            "bridge_flood_guard_paused",
+            "1 while the flood guard has the partition paused",
+            |numbers| numbers.flood_guard_paused.load(Ordering::Relaxed),
+        );
     }
 
     pub(super) fn open(self: &Arc<Self>, topic: &str, partition: i32) -> PartitionGauges {
@@ -79,7 +85,7 @@ impl Partitions {
     }
 }
 
-/// Watermark and lag of one assigned partition; dropping it takes them off the page.
+/// Watermark, lag and guard of one assigned partition; dropping it takes them off the page.
 pub struct PartitionGauges {
     partitions: Arc<Partitions>,
     key: (String, i32),
@@ -95,6 +101,14 @@ impl PartitionGauges {
     /// Records between the watermark and the end of the log.
     pub fn lag(&self, records: i64) {
         self.numbers.lag.store(records, Ordering::Relaxed);
+    }
+
+    /// For how many reasons the flood guard has it paused.
+    pub fn flood_guard_paused(&self, reasons: usize) {
+        let paused = i64::from(reasons > 0);
+        self.numbers
+            .flood_guard_paused
+            .store(paused, Ordering::Relaxed);
     }
 }
 

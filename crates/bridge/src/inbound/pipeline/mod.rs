@@ -380,6 +380,9 @@ impl<J: Judge> Pipeline<J> {
             held.gauges.watermark(watermark);
             held.gauges
                 .lag(held.high_watermark.saturating_sub(watermark).max(0));
+            let by_the_guard = |pause: &Pause| matches!(pause, Pause::Failing | Pause::Clock);
+            held.gauges
+                .flood_guard_paused(held.flow.pauses().filter(by_the_guard).count());
             if let Some((_, since)) = held.flow.oldest() {
                 oldest = oldest.max(now.saturating_duration_since(since));
             }
