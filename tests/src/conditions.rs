@@ -34,7 +34,9 @@ pub async fn until<T>(mut holds: impl FnMut() -> Option<T>) -> T {
 /// The detail of a condition, where it holds now.
 pub fn detail(bridge: &Bridge, condition: &Condition) -> Option<String> {
     let conditions = bridge.health().conditions();
-    let mut found = conditions.into_iter().filter(|(holds, _)| holds == condition);
+    let mut found = conditions
+        .into_iter()
+        .filter(|(holds, _)| holds == condition);
     found.next().map(|(_, detail)| detail)
 }
 

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Listen(ListenArgs),
     /// Judge archived messages offline, each alone
     Verify(VerifyArgs),
+    /// Check that an audit trail is whole: that no line of it was altered, taken out or put in
+    Audit(AuditArgs),
     /// Ask the process that runs with these settings whether it is ready; for probes
     Health(HealthArgs),
     /// Print every setting with its value and where it came from
@@ -142,6 +144,13 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_enum)]
     pub(crate) envelope: Option<EnvelopeArg>,
     /// File with archived messages as JSON lines; standard input when absent or `-`
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// The trail's file; the full ones beside it (FILE.1, FILE.2, …) belong to it. By default the one in the settings
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }

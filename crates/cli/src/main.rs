@@ -4,6 +4,7 @@
 //! turns what went wrong into one line and an exit code.
 
 mod args;
+mod audit;
 mod config;
 mod demo;
 mod failure;
@@ -45,6 +46,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keygen(args) => keygen::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.settings),
+        Command::Audit(args) => audit::run(&args, &cli.settings),
         Command::Health(args) => health::run(&args, &cli.settings),
         Command::Config => config::run(&cli.settings),
         Command::Completions { shell } => {

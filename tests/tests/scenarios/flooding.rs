@@ -44,7 +44,11 @@ impl Senders {
         let identities = ["one", "two", "three"].map(|name| Identity::new(stage.dir(), name));
         let [_, own] = stage.trust_entries();
         let mut entries = vec![own];
-        entries.extend(identities.iter().map(|who| who.trust_entry(&Kind::NODE, &[])));
+        entries.extend(
+            identities
+                .iter()
+                .map(|who| who.trust_entry(&Kind::NODE, &[])),
+        );
         let trust = trust_file(stage.dir(), "three-trust.toml", &entries);
         let settings = vec![("CYBERMESH_TRUST", trust.display().to_string())];
         Self {
@@ -267,7 +271,9 @@ async fn behind_the_times(stage: &Stage) -> (Bridge, Witness, Arc<SetClock>) {
 async fn two_signers_from_the_future_pause_everything_until_the_clock_has_caught_up(stage: Stage) {
     let (backend, mut saw, clock) = behind_the_times(&stage).await;
     assert!(saw.rest().is_empty(), "handled by a clock that is behind");
-    clock.0.store(unsigned(now_ms() + HOUR_MS), Ordering::SeqCst);
+    clock
+        .0
+        .store(unsigned(now_ms() + HOUR_MS), Ordering::SeqCst);
     let offsets: BTreeSet<i64> = saw.take(2).await.iter().map(|seen| seen.offset).collect();
     assert_eq!(offsets, BTreeSet::from([1, 2]));
     ready(&backend).await;
@@ -322,7 +328,10 @@ async fn envelopes_of_three_signers_for_another_audience_make_it_unready_and_pau
     stage.put(&topic, vec![elsewhere(0), elsewhere(1)]).await;
     stage.dead_letters(2).await;
     stage.wait_committed(&stage.own("backend"), &topic, 2).await;
-    assert!(backend.health().is_ready(), "two may be wrong by themselves");
+    assert!(
+        backend.health().is_ready(),
+        "two may be wrong by themselves"
+    );
 
     stage.put(&topic, vec![elsewhere(2)]).await;
     raised(&backend, &Condition::Audience).await;

@@ -141,25 +141,39 @@ impl Health {
     }
 
     fn note(&self, condition: Condition, detail: String, expected: bool) {
-        let known = self
-            .lock()
-            .insert(condition.clone(), detail.clone())
-            .is_some();
-        if !known {
-            self.0.audit.record(&AuditEvent::Unready {
-                condition: &condition,
+        let before = self.lock().insert(condition.clone(), detail.clone());
+        match &condition {
+            // Each change of a pause is audited, a change of its reasons as well.
+            Condition::PartitionPaused { topic, partition } if before.as_ref() != Some(&detail) => {
+                self.0.audit.record(&AuditEvent::Paused {
+                    topic,
+                    partition: *partition,
+                    reason: &detail,
+                });
+            }
+            Condition::PartitionPaused { .. } => {}
+            condition if before.is_none() => self.0.audit.record(&AuditEvent::Unready {
+                condition,
                 detail: &detail,
                 expected,
-            });
+            }),
+            _ => {}
         }
     }
 
     /// `condition` no longer holds.
     pub fn clear(&self, condition: &Condition) {
         let cleared = self.lock().remove(condition).is_some();
-        if cleared {
-            self.0.audit.record(&AuditEvent::Cleared { condition });
+        if !cleared {
+            return;
         }
+        self.0.audit.record(&match condition {
+            Condition::PartitionPaused { topic, partition } => AuditEvent::Resumed {
+                topic,
+                partition: *partition,
+            },
+            condition => AuditEvent::Cleared { condition },
+        });
     }
 
     /// Whether the process may be given work.
@@ -232,6 +246,56 @@ mod tests {
             Level::WARN,
         ];
         assert_eq!(*levels.0.lock().unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_pause_and_each_change_of_its_reasons_and_its_end_are_audited() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audit.ndjson");
+        let settings = crate::settings::Audit {
+            file: Some(file.clone()),
+            rotate_bytes: 1 << 20,
+            keep: 1,
+        };
+        let clock = Arc::new(crate::clock::SystemClock);
+        let audit = Audit::from_settings(&settings, clock).unwrap();
+        let health = Health::audited(audit);
+        let paused = Condition::PartitionPaused {
+            topic: "t".into(),
+            partition: 1,
+        };
+        health.raise(paused.clone(), "clock");
+        health.raise(paused.clone(), "clock");
+        health.raise(paused.clone(), "clock, dead-letters");
+        health.clear(&paused);
+        health.clear(&paused);
+        health
+            .audit()
+            .close(std::time::Duration::from_secs(10))
+            .await;
+        let text = std::fs::read_to_string(&file).unwrap();
+        let told: Vec<_> = text
+            .lines()
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                assert_eq!(
+                    (&line["topic"], &line["partition"]),
+                    (&"t".into(), &1.into())
+                );
+                let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+                (text("event"), text("reason"))
+            })
+            .collect();
+        let told: Vec<_> = told
+            .iter()
+            .map(|(event, reason)| (&**event, &**reason))
+            .collect();
+        let expected = [
+            ("paused", "clock"),
+            ("paused", "clock, dead-letters"),
+            ("resumed", ""),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl<J: Judge> Pipeline<J> {
                     topic: topic.clone(),
                     partition: number,
                 };
-                holds.insert(paused, format!("{partition}: {}", reasons.join(", ")));
+                holds.insert(paused, reasons.join(", "));
             }
             if let Some(offset) = held.hung_at {
                 let hung = Condition::Hung {

@@ -38,10 +38,11 @@ pub(crate) struct ResumeRequest {
 impl<J: Judge> Pipeline<J> {
     pub(super) fn on_resume(&mut self, request: ResumeRequest) {
         let ended = self.resume(&request.partition);
-        if ended.as_ref().is_some_and(|ended| !ended.is_empty()) {
-            self.health.audit().record(&AuditEvent::Resumed {
+        if let Some(ended) = ended.as_deref().filter(|ended| !ended.is_empty()) {
+            self.health.audit().record(&AuditEvent::ResumeOrdered {
                 topic: &request.partition.topic,
                 partition: request.partition.partition,
+                ended,
             });
         }
         if request.reply.send(ended).is_err() {

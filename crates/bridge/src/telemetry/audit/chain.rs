@@ -37,33 +37,41 @@ impl Chain {
     }
 }
 
-/// Where a chain is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} does not carry the hash of the line before it")]
-pub struct Broken {
-    /// The line, counted from 1.
-    pub line: usize,
+/// Goes along the lines of a trail, oldest first, and says whether each follows from the one before. The
+/// first is taken as it is; a torn line (cut short by a crash) says nothing of the one before it, and the
+/// next has to follow from it.
+#[derive(Debug, Default)]
+pub(super) struct Follower {
+    before: Option<Chain>,
+    from_the_beginning: bool,
 }
 
-/// Checks the lines of one trail, from the first line of the first file looked at on: the files'
-/// contents one behind the other, oldest first. The first line is taken as it is, a torn line (cut short
-/// by a crash) as well.
-///
-/// # Errors
-/// [`Broken`] at the first line that does not follow from the one before.
-pub fn check(trail: &[u8]) -> Result<(), Broken> {
-    let mut before: Option<Chain> = None;
-    for (index, line) in trail.split(|byte| *byte == b'\n').enumerate() {
+impl Follower {
+    /// Whether the next line, without its line end, follows.
+    pub(super) fn follows(&mut self, line: &[u8]) -> bool {
         if line.is_empty() {
-            continue;
+            return true;
         }
-        if let (Some(expected), Ok(Value::Object(object))) =
-            (before, serde_json::from_slice::<Value>(line))
-            && object.get("prev").and_then(Value::as_str) != Some(&hex::encode(expected.0))
-        {
-            return Err(Broken { line: index + 1 });
-        }
-        before = Some(Chain::behind(line));
+        let follows = match serde_json::from_slice::<Value>(line) {
+            Ok(Value::Object(object)) => {
+                let carried = object.get("prev").and_then(Value::as_str);
+                let carries = |chain: Chain| carried == Some(&hex::encode(chain.0));
+                self.from_the_beginning |= self.before.is_none() && carries(Chain::new());
+                self.before.is_none_or(carries)
+            }
+            _ => true,
+        };
+        self.before = Some(Chain::behind(line));
+        follows
     }
-    Ok(())
+
+    /// Whether the first line was the first of all.
+    pub(super) fn saw_the_beginning(&self) -> bool {
+        self.from_the_beginning
+    }
+
+    /// What the next line has to carry; `None` before the first.
+    pub(super) fn end(&self) -> Option<[u8; 32]> {
+        self.before.map(|chain| chain.0)
+    }
 }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use cybermesh_contracts::{rejection::Disposition, sign::PublicKey, trust::TrustChanges};
 use serde_json::{Value, json};
 
+use crate::inbound::Pause;
 use crate::telemetry::Condition;
 
 /// Names listed of one kind of change at most; a count says how many there were.
@@ -53,7 +54,8 @@ pub enum AuditEvent<'a> {
         /// SHA-256 of the SHA-256 of their values, in offset order.
         sha256: [u8; 32],
     },
-    /// The process is not ready, or no longer for one reason alone.
+    /// The process is not ready, or no longer for one reason alone. Of a partition that stands still
+    /// [`Paused`](Self::Paused) says so.
     Unready {
         /// The condition that holds from now on.
         condition: &'a Condition,
@@ -72,7 +74,7 @@ pub enum AuditEvent<'a> {
         /// The new state.
         to: &'static str,
     },
-    /// A partition was paused.
+    /// A partition was paused, or is for other reasons than before.
     Paused {
         /// Its topic.
         topic: &'a str,
@@ -81,12 +83,21 @@ pub enum AuditEvent<'a> {
         /// Why.
         reason: &'a str,
     },
-    /// A paused partition goes on.
+    /// A paused partition goes on, here or with whoever reads it next.
     Resumed {
         /// Its topic.
         topic: &'a str,
         /// Its number.
         partition: i32,
+    },
+    /// An operator had a partition go on.
+    ResumeOrdered {
+        /// Its topic.
+        topic: &'a str,
+        /// Its number.
+        partition: i32,
+        /// The pauses that this ended.
+        ended: &'a [Pause],
     },
     /// Another trust store is in force.
     Trust(&'a TrustChanges),
@@ -117,6 +128,7 @@ impl AuditEvent<'_> {
             Self::Breaker { .. } => "breaker",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
+            Self::ResumeOrdered { .. } => "resume-ordered",
             Self::Trust(_) => "trust",
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadRefused { .. } => "reload-refused",
@@ -164,6 +176,14 @@ impl AuditEvent<'_> {
                 reason,
             } => json!({ "topic": topic, "partition": partition, "reason": reason }),
             Self::Resumed { topic, partition } => json!({ "topic": topic, "partition": partition }),
+            Self::ResumeOrdered {
+                topic,
+                partition,
+                ended,
+            } => {
+                let ended: Vec<_> = ended.iter().map(|pause| pause.as_str()).collect();
+                json!({ "topic": topic, "partition": partition, "ended": ended })
+            }
             Self::Trust(changes) => json!({
                 "added": listed(&changes.added), "vanished": listed(&changes.vanished),
                 "removed": listed(&changes.removed), "revoked": listed(&changes.revoked),
@@ -228,6 +248,13 @@ impl AuditEvent<'_> {
             } => tracing::warn!(target: "audit", topic, partition, reason, "partition paused"),
             Self::Resumed { topic, partition } => {
                 tracing::info!(target: "audit", topic, partition, "partition goes on");
+            }
+            Self::ResumeOrdered {
+                topic,
+                partition,
+                ended,
+            } => {
+                tracing::info!(target: "audit", topic, partition, ?ended, "partition told to go on");
             }
             Self::Trust(changes) => {
                 if !changes.vanished.is_empty() {

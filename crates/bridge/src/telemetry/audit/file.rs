@@ -13,7 +13,7 @@ use super::chain::Chain;
 use crate::state::private;
 
 /// No line of ours is longer; a file that ends in a longer one is none of ours.
-const LONGEST_LINE_BYTES: u64 = 256 << 10;
+pub(super) const LONGEST_LINE_BYTES: u64 = 256 << 10;
 
 /// When a file is full, and how many full ones are kept.
 #[derive(Debug, Clone, Copy)]

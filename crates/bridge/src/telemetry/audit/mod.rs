@@ -4,9 +4,10 @@
 //! file as a line of JSON that carries the SHA-256 of the line before it: a line that was altered, taken
 //! out or put in breaks the chain from there on. (Lines cut off at the end do not; ship the file away.)
 //! `event` says what is written, `chain` makes the lines, `file` keeps them, `writer` is the thread
-//! that waits for the disk, so that nobody else does.
+//! that waits for the disk, so that nobody else does, and `check` reads a trail back.
 
 mod chain;
+mod check;
 mod event;
 mod file;
 mod writer;
@@ -23,7 +24,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub use chain::{Broken, check};
+pub use check::{TrailFault, WholeTrail, check_files};
 pub use event::AuditEvent;
 pub use file::AuditFileError;
 

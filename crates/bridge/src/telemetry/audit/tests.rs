@@ -15,6 +15,22 @@ fn breaker(to: &'static str) -> AuditEvent<'static> {
     AuditEvent::Breaker { to }
 }
 
+/// Where the chain is broken when the trail's only file holds this.
+fn broken_at(path: &Path, text: &str) -> Option<u64> {
+    fs::write(path, text).unwrap();
+    match check_files(path) {
+        Ok(_) => None,
+        Err(TrailFault::Broken { line, .. }) => Some(line),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn last_hash(trail: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    let mut lines = trail.trim_ascii_end().rsplit(|byte| *byte == b'\n');
+    sha2::Sha256::digest(lines.next().unwrap()).into()
+}
+
 async fn written(audit: &Audit) {
     audit.close(Duration::from_secs(10)).await;
 }
@@ -31,7 +47,9 @@ async fn each_line_carries_the_hash_of_the_one_before_also_after_a_restart() {
     }
     let trail = fs::read(&path).unwrap();
     assert_eq!(trail.split(|byte| *byte == b'\n').count(), 7);
-    assert_eq!(check(&trail), Ok(()));
+    let whole = check_files(&path).unwrap();
+    assert_eq!((whole.files, whole.lines), (1, 6));
+    assert!(whole.from_the_beginning);
 }
 
 #[tokio::test]
@@ -45,10 +63,13 @@ async fn a_line_that_was_altered_or_taken_out_is_found() {
     written(&audit).await;
     let text = fs::read_to_string(&path).unwrap();
     let altered = text.replace("half-open", "open");
-    assert_eq!(check(altered.as_bytes()), Err(Broken { line: 3 }));
+    assert_eq!(broken_at(&path, &altered), Some(3));
     let lines: Vec<_> = text.lines().collect();
     let without = format!("{}\n{}\n", lines[0], lines[2]);
-    assert_eq!(check(without.as_bytes()), Err(Broken { line: 2 }));
+    assert_eq!(broken_at(&path, &without), Some(2));
+    let beside = format!("{}\n{{}}\n{}\n", lines[0], lines[1]);
+    assert_eq!(broken_at(&path, &beside), Some(2));
+    assert_eq!(broken_at(&path, &text), None);
 }
 
 #[tokio::test]
@@ -69,7 +90,41 @@ async fn a_full_file_goes_on_in_a_new_one_with_the_same_chain_and_the_oldest_go(
         trail.extend(content);
     }
     trail.extend(fs::read(&path).unwrap());
-    assert_eq!(check(&trail), Ok(()));
+    let whole = check_files(&path).unwrap();
+    let lines = trail.iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(
+        (whole.files, whole.lines),
+        (4, u64::try_from(lines).unwrap())
+    );
+    assert!(!whole.from_the_beginning, "the oldest are gone");
+    assert_eq!(whole.end, last_hash(&trail));
+    // A file that is taken out of the middle is missed by the next.
+    fs::remove_file(&older[1].1).unwrap();
+    let fault = check_files(&path).unwrap_err();
+    let TrailFault::Broken { path, line: 1 } = fault else {
+        panic!("{fault}")
+    };
+    assert_eq!(path, older[2].1);
+}
+
+#[tokio::test]
+async fn a_trail_of_nothing_and_one_of_endless_lines_are_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = trail_in(&folder);
+    let missing = check_files(&path).unwrap_err();
+    assert!(
+        matches!(missing, TrailFault::Unreadable { .. }),
+        "{missing}"
+    );
+    fs::write(&path, b"").unwrap();
+    let empty = check_files(&path).unwrap_err();
+    assert!(matches!(empty, TrailFault::Empty(_)), "{empty}");
+    fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
+    let endless = check_files(&path).unwrap_err();
+    assert!(
+        matches!(endless, TrailFault::TooLong { line: 1, .. }),
+        "{endless}"
+    );
 }
 
 #[tokio::test]
@@ -87,7 +142,7 @@ async fn a_line_cut_short_by_a_crash_stays_and_the_next_follows_from_it() {
     written(&audit).await;
     let trail = fs::read(&path).unwrap();
     assert!(trail.starts_with(&whole[..whole.len() - 20]));
-    assert_eq!(check(&trail), Ok(()));
+    assert_eq!(check_files(&path).unwrap().lines, 3);
     assert_eq!(trail.iter().filter(|byte| **byte == b'\n').count(), 3);
 }
 
@@ -160,7 +215,7 @@ async fn a_trail_that_cannot_be_written_says_so_holds_nobody_up_and_goes_on_when
         trail.extend(fs::read(file).unwrap());
     }
     trail.extend(fs::read(&path).unwrap());
-    assert_eq!(check(&trail), Ok(()));
+    check_files(&path).unwrap();
     assert_eq!(audit.fault(), None);
     assert!(String::from_utf8(trail).unwrap().contains("\"missed\""));
 }
