@@ -1,8 +1,8 @@
-//! A way to the broker that loses answers to produce requests when told to.
+//! A way to the broker that loses answers to produce requests, or falls silent, when told to.
 //!
-//! Over the built-in broker it is a fault: the broker does what was asked and keeps the answer.
-//! Over Apache Kafka it is a proxy in front of a listener that advertises the proxy's address: it
-//! throws away what the broker says, whatever the request was.
+//! Over the built-in broker it is a fault: the broker does what was asked and keeps the answer; or it
+//! serves nobody. Over Apache Kafka it is a proxy in front of a listener that advertises the proxy's
+//! address: it throws away what the broker says, whatever the request was; or it holds all back.
 
 use cybermesh_devbroker::{Api, Fault, FaultHandle};
 use cybermesh_transport::ClientConfig;
@@ -51,11 +51,32 @@ impl<'a> Link<'a> {
         Self { stage, way }
     }
 
+    /// `host:port` to begin with.
+    pub fn bootstrap(&self) -> String {
+        match &self.way {
+            Way::Direct => self.stage.cluster().bootstrap().to_owned(),
+            Way::Proxied(proxy, _) => proxy.address().to_string(),
+        }
+    }
+
     /// How a client goes this way.
     pub fn client_config(&self) -> ClientConfig {
+        self.stage.client_config_at(&self.bootstrap())
+    }
+
+    /// From now on nobody is answered, until [`speak`](Self::speak).
+    pub fn fall_silent(&self) {
         match &self.way {
-            Way::Direct => self.stage.client_config(),
-            Way::Proxied(proxy, _) => self.stage.client_config_at(&proxy.address().to_string()),
+            Way::Direct => self.stage.devbroker().freeze(),
+            Way::Proxied(proxy, _) => proxy.conduct(Conduct::Silence),
+        }
+    }
+
+    /// Ends [`fall_silent`](Self::fall_silent): what was asked meanwhile is served.
+    pub fn speak(&self) {
+        match &self.way {
+            Way::Direct => self.stage.devbroker().thaw(),
+            Way::Proxied(proxy, _) => proxy.conduct(Conduct::Pass),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The end-to-end scenarios, each over the built-in broker and over Apache Kafka.
 #![expect(clippy::unwrap_used, reason = "what fails here fails its test")]
 
+mod auditing;
 mod connecting;
 mod consuming;
 mod crossing;
