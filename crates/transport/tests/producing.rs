@@ -607,6 +607,43 @@ async fn a_request_holds_no_more_than_its_limit_and_the_rest_goes_in_others() {
     assert_eq!(broker.log("t").len(), 20);
 }
 
+/// A gate that admits one attempt at a time gives the oldest its chance first.
+#[tokio::test]
+async fn the_oldest_batch_is_in_the_first_request_whichever_its_partition_is() {
+    let broker = broker("t", 3).await;
+    let door = Arc::new(Door::default());
+    *door.open.lock().unwrap() = true;
+    let config = ProducerConfig {
+        max_request_bytes: 100,
+        gate: door.clone(),
+        ..ProducerConfig::default()
+    };
+    let producer = warm(&broker, 3, config).await;
+    *door.open.lock().unwrap() = false;
+    for number in [2, 0, 1] {
+        drop(send(&producer, "t", number, "next").await);
+    }
+    // What is held holds up all that comes behind it on the connection.
+    let oldest = broker.fault(Fault::hold(Api::Produce).partition(2));
+    let others = broker.fault(Fault::hold(Api::Produce).partition(0).partition(1));
+    let flushing = async { within(producer.flush()).await };
+    let first = async {
+        *door.open.lock().unwrap() = true;
+        within(async {
+            tokio::select! {
+                () = oldest.wait_for_hits(1) => {}
+                () = others.wait_for_hits(1) => {}
+            }
+        })
+        .await;
+        assert_eq!((oldest.hits(), others.hits()), (1, 0));
+        oldest.remove();
+        others.remove();
+    };
+    tokio::join!(flushing, first);
+    assert_eq!(broker.log("t").len(), 6);
+}
+
 #[tokio::test]
 async fn a_batch_larger_than_a_request_may_be_travels_alone() {
     let broker = broker("t", 3).await;

@@ -135,9 +135,15 @@ struct Sender {
 struct ToBroker {
     broker: Broker,
     by: Generation,
-    /// Of the oldest batch.
-    waiting_since: Option<Instant>,
-    partitions: Vec<TopicPartition>,
+    /// Each with the age of its oldest batch.
+    partitions: Vec<(Option<Instant>, TopicPartition)>,
+}
+
+impl ToBroker {
+    /// Since when the oldest of all its batches waits.
+    fn waiting_since(&self) -> Option<Instant> {
+        self.partitions.iter().filter_map(|(since, _)| *since).min()
+    }
 }
 
 impl Sender {
@@ -236,34 +242,30 @@ impl Sender {
                     .or_insert_with(|| ToBroker {
                         broker: broker.clone(),
                         by: *by,
-                        waiting_since: None,
                         partitions: Vec::new(),
                     });
-                to.partitions.push(partition.clone());
-                to.waiting_since = to
-                    .waiting_since
-                    .into_iter()
-                    .chain(queue.waiting_since())
-                    .min();
+                to.partitions
+                    .push((queue.waiting_since(), partition.clone()));
             }
         }
         let mut requests: Vec<ToBroker> = by_broker.into_values().collect();
         // A gate that admits one attempt at a time is to get the oldest batch.
-        requests.sort_by_key(|to| to.waiting_since);
+        requests.sort_by_key(ToBroker::waiting_since);
         let mut sent_any = false;
         for ToBroker {
             broker,
             by,
-            partitions,
-            ..
+            mut partitions,
         } in requests
         {
             let Some(admitted) = self.admit(now) else {
                 return sent_any;
             };
+            // Also where not all of them fit.
+            partitions.sort_by_key(|(since, _)| *since);
             let mut attempts = Vec::new();
             let mut room = self.shared.config().max_request_bytes;
-            for partition in partitions {
+            for (_, partition) in partitions {
                 let Some(queue) = state.queues.get_mut(&partition) else {
                     continue;
                 };
