@@ -32,6 +32,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
+        Self::of(1).await
+    }
+
+    /// With so many brokers.
+    pub(crate) async fn of(brokers: u16) -> Self {
         let authority = Authority::new("stage CA").unwrap();
         let server = authority
             .server()
@@ -49,7 +54,10 @@ impl Stage {
             &signer().to_pkcs8_pem().unwrap(),
         );
         let tls = ServerTls::mutual(&server, authority.ca_pem()).unwrap();
-        let mut broker = DevBroker::builder().tls(tls).topic("ai.dlq", 1);
+        let mut broker = DevBroker::builder()
+            .brokers(brokers)
+            .tls(tls)
+            .topic("ai.dlq", 1);
         for kind in Kind::ALL {
             broker = broker.topic(kind.default_topic(), 3);
         }
