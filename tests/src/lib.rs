@@ -31,6 +31,7 @@ pub mod process;
 pub mod proxy;
 pub mod scenario;
 pub mod stage;
+pub mod transaction;
 pub mod witness;
 
 pub use cluster::{Broker, Cluster};

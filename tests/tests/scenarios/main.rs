@@ -10,3 +10,4 @@ mod guarding;
 mod handling;
 mod producing;
 mod refusing;
+mod withholding;

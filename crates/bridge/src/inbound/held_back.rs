@@ -4,7 +4,7 @@
 //! see nothing behind it. Nothing is paused for it, it is said aloud: where the last stable offset has
 //! stood still below the high watermark for a while, once for each time it does.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cybermesh_transport::{Progress, TopicPartition};
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 pub(super) struct HeldBack {
     /// How long the last stable offset may stand still below the high watermark.
     patience: Duration,
-    said: BTreeSet<TopicPartition>,
+    /// Since when each was held back when it was said: since then anew is another time.
+    said: BTreeMap<TopicPartition, Instant>,
 }
 
 impl HeldBack {
@@ -23,7 +24,7 @@ impl HeldBack {
     pub(super) fn new(patience: Duration) -> Self {
         Self {
             patience,
-            said: BTreeSet::new(),
+            said: BTreeMap::new(),
         }
     }
 
@@ -38,9 +39,13 @@ impl HeldBack {
             })
             .collect();
         self.said
-            .retain(|said| held.iter().any(|held| held.partition == *said));
+            .retain(|said, _| held.iter().any(|held| held.partition == *said));
         held.into_iter()
-            .filter(|held| self.said.insert(held.partition.clone()))
+            .filter(|held| {
+                let since = held.held_back_since.unwrap_or(now);
+                let before = self.said.insert(held.partition.clone(), since);
+                before != Some(since)
+            })
             .collect()
     }
 }
@@ -74,5 +79,11 @@ mod tests {
         let again = [progress(0, Some(at(130)))];
         assert!(watch.look(&again, at(131)).is_empty());
         assert_eq!(watch.look(&again, at(190)), [&again[0]]);
+        let next = [progress(0, Some(at(200)))];
+        assert_eq!(
+            watch.look(&next, at(260)),
+            [&next[0]],
+            "another one, though no look fell between them"
+        );
     }
 }
