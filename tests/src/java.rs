@@ -3,6 +3,7 @@
 
 use std::process::Stdio;
 
+use cybermesh_transport::Assignor;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -94,7 +95,7 @@ pub async fn produce(stage: &Stage, topic: &str, codec: &str, lines: &[String]) 
     );
 }
 
-/// A console consumer that is a member of a group by range assignment, and begins with the oldest
+/// A console consumer that is a member of a group by one kind of assignment, and begins with the oldest
 /// record where nothing is committed.
 #[derive(Debug)]
 pub struct GroupMember {
@@ -103,12 +104,16 @@ pub struct GroupMember {
 }
 
 impl GroupMember {
-    /// Has it join `group`.
+    /// Has it join `group`, where it knows this assignor alone.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn join(stage: &Stage, group: &str, topic: &str) -> Self {
-        let assignor = "org.apache.kafka.clients.consumer.RangeAssignor";
+    pub fn join(stage: &Stage, group: &str, topic: &str, assignor: Assignor) -> Self {
+        let assignor = match assignor {
+            Assignor::Range => "org.apache.kafka.clients.consumer.RangeAssignor",
+            Assignor::RoundRobin => "org.apache.kafka.clients.consumer.RoundRobinAssignor",
+            other => panic!("no class of Kafka's is known for {other:?}"),
+        };
         let mut process = console::command(stage, topic)
             .args(["--group", group, "--consumer-property"])
             .arg(format!("partition.assignment.strategy={assignor}"))

@@ -44,7 +44,14 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) async fn join(stage: &Stage, topic: &str) -> Self {
+        let assignors = ConsumerConfig::new("", [topic]).assignors;
+        Self::join_by(stage, topic, assignors).await
+    }
+
+    /// With these assignors, the one it prefers first.
+    pub(crate) async fn join_by(stage: &Stage, topic: &str, assignors: Vec<Assignor>) -> Self {
         let config = ConsumerConfig {
+            assignors,
             // The shortest that brokers take.
             session_timeout: Duration::from_secs(6),
             heartbeat_interval: Duration::from_millis(300),

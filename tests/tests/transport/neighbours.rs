@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cybermesh_tests::Stage;
 use cybermesh_tests::java::{self, GroupMember, NULL};
 use cybermesh_tests::log::LoggedRecord;
-use cybermesh_transport::{Compression, Producer, ProducerConfig};
+use cybermesh_transport::{Assignor, Compression, Producer, ProducerConfig};
 
 use crate::grouping::{Member, all_places, places_once, play};
 use crate::support::{
@@ -21,6 +21,8 @@ cybermesh_tests::scenarios! {
         we_read_what_kafkas_console_producer_wrote_in_every_codec:
             "what is tried is how we get on with Kafka's own programs and broker together",
         a_group_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing:
+            "what is tried is how we get on with Kafka's own programs and broker together",
+        a_group_by_round_robin_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing:
             "what is tried is how we get on with Kafka's own programs and broker together",
         kafkas_tool_describes_our_group_with_our_offsets:
             "what is tried is how we get on with Kafka's own programs and broker together",
@@ -97,15 +99,40 @@ async fn we_read_what_kafkas_console_producer_wrote_in_every_codec(stage: Stage)
 }
 
 async fn a_group_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing(stage: Stage) {
+    let theirs = share(&stage, Assignor::Range, "range").await;
+    assert!(
+        theirs == BTreeSet::from([0, 1]) || theirs == BTreeSet::from([2, 3]),
+        "not a range: {theirs:?}"
+    );
+}
+
+async fn a_group_by_round_robin_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing(
+    stage: Stage,
+) {
+    let theirs = share(&stage, Assignor::RoundRobin, "roundrobin").await;
+    assert!(
+        theirs == BTreeSet::from([0, 2]) || theirs == BTreeSet::from([1, 3]),
+        "not dealt in turn: {theirs:?}"
+    );
+}
+
+/// Kafka's consumer joins our member's group and leaves it again, while records come. Gives back the
+/// partitions it was given.
+async fn share(stage: &Stage, assignor: Assignor, named: &str) -> BTreeSet<i32> {
     let topic = stage.own("shared");
     stage.make_topic(&topic, 4).await;
     let producer = Producer::new(stage.client().await, ProducerConfig::default());
     send_numbers(&producer, &topic, 4, 0..10).await;
-    let mut ours = Member::join(&stage, &topic).await;
+    let mut ours = Member::join_by(stage, &topic, vec![assignor]).await;
     play(&mut [&mut ours], |members| members[0].got.len() == 40).await;
 
-    let mut theirs = GroupMember::join(&stage, &stage.own("group"), &topic);
+    let group = stage.own("group");
+    let mut theirs = GroupMember::join(stage, &group, &topic, assignor);
     play(&mut [&mut ours], |members| members[0].held.len() == 2).await;
+    assert_eq!(
+        java::group_state(stage, &group).await,
+        [named, "Stable", "2"]
+    );
     send_numbers(&producer, &topic, 4, 10..20).await;
     play(&mut [&mut ours], |members| members[0].got.len() == 60).await;
     let mut got = Vec::new();
@@ -119,9 +146,9 @@ async fn a_group_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing(s
     play(&mut [&mut ours], |members| members[0].got.len() == 100).await;
     let their_partitions: BTreeSet<i32> =
         got.iter().map(|((partition, _), _)| *partition).collect();
-    assert_eq!(their_partitions.len(), 2);
     got.extend(ours.leave().await);
     assert_eq!(places_once(&got), all_places(4, 30));
+    their_partitions
 }
 
 fn place(record: &LoggedRecord) -> ((i32, i64), String) {
