@@ -2,6 +2,7 @@
 //! that is not the senders'.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,7 +51,10 @@ impl Senders {
                 .map(|who| who.trust_entry(&Kind::NODE, &[])),
         );
         let trust = trust_file(stage.dir(), "three-trust.toml", &entries);
-        let settings = vec![("CYBERMESH_TRUST", trust.display().to_string())];
+        let settings = vec![
+            ("CYBERMESH_TRUST", trust.display().to_string()),
+            ("CYBERMESH_AUDIT", trail(stage).display().to_string()),
+        ];
         Self {
             identities,
             settings,
@@ -71,6 +75,10 @@ impl Senders {
     fn forgery<'a>(&'a self, number: usize, audience: &'a str, topic: &'a str) -> Forgery<'a> {
         Forgery::new(self.identities[number].signer(), audience, topic)
     }
+}
+
+fn trail(stage: &Stage) -> PathBuf {
+    stage.dir().join("audit.ndjson")
 }
 
 /// A downstream that can be away, and what passed it.
@@ -200,6 +208,33 @@ async fn a_partition_that_stands_still_for_failing_messages_goes_on_by_command(s
     assert_eq!(ended, [Pause::Failing]);
     ready(&backend).await;
     all_is_done(&stage, backend, &downstream).await;
+
+    // Who reads the audit trail sees that it did not go on by itself.
+    let text = std::fs::read_to_string(trail(&stage)).unwrap();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let told: Vec<_> = lines
+        .filter(|line| line["topic"] == stage.topic(Kind::Anomaly) && line["offset"].is_null())
+        .map(|line| {
+            (
+                line["event"].clone(),
+                line["reason"].clone(),
+                line["ended"].clone(),
+            )
+        })
+        .collect();
+    let none = serde_json::Value::Null;
+    let expected = [
+        ("paused".into(), "handlers-fail".into(), none.clone()),
+        (
+            "resume-ordered".into(),
+            none.clone(),
+            vec!["handlers-fail"].into(),
+        ),
+        ("resumed".into(), none.clone(), none),
+    ];
+    assert_eq!(told, expected);
 }
 
 async fn the_failing_messages_of_one_key_are_buried_and_pause_nothing(stage: Stage) {
