@@ -219,7 +219,7 @@ async fn refused(bridge: &Bridge, key: &str) -> Duration {
 async fn when_the_cluster_is_back_the_oldest_unresolved_batch_is_the_probe() {
     // Whichever broker it is for.
     for oldest_first in [true, false] {
-        let stage = Stage::of(2).await;
+        let stage = Stage::of_brokers(2).await;
         let mut breaker = quick();
         // Longer than what waits after a failure of its own.
         breaker.open_for = Duration::from_secs(1);

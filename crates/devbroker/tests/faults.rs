@@ -345,6 +345,24 @@ async fn clients_without_a_certificate_with_an_expired_or_a_foreign_one_are_refu
 }
 
 #[tokio::test]
+async fn another_certificate_is_shown_from_now_on_and_connections_of_before_go_on() {
+    let (old, new) = (Authority::new("CA").unwrap(), Authority::new("CA").unwrap());
+    let node = old.client("node-1").issue().unwrap();
+    let (broker, mut open) = ask_over_tls(&old, Some(&node)).await.unwrap();
+    let server = new.server().ip([127, 0, 0, 1]).issue().unwrap();
+    broker.speak_tls(ServerTls::mutual(&server, old.ca_pem()).unwrap());
+    let connect = async |trusted: &Authority| {
+        let tcp = TcpStream::connect(broker.address()).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        connector(trusted, Some(&node)).connect(name, tcp).await
+    };
+    assert!(connect(&old).await.is_err());
+    let mut client = Client::over(connect(&new).await.unwrap());
+    client.ask(3, &ApiVersionsRequest::default()).await;
+    open.ask(3, &ApiVersionsRequest::default()).await;
+}
+
+#[tokio::test]
 async fn an_answer_comes_twice_on_request() {
     let broker = broker().await;
     broker.fault(Fault::duplicate(Api::Produce).once());

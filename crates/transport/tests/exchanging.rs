@@ -7,7 +7,7 @@ use cybermesh_devbroker::pki::{Authority, Identity};
 use cybermesh_devbroker::{DevBroker, ServerTls};
 use cybermesh_transport::error::TlsFailure;
 use cybermesh_transport::tls::{Pem, TlsConfig};
-use cybermesh_transport::{Address, Client, ClientConfig, ErrorKind, Producer, Security};
+use cybermesh_transport::{Address, Class, Client, ClientConfig, ErrorKind, Producer, Security};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 
@@ -170,20 +170,45 @@ async fn certificates_no_broker_accepts_are_refused_and_the_old_ones_stay() {
 }
 
 #[tokio::test]
-async fn certificates_that_cannot_be_tried_are_taken_for_when_the_cluster_is_back() {
+async fn certificates_that_cannot_be_tried_are_not_taken_and_it_is_said_that_they_may_be_good() {
     let authority = Authority::new("CA").unwrap();
     let before = authority.client("node-1").issue().unwrap();
     let after = authority.client("node-1").issue().unwrap();
     let (broker, _) = broker([&authority, &authority]).await;
     let client = client(&broker, tls(&[&authority], &before)).await;
     broker.go_down().await;
+    let untried = client.exchange_tls(tls(&[&authority], &after)).await;
+    assert_eq!(untried.unwrap_err().class(), Class::Retriable);
+    broker.come_up().await.unwrap();
+    within(client.refresh_topic("t")).await.unwrap();
+    all_show(&broker, &before).await;
     client
         .exchange_tls(tls(&[&authority], &after))
         .await
         .unwrap();
-    broker.come_up().await.unwrap();
     within(client.refresh_topic("t")).await.unwrap();
     all_show(&broker, &after).await;
+}
+
+#[tokio::test]
+async fn what_one_broker_refuses_is_refused_though_the_others_cannot_be_asked() {
+    let (ours, other) = (
+        Authority::new("our CA").unwrap(),
+        Authority::new("other CA").unwrap(),
+    );
+    let node = ours.client("node-1").issue().unwrap();
+    let stranger = other.client("node-1").issue().unwrap();
+    let (broker, _) = broker([&ours, &ours]).await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = nobody.local_addr().unwrap();
+    drop(nobody);
+    let bootstrap = format!("{},{closed}", broker.bootstrap());
+    let bootstrap = Address::parse_list(&bootstrap).unwrap();
+    let config = ClientConfig::new(bootstrap, Security::Tls(tls(&[&ours], &node)));
+    let client = Client::connect(config).await.unwrap();
+    let refused = client.exchange_tls(tls(&[&ours], &stranger)).await;
+    assert_eq!(refused.unwrap_err().class(), Class::Fatal);
+    client.exchange_tls(tls(&[&ours], &node)).await.unwrap();
 }
 
 #[tokio::test]

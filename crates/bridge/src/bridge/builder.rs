@@ -26,7 +26,7 @@ use crate::{
         publisher::Parts,
         retry::RetrySchedule,
     },
-    reload::{Certificates, LimitsFile, Reloader, SigningFile, Watched},
+    reload::{Certificates, LimitsFile, Reloader, SigningFile, Stamp, Watched},
     settings::{DeadLetterFormat, Problem, Settings, SettingsError, table},
     state::StateDir,
     telemetry::{Audit, Condition, Exposition, Health, Metrics, OpsServer},
@@ -57,8 +57,8 @@ pub struct Builder {
 /// What was read from files, or brought by the caller.
 struct Material {
     security: Security,
-    /// The files that security was made from, where it was made from files.
-    certificates: Option<Certificates>,
+    /// The state of the files that security was made from, where it was made from files.
+    certificates: Option<Vec<Stamp>>,
     signer: Option<SigningKey>,
     signing: Option<SigningFile>,
     trust: Option<Trust>,
@@ -274,7 +274,8 @@ impl Builder {
         let watched = Watched {
             trust: trust.clone().filter(Trust::has_file),
             signing,
-            certificates,
+            certificates: certificates
+                .map(|seen| Certificates::new(self.settings.clone(), client.clone(), seen)),
             limits: LimitsFile::of(&self.settings, &publisher),
         };
         if let Some(trust) = &trust {
@@ -330,13 +331,8 @@ impl Builder {
             Some(security) => (Some(security), None),
             None => {
                 let security = settings.security(&mut problems);
-                let certificates = match &security {
-                    Some(Security::Tls(tls)) => {
-                        Some(Certificates::new(settings.clone(), tls.clone(), seen))
-                    }
-                    _ => None,
-                };
-                (security, certificates)
+                let is_tls = matches!(security, Some(Security::Tls(_)));
+                (security, is_tls.then_some(seen))
             }
         };
         let (signer, signing) = match self.signer.take() {

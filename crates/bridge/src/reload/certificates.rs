@@ -1,28 +1,78 @@
-//! Our certificate, its key and the authorities, read again when a file of them changes: connections
-//! opened from then on use the new ones, those that are open live on until they end.
+//! Our certificate, its key and the authorities, read again when a file of them changes.
+//!
+//! What the files say is tried on the brokers before it is taken, as [`Client::exchange_tls`] does it: for the one
+//! client that everything in a bridge sends and receives through, so that all of it goes over or nothing does. What a
+//! broker refuses is not taken, and is tried again when a file changes or when asked to. While no broker can be asked it
+//! is tried again at every look; what was in force stays so meanwhile.
 
 use std::path::PathBuf;
 
-use cybermesh_transport::{Security, tls::TlsConfig};
+use cybermesh_transport::{Class, Client, Security, TransportError, tls::TlsConfig};
 
 use super::{Look, Stamp};
 use crate::settings::Settings;
 
-/// The certificates in force, and the files they came from.
+/// The certificates in force, and the files that may say others.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     settings: Settings,
-    tls: TlsConfig,
+    client: Client,
     seen: Vec<Stamp>,
+    candidate: Option<Candidate>,
+}
+
+/// What the files say and is not in force yet.
+#[derive(Debug)]
+struct Candidate {
+    tls: TlsConfig,
+    standing: Standing,
+    /// Whether it was said already that no broker could be asked.
+    is_told: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// To be tried.
+    Due,
+    Trying,
+    /// No broker accepts it.
+    Refused,
+}
+
+impl Standing {
+    /// Whether a trial is to begin, which then has; `asked` tries again what was refused.
+    fn begin(&mut self, asked: bool) -> bool {
+        let begins = match self {
+            Self::Due => true,
+            Self::Trying => false,
+            Self::Refused => asked,
+        };
+        if begins {
+            *self = Self::Trying;
+        }
+        begins
+    }
+}
+
+/// What to do about trying a candidate.
+#[derive(Debug)]
+pub(super) enum Trial {
+    /// There is nothing to try; what is being tried is no longer what the files say.
+    Off,
+    /// Go on as it is.
+    AsItIs,
+    /// Try this, instead of what is being tried.
+    Begin(Client, TlsConfig),
 }
 
 impl Certificates {
-    /// What `tls` was made from by `settings`; `seen` is the state of the files before that.
-    pub(crate) fn new(settings: Settings, tls: TlsConfig, seen: Vec<Stamp>) -> Self {
+    /// What `client` was made with by `settings`; `seen` is the state of the files before that.
+    pub(crate) fn new(settings: Settings, client: Client, seen: Vec<Stamp>) -> Self {
         Self {
             settings,
-            tls,
+            client,
             seen,
+            candidate: None,
         }
     }
 
@@ -31,36 +81,82 @@ impl Certificates {
         files(settings).map(|path| Stamp::of(path)).collect()
     }
 
+    /// Reads what has changed; what loads is a candidate from then on.
     pub(super) fn look(&mut self) -> Look {
         if self.seen.iter().all(Stamp::still_holds) {
             return Look::Unchanged;
         }
         self.seen = Self::stamps(&self.settings);
         let mut problems = Vec::new();
-        match self.settings.security(&mut problems) {
-            Some(Security::Tls(next)) => {
-                self.tls.exchange(&next);
-                let names: Vec<_> = files(&self.settings)
-                    .map(|path| path.display().to_string())
-                    .collect();
-                Look::Applied(names.join(", "))
+        self.candidate = match self.settings.security(&mut problems) {
+            Some(Security::Tls(tls)) => Some(Candidate {
+                tls,
+                standing: Standing::Due,
+                is_told: false,
+            }),
+            _ => None,
+        };
+        if self.candidate.is_some() {
+            return Look::Unchanged;
+        }
+        let reasons: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Look::Refused(reasons.join("; "))
+    }
+
+    /// What is to be tried now; `asked` tries again what was refused.
+    pub(super) fn trial(&mut self, asked: bool) -> Trial {
+        let Some(candidate) = &mut self.candidate else {
+            return Trial::Off;
+        };
+        if candidate.standing.begin(asked) {
+            Trial::Begin(self.client.clone(), candidate.tls.clone())
+        } else {
+            Trial::AsItIs
+        }
+    }
+
+    /// How the trial ended.
+    pub(super) fn tried(&mut self, ended: Result<(), TransportError>) -> Look {
+        let names: Vec<_> = files(&self.settings)
+            .map(|path| path.display().to_string())
+            .collect();
+        let names = names.join(", ");
+        let Some(candidate) = &mut self.candidate else {
+            return Look::Unchanged;
+        };
+        match ended {
+            Ok(()) => {
+                self.candidate = None;
+                Look::Applied(names)
             }
-            _ => {
-                let reasons: Vec<_> = problems.iter().map(ToString::to_string).collect();
-                Look::Refused(reasons.join("; "))
+            Err(error) if error.class() == Class::Fatal => {
+                candidate.standing = Standing::Refused;
+                Look::Refused(format!("{names}: no broker goes along with them: {error}"))
+            }
+            Err(error) => {
+                candidate.standing = Standing::Due;
+                if std::mem::replace(&mut candidate.is_told, true) {
+                    return Look::Unchanged;
+                }
+                Look::Postponed(format!(
+                    "{names}: no broker could be asked about them, which is tried until one can: {error}"
+                ))
             }
         }
     }
 
-    /// When each file's certificate expires, in seconds since 1970; of the authorities the first.
+    /// When each certificate in force expires, in seconds since 1970, by its file; of the authorities the first.
     pub(super) fn expiries(&self) -> Vec<(String, i64)> {
+        let Some(tls) = self.client.tls() else {
+            return Vec::new();
+        };
         let of = |path: &Option<PathBuf>, expiry: Option<i64>| {
             Some((path.as_ref()?.display().to_string(), expiry?))
         };
         let files = &self.settings.tls;
         let expiries = [
-            of(&files.ca, self.tls.authorities_expire_at_unix_s()),
-            of(&files.cert, self.tls.client_certificate_expires_at_unix_s()),
+            of(&files.ca, tls.authorities_expire_at_unix_s()),
+            of(&files.cert, tls.client_certificate_expires_at_unix_s()),
         ];
         expiries.into_iter().flatten().collect()
     }
@@ -69,4 +165,21 @@ impl Certificates {
 fn files(settings: &Settings) -> impl Iterator<Item = &PathBuf> {
     let tls = &settings.tls;
     [&tls.ca, &tls.cert, &tls.key].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Standing;
+
+    #[test]
+    fn a_trial_begins_once_and_again_after_a_refusal_only_when_asked_for() {
+        let mut standing = Standing::Due;
+        assert!(standing.begin(false));
+        assert!(!standing.begin(false) && !standing.begin(true));
+        standing = Standing::Refused;
+        assert!(!standing.begin(false));
+        assert_eq!(standing, Standing::Refused);
+        assert!(standing.begin(true));
+        assert_eq!(standing, Standing::Trying);
+    }
 }

@@ -1,7 +1,8 @@
 //! Files that are read again while the process runs: trust store, signing key, certificates, limits.
 //!
 //! Each is looked at now and then, and at once when [`Reloader::reload`] is called. A file that does not
-//! load leaves in force what was, and log, metrics and health say so until it does. `signing`,
+//! load, or whose certificates no broker accepts, leaves in force what was, and log, metrics and health say so until
+//! it does. `signing`,
 //! `certificates` and `limits` say what a new file changes; the trust store has a module of its own
 //! ([`crate::trust`]).
 
@@ -10,12 +11,14 @@ mod limits;
 mod signing;
 mod stamp;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
+use cybermesh_transport::TransportError;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use certificates::Certificates;
+use certificates::Trial;
 pub(crate) use limits::LimitsFile;
 pub(crate) use signing::SigningFile;
 pub(crate) use stamp::Stamp;
@@ -25,6 +28,9 @@ use crate::{
     trust::{Reload, Trust},
 };
 
+/// What certificates, their key and the authorities are called in log, metrics and health.
+const CERTIFICATES: &str = "certificates";
+
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -33,7 +39,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub struct Reloader(Arc<Notify>);
 
 impl Reloader {
-    /// Looks at every file at once; what changed is read. Returns before that is done.
+    /// Looks at every file at once; what changed is read, and certificates that were refused are tried again.
+    /// Returns before that is done.
     pub fn reload(&self) {
         self.0.notify_one();
     }
@@ -46,8 +53,25 @@ pub(crate) enum Look {
     Unchanged,
     /// What they say is in force; this names it, and is public.
     Applied(String),
-    /// They do not load, for this reason.
+    /// They do not load, or what they say is refused, for this reason.
     Refused(String),
+    /// What they say is not in force yet, for this reason.
+    Postponed(String),
+}
+
+/// Certificates being tried on the brokers.
+type Trying = Pin<Box<dyn Future<Output = Result<(), TransportError>> + Send>>;
+
+/// Ends when what is being tried has; never where nothing is.
+async fn tried(trying: &mut Option<Trying>) -> Result<(), TransportError> {
+    match trying {
+        Some(trial) => {
+            let ended = trial.await;
+            *trying = None;
+            ended
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// Everything that is read again.
@@ -74,7 +98,7 @@ impl Watched {
         let limits = self.limits.as_mut().map(LimitsFile::look);
         let others = [
             ("signing-key", signing),
-            ("certificates", certificates),
+            (CERTIFICATES, certificates),
             ("settings", limits),
         ];
         Looked {
@@ -95,12 +119,21 @@ impl Watched {
         self.show(&metrics);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut trying: Option<Trying> = None;
         loop {
-            tokio::select! {
+            let asked = tokio::select! {
                 () = cancel.cancelled() => return,
-                () = asked.0.notified() => {}
-                _ = looks.tick() => {}
-            }
+                () = asked.0.notified() => true,
+                _ = looks.tick() => false,
+                // Beside the looks: a cluster that keeps silent must not hold up word of a key that was withdrawn.
+                ended = tried(&mut trying) => {
+                    if let Some(certificates) = &mut self.certificates {
+                        tell(CERTIFICATES, certificates.tried(ended), &metrics, &health);
+                        self.show(&metrics);
+                    }
+                    continue;
+                }
+            };
             let Ok(looked) = tokio::task::spawn_blocking(move || self.look()).await else {
                 // The runtime is going away.
                 return;
@@ -109,6 +142,13 @@ impl Watched {
             tell_trust(looked.trust, &metrics, &health);
             for (what, look) in looked.others {
                 tell(what, look, &metrics, &health);
+            }
+            match self.certificates.as_mut().map(|files| files.trial(asked)) {
+                Some(Trial::Begin(client, tls)) => {
+                    trying = Some(Box::pin(async move { client.exchange_tls(tls).await }));
+                }
+                Some(Trial::Off) => trying = None,
+                Some(Trial::AsItIs) | None => {}
             }
             self.show(&metrics);
         }
@@ -166,6 +206,10 @@ fn tell(what: &'static str, look: Look, metrics: &Metrics, health: &Health) {
                 what,
                 reason: &reason,
             });
+            health.raise(Condition::ReloadRefused(what), reason);
+        }
+        Look::Postponed(reason) => {
+            tracing::warn!(what, reason, "not reloaded yet; what was in force stays so");
             health.raise(Condition::ReloadRefused(what), reason);
         }
     }

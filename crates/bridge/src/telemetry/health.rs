@@ -40,7 +40,8 @@ pub enum Condition {
     DeadLetters,
     /// The audit trail's file cannot be written.
     AuditTrail,
-    /// A file that changed on disk (a key, certificates, limits) does not load; what was in force stays so.
+    /// A file that changed on disk (a key, certificates, limits) does not load, or its certificates are refused by the
+    /// brokers, or cannot be tried on them yet; what was in force stays so.
     ReloadRefused(&'static str),
     /// Work of a partition is in flight and nothing of it gets done.
     Hung {

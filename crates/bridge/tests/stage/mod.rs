@@ -2,13 +2,22 @@
 #![expect(clippy::unwrap_used, reason = "the stage is part of tests")]
 #![allow(dead_code, reason = "each test file uses its part of the stage")]
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use cybermesh_bridge::{
     Bridge, Settings,
     bridge::Builder,
     clock::{SystemClock, WallClock},
     settings::Loader,
+    telemetry::Condition,
 };
 use cybermesh_contracts::{
     kind::Kind,
@@ -19,7 +28,10 @@ use cybermesh_contracts::{
     trust::{Right, TrustStore, TrustedKey},
     verify::{Verified, Verifier},
 };
-use cybermesh_devbroker::{DevBroker, LogRecord, ServerTls, pki::Authority};
+use cybermesh_devbroker::{
+    DevBroker, LogRecord, ServerTls,
+    pki::{Authority, Identity},
+};
 use tempfile::TempDir;
 
 pub(crate) const AUDIENCE: &str = "stage";
@@ -32,19 +44,22 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) async fn set() -> Self {
-        Self::of(1).await
+        Self::of_brokers(1).await
     }
 
     /// With so many brokers.
-    pub(crate) async fn of(brokers: u16) -> Self {
+    pub(crate) async fn of_brokers(brokers: u16) -> Self {
         let authority = Authority::new("stage CA").unwrap();
-        let server = authority
-            .server()
-            .dns("localhost")
-            .ip([127, 0, 0, 1])
-            .issue()
-            .unwrap();
         let client = authority.client("node-1").issue().unwrap();
+        Self::with(brokers, &authority, &client).await
+    }
+
+    /// With a broker and a client of this authority.
+    pub(crate) async fn of(authority: &Authority, client: &Identity) -> Self {
+        Self::with(1, authority, client).await
+    }
+
+    async fn with(brokers: u16, authority: &Authority, client: &Identity) -> Self {
         let files = tempfile::tempdir().unwrap();
         private(&files.path().join("ca.pem"), authority.ca_pem());
         private(&files.path().join("cert.pem"), client.chain_pem());
@@ -53,7 +68,7 @@ impl Stage {
             &files.path().join("signing.pem"),
             &signer().to_pkcs8_pem().unwrap(),
         );
-        let tls = ServerTls::mutual(&server, authority.ca_pem()).unwrap();
+        let tls = shown_by(authority, authority.ca_pem());
         let mut broker = DevBroker::builder()
             .brokers(brokers)
             .tls(tls)
@@ -101,6 +116,12 @@ impl Stage {
             .receives([])
             .seed(1)
     }
+}
+
+/// How a broker of `authority` speaks, which lets in clients of the authorities in `clients`.
+pub(crate) fn shown_by(authority: &Authority, clients: &str) -> ServerTls {
+    let server = authority.server().dns("localhost").ip([127, 0, 0, 1]);
+    ServerTls::mutual(&server.issue().unwrap(), clients).unwrap()
 }
 
 pub(crate) fn signer() -> Ed25519Signer {
@@ -195,4 +216,48 @@ pub(crate) async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), event)
         .await
         .expect("it did not happen in time")
+}
+
+/// Puts a file in the place of another, whole, as a rotation does.
+pub(crate) fn put(path: &Path, content: &str) {
+    let fresh = path.with_extension("fresh");
+    private(&fresh, content);
+    fs::rename(fresh, path).unwrap();
+}
+
+/// Sends without a pause until told to end; gives back how many, each of which was acknowledged.
+pub(crate) fn under_load(bridge: &Bridge) -> (Arc<AtomicBool>, tokio::task::JoinHandle<usize>) {
+    let (publisher, end) = (bridge.publisher().clone(), Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&end);
+    let load = tokio::spawn(async move {
+        let mut sent = 0;
+        while !told.load(Ordering::Relaxed) {
+            publisher.send(anomaly()).await.unwrap();
+            sent += 1;
+        }
+        sent
+    });
+    (end, load)
+}
+
+pub(crate) async fn holds(bridge: &Bridge, condition: &Condition) -> String {
+    soon(async {
+        loop {
+            let conditions = bridge.health().conditions();
+            if let Some((_, detail)) = conditions.iter().find(|(held, _)| held == condition) {
+                return detail.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+pub(crate) async fn is_ready(bridge: &Bridge) {
+    soon(async {
+        while !bridge.health().is_ready() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }

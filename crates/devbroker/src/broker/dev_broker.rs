@@ -8,6 +8,7 @@ use std::{fmt, io};
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -50,7 +51,7 @@ pub enum StartError {
 pub struct DevBroker {
     pub(super) shared: Arc<Shared>,
     pub(super) ports: Vec<Port>,
-    tls: Option<ServerTls>,
+    tls: watch::Sender<Option<ServerTls>>,
 }
 
 /// Where one broker listens.
@@ -89,7 +90,7 @@ impl DevBroker {
         let mut broker = Self {
             shared,
             ports: Vec::new(),
-            tls,
+            tls: watch::Sender::new(tls),
         };
         for (id, address, listener) in listeners {
             let port = Port {
@@ -109,7 +110,7 @@ impl DevBroker {
             self.shared.clone(),
             port.broker,
             listener,
-            self.tls.clone(),
+            self.tls.subscribe(),
             until.clone(),
         );
         let task = self.shared.tasks.spawn(accepting);
@@ -229,6 +230,12 @@ impl DevBroker {
     /// Ends [`freeze`](Self::freeze).
     pub fn thaw(&self) {
         self.shared.set_frozen(false);
+    }
+
+    /// Speaks TLS like this in connections accepted from now on: another certificate, other client authorities.
+    /// Those of now go on as they are; [`disconnect_clients`](Self::disconnect_clients) ends them.
+    pub fn speak_tls(&self, tls: ServerTls) {
+        self.tls.send_replace(Some(tls));
     }
 
     /// Closes every connection of now, and waits until they are gone: nothing that a fault kept

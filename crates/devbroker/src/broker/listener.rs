@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -21,10 +22,9 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     broker: i32,
     listener: TcpListener,
-    tls: Option<ServerTls>,
+    tls: watch::Receiver<Option<ServerTls>>,
     stop: CancellationToken,
 ) {
-    let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -33,7 +33,9 @@ pub(super) async fn run(
         match accepted {
             Ok((stream, peer)) => {
                 let token = shared.connection_token(broker);
-                let serving = greet(shared.clone(), broker, acceptor.clone(), stream, peer);
+                let tls = tls.borrow().clone();
+                let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config));
+                let serving = greet(shared.clone(), broker, acceptor, stream, peer);
                 shared.tasks.spawn(async move {
                     tokio::select! {
                         () = token.cancelled() => {}

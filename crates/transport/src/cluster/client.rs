@@ -439,7 +439,7 @@ fn lookup(view: &View, topic: &str) -> Result<Arc<TopicMetadata>, TransportError
     }
 }
 
-fn no_broker(operation: Operation) -> TransportError {
+pub(super) fn no_broker(operation: Operation) -> TransportError {
     TransportError::new(
         operation,
         Target::default(),

@@ -1,6 +1,6 @@
 //! Exchanging certificates while a client runs.
 //!
-//! What no broker accepts is not taken: the connections there are would end one after the other, and none could be
+//! What no broker has accepted is not taken: the connections there are would end one after the other, and none could be
 //! opened in their place.
 
 use futures_util::StreamExt;
@@ -10,19 +10,29 @@ use super::Client;
 use crate::broker::Purpose;
 use crate::config::Security;
 use crate::dial::dial;
-use crate::error::{ErrorKind, Operation, Target, TransportError};
+use crate::error::{Class, ErrorKind, Operation, Target, TransportError};
 use crate::tls::TlsConfig;
 
 impl Client {
+    /// How this client speaks TLS in connections made from now on; `None` where it speaks plaintext.
+    pub fn tls(&self) -> Option<TlsConfig> {
+        match self.config().security.current() {
+            Security::Tls(tls) => Some(tls),
+            Security::Plaintext => None,
+        }
+    }
+
     /// Exchanges the certificates, the key and the CA bundle while running.
     ///
     /// They are tried first, with all brokers at once. As soon as one accepts them every new connection uses them,
-    /// and those of before end as soon as nothing is in flight over them: no request is lost. They are taken
-    /// untried when no broker can be reached at all. Takes at most the connect timeout.
+    /// and those of before end as soon as nothing is in flight over them: no request is lost. Takes at most the
+    /// connect timeout. A future that is dropped before it has ended has exchanged nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Tls`] if no broker accepts them, or none that answers has a certificate they trust: the old ones
-    /// stay in use. [`ErrorKind::Settings`] if this client speaks plaintext.
+    /// The old ones stay in use after each of them. An error of [`Class::Fatal`] where a broker was asked:
+    /// [`ErrorKind::Tls`] if no broker accepts them, or none that answers has a certificate they trust. Any other where
+    /// no broker could be asked, so that nothing is known of them: try again. [`ErrorKind::Settings`] if this client
+    /// speaks plaintext.
     pub async fn exchange_tls(&self, tls: TlsConfig) -> Result<(), TransportError> {
         let config = self.config();
         if matches!(config.security.current(), Security::Plaintext) {
@@ -34,16 +44,7 @@ impl Client {
             return Err(TransportError::new(Operation::Configure, target, kind));
         }
         let security = Security::Tls(tls);
-        match self.try_out(&security).await {
-            Ok(()) => {}
-            Err(refused) if matches!(refused.kind(), ErrorKind::Tls(why) if !why.may_pass()) => {
-                tracing::warn!(error = %refused, "the new certificates are of no use; going on with the old ones");
-                return Err(refused);
-            }
-            Err(unreachable) => {
-                tracing::warn!(error = %unreachable, "the new certificates could not be tried");
-            }
-        }
+        self.try_out(&security).await?;
         config.security.exchange(security);
         Ok(())
     }
@@ -60,12 +61,13 @@ impl Client {
             match trial {
                 Ok(_connection) => return Ok(()),
                 Err(error) => {
-                    if worst.is_none() || matches!(error.kind(), ErrorKind::Tls(_)) {
+                    let mendable = |error: &TransportError| error.class() == Class::Fatal;
+                    if !worst.as_ref().is_some_and(mendable) {
                         worst = Some(error);
                     }
                 }
             }
         }
-        worst.map_or(Ok(()), Err)
+        Err(worst.unwrap_or_else(|| super::client::no_broker(Operation::Connect)))
     }
 }

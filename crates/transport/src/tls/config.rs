@@ -1,7 +1,7 @@
 //! The configuration of TLS, valid by construction.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -37,14 +37,8 @@ pub enum MinVersion {
 /// ```
 #[derive(Clone)]
 pub struct TlsConfig {
-    material: Arc<RwLock<Material>>,
-    server_name: Option<ServerName<'static>>,
-}
-
-/// What [`TlsConfig::exchange`] exchanges.
-#[derive(Clone)]
-struct Material {
     rustls: Arc<ClientConfig>,
+    server_name: Option<ServerName<'static>>,
     has_client_certificate: bool,
     provider: &'static str,
     client_certificate_expires_at_unix_s: Option<i64>,
@@ -67,36 +61,14 @@ impl TlsConfig {
     /// Takes a caller's own configuration as it is: its roots, its provider, its verifier.
     pub fn from_rustls(config: Arc<ClientConfig>) -> Self {
         let has_client_certificate = config.client_auth_cert_resolver.has_certs();
-        let material = Material {
+        Self {
             rustls: config,
+            server_name: None,
             has_client_certificate,
             provider: "custom",
             client_certificate_expires_at_unix_s: None,
             authorities_expire_at_unix_s: None,
-        };
-        Self {
-            material: Arc::new(RwLock::new(material)),
-            server_name: None,
         }
-    }
-
-    /// Puts the certificates, key and authorities of `next` in the place of these, for this value and
-    /// all its clones: the clients made from it show and expect them in every connection opened from now
-    /// on. Connections that are open live on until they end. The server name stays.
-    pub fn exchange(&self, next: &Self) {
-        // Taken out first: `next` may be a clone of this.
-        let material = next.material();
-        *self
-            .material
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = material;
-    }
-
-    fn material(&self) -> Material {
-        self.material
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 
     /// Expects this name in brokers' certificates instead of the host they are called by.
@@ -110,28 +82,28 @@ impl TlsConfig {
 
     /// Whether a client certificate is configured.
     pub fn has_client_certificate(&self) -> bool {
-        self.material().has_client_certificate
+        self.has_client_certificate
     }
 
     /// The provider in use: `graviola`, `portable` or `custom`.
     pub fn provider_name(&self) -> &'static str {
-        self.material().provider
+        self.provider
     }
 
     /// When the client certificate expires, in seconds since 1970; `None` without one, or with a caller's
     /// own configuration.
     pub fn client_certificate_expires_at_unix_s(&self) -> Option<i64> {
-        self.material().client_certificate_expires_at_unix_s
+        self.client_certificate_expires_at_unix_s
     }
 
     /// When the first of the authorities expires, in seconds since 1970; `None` with a caller's own
     /// configuration.
     pub fn authorities_expire_at_unix_s(&self) -> Option<i64> {
-        self.material().authorities_expire_at_unix_s
+        self.authorities_expire_at_unix_s
     }
 
     pub(crate) fn rustls(&self) -> Arc<ClientConfig> {
-        self.material().rustls
+        Arc::clone(&self.rustls)
     }
 
     /// The name to look for in the certificate of a broker called by `host`.
@@ -227,20 +199,17 @@ impl TlsConfigBuilder {
         };
         // A resumed session would not show the certificate that is configured now.
         rustls.resumption = rustls::client::Resumption::disabled();
-        let material = Material {
-            rustls: Arc::new(rustls),
-            has_client_certificate,
-            provider,
-            client_certificate_expires_at_unix_s,
-            authorities_expire_at_unix_s,
-        };
         Ok(TlsConfig {
-            material: Arc::new(RwLock::new(material)),
+            rustls: Arc::new(rustls),
             server_name: self
                 .server_name
                 .as_deref()
                 .map(parse_server_name)
                 .transpose()?,
+            has_client_certificate,
+            provider,
+            client_certificate_expires_at_unix_s,
+            authorities_expire_at_unix_s,
         })
     }
 }

@@ -109,7 +109,7 @@ pub enum AuditEvent<'a> {
         /// Which one it is now; public.
         identity: &'a str,
     },
-    /// A file that changed does not load; what was in force stays so.
+    /// A file that changed does not load, or no broker accepts its certificates; what was in force stays so.
     ReloadRefused {
         /// What kind of thing.
         what: &'static str,
