@@ -54,89 +54,99 @@ fn lines() -> Vec<String> {
         .collect()
 }
 
-mod devbroker {
-    use super::*;
-    use crate::support::Speech;
+/// Makes two tests of each: over plaintext, and over mutual TLS.
+macro_rules! spoken_both_ways {
+    ($($body:ident),* $(,)?) => {
+        mod plaintext {
+            mod devbroker {
+                use crate::support::{Speech, World};
+                $(
+                    #[tokio::test]
+                    #[ignore = "needs Kafka's programs, which `cargo xtask test` brings"]
+                    async fn $body() {
+                        crate::java::$body(World::new(Speech::Plaintext).await).await;
+                    }
+                )*
+            }
+        }
+        mod mutual_tls {
+            mod devbroker {
+                use crate::support::{Speech, World};
+                $(
+                    #[tokio::test]
+                    #[ignore = "needs Kafka's programs, which `cargo xtask test` brings"]
+                    async fn $body() {
+                        crate::java::$body(World::new(Speech::MutualTls).await).await;
+                    }
+                )*
+            }
+        }
+    };
+}
 
-    #[tokio::test]
-    #[ignore = "needs Kafka's programs, which `cargo xtask test` brings"]
-    async fn kafka_topics_creates_lists_describes_grows_and_deletes() {
-        let world = World::new(Speech::Plaintext).await;
-        tool(
-            &world,
-            TOPICS,
-            "--create --topic made --partitions 3 --replication-factor 2 --config retention.ms=5000",
-        )
-        .await;
-        assert_eq!(tool(&world, TOPICS, "--list").await.trim(), "made");
-        let described = tool(&world, TOPICS, "--describe --topic made").await;
-        assert!(described.contains("PartitionCount: 3"), "{described}");
-        assert!(described.contains("ReplicationFactor: 2"), "{described}");
-        assert!(described.contains("retention.ms=5000"), "{described}");
-        tool(&world, TOPICS, "--alter --topic made --partitions 5").await;
-        let described = tool(&world, TOPICS, "--describe --topic made").await;
-        assert!(described.contains("PartitionCount: 5"), "{described}");
-        tool(&world, TOPICS, "--delete --topic made").await;
-        assert!(world.broker.topics().is_empty());
-    }
+spoken_both_ways! {
+    kafka_topics_creates_lists_describes_grows_and_deletes,
+    kafka_configs_changes_a_setting_and_gives_it_back,
+    the_console_consumer_reads_what_the_console_producer_wrote,
+    kafka_consumer_groups_lists_describes_resets_and_deletes,
+}
 
-    #[tokio::test]
-    #[ignore = "needs Kafka's programs, which `cargo xtask test` brings"]
-    async fn kafka_configs_changes_a_setting_and_gives_it_back() {
-        let world = World::new(Speech::Plaintext).await;
-        tool(&world, TOPICS, "--create --topic t --partitions 1").await;
-        let entity = "--entity-type topics --entity-name t";
-        let change = format!("--alter {entity} --add-config max.message.bytes=2000");
-        tool(&world, CONFIGS, &change).await;
-        let told = tool(&world, CONFIGS, &format!("--describe {entity}")).await;
-        assert!(told.contains("max.message.bytes=2000"), "{told}");
-        let back = format!("--alter {entity} --delete-config max.message.bytes");
-        tool(&world, CONFIGS, &back).await;
-        let told = tool(&world, CONFIGS, &format!("--describe {entity}")).await;
-        assert!(!told.contains("max.message.bytes=2000"), "{told}");
-    }
+async fn kafka_topics_creates_lists_describes_grows_and_deletes(world: World) {
+    tool(
+        &world,
+        TOPICS,
+        "--create --topic made --partitions 3 --replication-factor 2 --config retention.ms=5000",
+    )
+    .await;
+    assert_eq!(tool(&world, TOPICS, "--list").await.trim(), "made");
+    let described = tool(&world, TOPICS, "--describe --topic made").await;
+    assert!(described.contains("PartitionCount: 3"), "{described}");
+    assert!(described.contains("ReplicationFactor: 2"), "{described}");
+    assert!(described.contains("retention.ms=5000"), "{described}");
+    tool(&world, TOPICS, "--alter --topic made --partitions 5").await;
+    let described = tool(&world, TOPICS, "--describe --topic made").await;
+    assert!(described.contains("PartitionCount: 5"), "{described}");
+    tool(&world, TOPICS, "--delete --topic made").await;
+    assert!(world.broker.topics().is_empty());
+}
 
-    #[tokio::test]
-    #[ignore = "needs Kafka's programs, which `cargo xtask test` brings"]
-    async fn the_console_consumer_reads_what_the_console_producer_wrote() {
-        let world = World::new(Speech::Plaintext).await;
-        tool(&world, TOPICS, "--create --topic t --partitions 3").await;
-        produce(&world, "t", &lines()).await;
-        assert_eq!(world.broker.log("t").len(), 50);
-        assert_eq!(consume(&world, "t", 50, "").await, lines());
-    }
+async fn kafka_configs_changes_a_setting_and_gives_it_back(world: World) {
+    tool(&world, TOPICS, "--create --topic t --partitions 1").await;
+    let entity = "--entity-type topics --entity-name t";
+    let change = format!("--alter {entity} --add-config max.message.bytes=2000");
+    tool(&world, CONFIGS, &change).await;
+    let told = tool(&world, CONFIGS, &format!("--describe {entity}")).await;
+    assert!(told.contains("max.message.bytes=2000"), "{told}");
+    let back = format!("--alter {entity} --delete-config max.message.bytes");
+    tool(&world, CONFIGS, &back).await;
+    let told = tool(&world, CONFIGS, &format!("--describe {entity}")).await;
+    assert!(!told.contains("max.message.bytes=2000"), "{told}");
+}
 
-    #[tokio::test]
-    #[ignore = "needs Kafka's programs, which `cargo xtask test` brings"]
-    async fn kafka_consumer_groups_lists_describes_resets_and_deletes() {
-        let world = World::new(Speech::Plaintext).await;
-        tool(&world, TOPICS, "--create --topic t --partitions 3").await;
-        produce(&world, "t", &lines()).await;
-        assert_eq!(consume(&world, "t", 50, "--group g").await, lines());
-        assert_eq!(tool(&world, GROUPS, "--list").await.trim(), "g");
-        let described = tool(&world, GROUPS, "--describe --group g").await;
-        let lag: Vec<&str> = described
-            .lines()
-            .filter(|line| line.starts_with('g'))
-            .filter_map(|line| line.split_whitespace().nth(5))
-            .collect();
-        assert_eq!(lag, ["0", "0", "0"], "{described}");
-        let reset = "--reset-offsets --to-earliest --all-topics --group g --execute";
-        tool(&world, GROUPS, reset).await;
-        let committed = (0..3).map(|p| world.broker.committed("g", "t", p).map(|c| c.offset));
-        assert_eq!(committed.collect::<Vec<_>>(), [Some(0); 3]);
-        assert_eq!(consume(&world, "t", 50, "--group g").await, lines());
-        tool(&world, GROUPS, "--delete --group g").await;
-        assert!(world.broker.group("g").is_none());
-    }
+async fn the_console_consumer_reads_what_the_console_producer_wrote(world: World) {
+    tool(&world, TOPICS, "--create --topic t --partitions 3").await;
+    produce(&world, "t", &lines()).await;
+    assert_eq!(world.broker.log("t").len(), 50);
+    assert_eq!(consume(&world, "t", 50, "").await, lines());
+}
 
-    #[tokio::test]
-    #[ignore = "needs Kafka's programs, which `cargo xtask test` brings"]
-    async fn console_clients_come_in_by_mutual_tls_alone_and_in_a_group() {
-        let world = World::new(Speech::MutualTls).await;
-        tool(&world, TOPICS, "--create --topic t --partitions 3").await;
-        produce(&world, "t", &lines()).await;
-        assert_eq!(consume(&world, "t", 50, "").await, lines());
-        assert_eq!(consume(&world, "t", 50, "--group g").await, lines());
-    }
+async fn kafka_consumer_groups_lists_describes_resets_and_deletes(world: World) {
+    tool(&world, TOPICS, "--create --topic t --partitions 3").await;
+    produce(&world, "t", &lines()).await;
+    assert_eq!(consume(&world, "t", 50, "--group g").await, lines());
+    assert_eq!(tool(&world, GROUPS, "--list").await.trim(), "g");
+    let described = tool(&world, GROUPS, "--describe --group g").await;
+    let lag: Vec<&str> = described
+        .lines()
+        .filter(|line| line.starts_with('g'))
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .collect();
+    assert_eq!(lag, ["0", "0", "0"], "{described}");
+    let reset = "--reset-offsets --to-earliest --all-topics --group g --execute";
+    tool(&world, GROUPS, reset).await;
+    let committed = (0..3).map(|p| world.broker.committed("g", "t", p).map(|c| c.offset));
+    assert_eq!(committed.collect::<Vec<_>>(), [Some(0); 3]);
+    assert_eq!(consume(&world, "t", 50, "--group g").await, lines());
+    tool(&world, GROUPS, "--delete --group g").await;
+    assert!(world.broker.group("g").is_none());
 }
