@@ -1,5 +1,6 @@
 //! The broker under a stage: the built-in one, or Apache Kafka as handed in by environment.
 
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use cybermesh_devbroker::pki::{Authority, Identity};
@@ -15,6 +16,8 @@ pub struct Cluster {
     bootstrap: String,
     tls: TlsFiles,
     expired: CertificateFiles,
+    /// How the built-in broker speaks.
+    speech: Option<ServerTls>,
 }
 
 /// What answers.
@@ -75,6 +78,7 @@ impl Cluster {
             .server()
             .dns("localhost")
             .ip([127, 0, 0, 1])
+            .ip(Ipv6Addr::LOCALHOST)
             .issue();
         let server = server.expect("a server certificate");
         let client = authority
@@ -84,7 +88,7 @@ impl Cluster {
         let expired = authority.client("expired-client").expired().issue();
         let tls = ServerTls::mutual(&server, authority.ca_pem()).expect("a TLS configuration");
         let broker = DevBroker::builder()
-            .tls(tls)
+            .tls(tls.clone())
             .start()
             .await
             .expect("the built-in broker");
@@ -102,6 +106,7 @@ impl Cluster {
                 "expired",
                 &expired.expect("an expired certificate"),
             ),
+            speech: Some(tls),
         }
     }
 
@@ -124,7 +129,26 @@ impl Cluster {
                 client: files("KAFKA_CLIENT_CERT", "KAFKA_CLIENT_KEY"),
             },
             expired: files("TESTS_KAFKA_EXPIRED_CERT", "TESTS_KAFKA_EXPIRED_KEY"),
+            speech: None,
         }
+    }
+
+    /// The same at IPv6 addresses alone: another built-in broker, or another listener of Apache Kafka.
+    ///
+    /// # Panics
+    /// When this machine has no IPv6.
+    pub(crate) async fn at_ipv6(mut self) -> Self {
+        if let Some(speech) = &self.speech {
+            let builder = DevBroker::builder().tls(speech.clone());
+            let builder = builder.bind((Ipv6Addr::LOCALHOST, 0).into());
+            let broker = builder.start().await.expect("a broker at [::1]");
+            self.bootstrap = broker.bootstrap();
+            self.broker = Broker::Devbroker(Box::new(broker));
+        } else {
+            self.bootstrap = var("TESTS_KAFKA_IPV6");
+            assert!(!self.bootstrap.is_empty(), "no IPv6 loopback here");
+        }
+        self
     }
 
     /// What answers.

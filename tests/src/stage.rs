@@ -45,6 +45,15 @@ impl Stage {
         }
     }
 
+    /// The same stage at IPv6 addresses alone.
+    ///
+    /// # Panics
+    /// When this machine has no IPv6.
+    pub async fn at_ipv6(mut self) -> Self {
+        self.cluster = self.cluster.at_ipv6().await;
+        self
+    }
+
     /// What it is over.
     pub fn over(&self) -> Over {
         self.over

@@ -1,6 +1,7 @@
 //! What the transport does, each over the built-in broker and over Apache Kafka with mutual TLS.
 #![expect(clippy::unwrap_used, reason = "what fails here fails its test")]
 
+mod addresses;
 mod grouping;
 mod interop;
 mod intruding;

@@ -278,12 +278,14 @@ fn ended_with(what: String, status: ExitStatus, log: &Path) -> TaskError {
 }
 
 fn draw_ports(brokers: u16) -> Result<Vec<(u16, Ports)>, TaskError> {
-    let free = ports::free(usize::from(brokers) * 5)?;
-    let ports = free.chunks_exact(5).filter_map(|five| match *five {
-        [tls, behind_proxy, proxy, replication, controller] => Some(Ports {
+    let free = ports::free(usize::from(brokers) * 6)?;
+    let has_ipv6 = ports::has_ipv6();
+    let ports = free.chunks_exact(6).filter_map(|six| match *six {
+        [tls, behind_proxy, proxy, ipv6, replication, controller] => Some(Ports {
             tls,
             behind_proxy,
             proxy,
+            ipv6: has_ipv6.then_some(ipv6),
             replication,
             controller,
         }),
@@ -300,7 +302,11 @@ fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
             .map(|node| format!("127.0.0.1:{}", port(&node.ports)));
         addresses.collect::<Vec<_>>().join(",")
     };
+    let ipv6 = nodes
+        .iter()
+        .filter_map(|node| Some(format!("[::1]:{}", node.ports.ipv6?)));
     ClientEnv::new([
+        ("TESTS_KAFKA_IPV6", ipv6.collect::<Vec<_>>().join(",")),
         ("KAFKA_BROKERS", list(|ports| ports.tls)),
         ("KAFKA_CA_CERT", text(&pki.ca)),
         ("KAFKA_CLIENT_CERT", text(&pki.client_cert)),

@@ -31,6 +31,7 @@ impl Pki {
             .server()
             .dns("localhost")
             .ip([127, 0, 0, 1])
+            .ip(std::net::Ipv6Addr::LOCALHOST)
             .issue()?;
         let client = authority.client("test-client").issue()?;
         let expired = authority.client("expired-client").expired().issue()?;

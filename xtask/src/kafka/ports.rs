@@ -1,7 +1,7 @@
 //! Free ports of loopback.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use crate::error::TaskError;
 
@@ -10,18 +10,26 @@ use crate::error::TaskError;
 const FIRST: u16 = 20_000;
 const SPAN: u16 = 10_000;
 
-/// `count` different ports on which nobody listens. Where to look first is drawn at random, so
+/// Whether this machine has an IPv6 loopback.
+pub(super) fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// `count` different ports on which nobody listens, at either loopback. Where to look first is drawn at random, so
 /// that two clusters started at once do not meet.
 pub(super) fn free(count: usize) -> Result<Vec<u16>, TaskError> {
     let (_, draw) = uuid::Uuid::new_v4().as_u64_pair();
     let start = u16::try_from(draw % u64::from(SPAN)).unwrap_or(0);
+    let has_ipv6 = has_ipv6();
     let mut found = BTreeSet::new();
     for step in 0..SPAN {
         if found.len() == count {
             break;
         }
         let port = FIRST + (start + step) % SPAN;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && (!has_ipv6 || TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok());
+        if is_free {
             found.insert(port);
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Ports {
     pub(super) behind_proxy: u16,
     /// Nobody listens here until a test puts its proxy there; it is what the listener above advertises.
     pub(super) proxy: u16,
+    /// As `tls`, at `[::1]`; none where this machine has no IPv6.
+    pub(super) ipv6: Option<u16>,
     /// Between brokers, plaintext.
     pub(super) replication: u16,
     /// Between controllers, plaintext.
@@ -50,9 +52,11 @@ impl Broker<'_> {
             tls,
             behind_proxy,
             proxy,
+            ipv6,
             replication,
             controller,
         } = self.ports;
+        let ipv6 = ipv6.map_or_else(String::new, |port| format!(",IPV6://[::1]:{port}"));
         let replicas = self.brokers.min(3);
         let in_sync = if replicas == 3 { 2 } else { 1 };
         let mut text = String::new();
@@ -67,20 +71,20 @@ impl Broker<'_> {
             "listeners",
             &format!(
                 "TLS://127.0.0.1:{tls},PROXIED://127.0.0.1:{behind_proxy},\
-                 REPLICATION://127.0.0.1:{replication},CONTROLLER://127.0.0.1:{controller}"
+                 REPLICATION://127.0.0.1:{replication},CONTROLLER://127.0.0.1:{controller}{ipv6}"
             ),
         );
         set(
             "advertised.listeners",
             &format!(
-                "TLS://127.0.0.1:{tls},PROXIED://127.0.0.1:{proxy},REPLICATION://127.0.0.1:{replication}"
+                "TLS://127.0.0.1:{tls},PROXIED://127.0.0.1:{proxy},REPLICATION://127.0.0.1:{replication}{ipv6}"
             ),
         );
         set("controller.listener.names", &"CONTROLLER");
         set("inter.broker.listener.name", &"REPLICATION");
         set(
             "listener.security.protocol.map",
-            &"TLS:SSL,PROXIED:SSL,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            &"TLS:SSL,PROXIED:SSL,IPV6:SSL,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT",
         );
         set("ssl.client.auth", &"required");
         set("ssl.keystore.type", &"PEM");
@@ -111,7 +115,12 @@ mod tests {
     use super::*;
 
     fn text(brokers: u16) -> String {
+        text_with(brokers, Some(6))
+    }
+
+    fn text_with(brokers: u16, ipv6: Option<u16>) -> String {
         let ports = Ports {
+            ipv6,
             tls: 1,
             behind_proxy: 2,
             proxy: 3,
@@ -137,7 +146,14 @@ mod tests {
 
     #[test]
     fn no_listener_for_clients_is_plaintext() {
-        assert!(text(1).contains("\nlistener.security.protocol.map=TLS:SSL,PROXIED:SSL,"));
+        assert!(text(1).contains("\nlistener.security.protocol.map=TLS:SSL,PROXIED:SSL,IPV6:SSL,"));
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_has_a_broker_without_a_listener_there() {
+        let names = |text: String| text.matches("IPV6://[::1]:6").count();
+        assert_eq!(names(text(1)), 2);
+        assert!(!text_with(1, None).contains("::1"));
     }
 
     #[test]
