@@ -14,6 +14,7 @@ mod keygen;
 mod lines;
 mod listen;
 mod log;
+mod output;
 mod send;
 mod signal;
 mod verify;

@@ -1,7 +1,5 @@
 //! `send`: signs drafts and sends them, with a receipt line for each in the order they came.
 
-use std::io::{self, Write};
-
 use cybermesh_bridge::outbound::{Enqueued, Publisher, Receipt, SendError};
 use cybermesh_bridge::{Bridge, Settings};
 use cybermesh_contracts::Kind;
@@ -14,7 +12,9 @@ use crate::args::{SendArgs, SettingsArgs};
 use crate::failure::Failure;
 use crate::json::{self, MadeUp};
 use crate::lines::{Line, Lines};
-use crate::{config, log, signal};
+use crate::output::Output;
+use crate::signal::Signals;
+use crate::{config, log};
 
 /// Drafts on their way at once: enough to fill batches, few enough to keep receipts coming.
 const IN_FLIGHT: usize = 512;
@@ -33,14 +33,15 @@ pub(crate) async fn run(args: SendArgs, settings: &SettingsArgs) -> Result<(), F
     let settings = config::finish(loader)?;
     log::init(&settings);
     let lines = Lines::open(args.file.as_ref())?;
-    let bridge = Bridge::builder(settings.clone())
+    let signals = Signals::hear();
+    let starting = Bridge::builder(settings.clone())
         .sends([args.kind])
         .receives([])
-        .start()
-        .await
-        .map_err(Failure::start)?;
-    let sending = send_all(bridge.publisher(), &settings, args.kind, lines);
-    let sent = signal::reloading(bridge.reloader(), sending).await;
+        .start();
+    let started = signals.unless_ended(starting).await;
+    let bridge = started.ok_or_else(interrupted)?.map_err(Failure::start)?;
+    let sending = send_all(bridge.publisher(), &settings, args.kind, lines, &signals);
+    let sent = signals.rereading(bridge.reloader(), sending).await;
     let left = bridge.stop(settings.receive.stop_timeout).await;
     match sent? {
         true if left.is_clean() => Ok(()),
@@ -57,11 +58,13 @@ async fn send_all(
     settings: &Settings,
     kind: Kind,
     lines: Lines,
+    signals: &Signals,
 ) -> Result<bool, Failure> {
     let mut lines = read_ahead(lines);
+    let output = Output::new();
     let mut sending = FuturesOrdered::new();
     let (mut open, mut all, mut failure) = (true, true, None);
-    let mut signal = std::pin::pin!(signal::first());
+    let mut signal = std::pin::pin!(signals.end());
     // What was begun is waited for, whatever happens meanwhile: without its receipt it would be sent again.
     while open || !sending.is_empty() {
         tokio::select! {
@@ -92,9 +95,18 @@ async fn send_all(
             Some((number, outcome)) = sending.next() => {
                 all &= outcome.is_safe();
                 let receipt = outcome.receipt(number, settings.topics.of(kind));
-                if let Err(error) = writeln!(io::stdout().lock(), "{receipt}") {
-                    open = false;
-                    failure.get_or_insert_with(|| Failure::no(format!("standard output: {error}")));
+                let stalled = async {
+                    signals.end().await;
+                    tokio::time::sleep(settings.receive.stop_timeout).await;
+                };
+                tokio::select! {
+                    written = output.write(receipt.to_string()) => if let Err(error) = written {
+                        open = false;
+                        failure.get_or_insert_with(|| Failure::no(format!("standard output: {error}")));
+                    },
+                    () = stalled => {
+                        return Err(Failure::no("interrupted, and nobody reads the receipts; what was sent is not told"));
+                    }
                 }
             }
         }

@@ -33,7 +33,7 @@ use self::run::Run;
 use self::world::World;
 use crate::args::{DemoArgs, SettingsArgs};
 use crate::failure::Failure;
-use crate::signal;
+use crate::signal::Signals;
 
 /// Messages on their way at once, each way.
 const IN_FLIGHT: usize = 256;
@@ -52,10 +52,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) async fn run(args: DemoArgs, settings: &SettingsArgs) -> Result<(), Failure> {
     let world = World::new(args.kafka, settings).await?;
     let run = Run::default();
-    let outcome = tokio::select! {
-        outcome = play(&world, &run, &args) => outcome,
-        () = signal::first() => Err(Failure::no("interrupted")),
-    };
+    let signals = Signals::hear_to_end();
+    let outcome = signals.unless_ended(play(&world, &run, &args)).await;
+    let outcome = outcome.unwrap_or_else(|| Err(Failure::no("interrupted")));
     let (cluster, transport) = (world.cluster.clone(), world.transport().to_owned());
     let mut warnings = world.end().await;
     let (honest, unclean) = outcome.map_err(|failure| failure.and(&warnings))?;

@@ -14,7 +14,7 @@ use cybermesh_contracts::verify::Verified;
 
 use super::{Place, Printer, connect};
 use crate::failure::Failure;
-use crate::signal;
+use crate::signal::Signals;
 
 /// How long a message that is no longer wanted is put off: until after the stop that is under way.
 const AFTER_STOP: Duration = Duration::from_secs(60);
@@ -25,23 +25,27 @@ pub(super) async fn listen(
     printer: Printer,
 ) -> Result<(), Failure> {
     let printer = Arc::new(printer);
-    let mut bridge = connect(&settings, |builder| {
+    let signals = Signals::hear();
+    let starting = connect(&settings, |builder| {
         kinds
             .iter()
             .fold(builder.receives(kinds.clone()), |builder, kind| {
                 print_kind(builder, *kind, &printer)
             })
-    })
-    .await?;
+    });
+    let Some(bridge) = signals.unless_ended(starting).await else {
+        return Ok(());
+    };
+    let mut bridge = bridge?;
     let reloader = bridge.reloader().clone();
-    let ended = signal::reloading(&reloader, async {
+    let listening = async {
         tokio::select! {
             () = printer.done() => Ok(()),
-            () = signal::first() => Ok(()),
+            () = signals.end() => Ok(()),
             why = bridge.ended() => Err(Failure::cluster(why)),
         }
-    })
-    .await;
+    };
+    let ended = signals.rereading(&reloader, listening).await;
     let left = bridge.stop(settings.receive.stop_timeout).await;
     ended?;
     // Handlers that were cut off hold it no longer once the bridge has stopped.

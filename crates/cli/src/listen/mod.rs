@@ -6,7 +6,7 @@
 mod member;
 mod reader;
 
-use std::io::{self, Write};
+use std::io;
 
 use cybermesh_bridge::trust::Trust;
 use cybermesh_bridge::{Bridge, Settings};
@@ -14,10 +14,11 @@ use cybermesh_contracts::Kind;
 use cybermesh_contracts::message::Message;
 use cybermesh_contracts::trust::Right;
 use serde_json::{Map, Value};
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify};
 
 use crate::args::{From, ListenArgs, SettingsArgs};
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::{config, log};
 
 /// Listens until enough was printed, or a signal comes.
@@ -95,11 +96,9 @@ struct Place<'a> {
 }
 
 /// Prints at most as many messages as were asked for, and tells when that is done.
-///
-/// Lines are written by a thread of its own: whoever reads them may stall, and signals must be heard all the same.
 #[derive(Debug)]
 struct Printer {
-    lines: mpsc::Sender<(String, oneshot::Sender<io::Result<()>>)>,
+    output: Output,
     left: Mutex<Left>,
     done: Notify,
 }
@@ -119,10 +118,8 @@ impl Left {
 
 impl Printer {
     fn new(count: Option<u64>) -> Self {
-        let (lines, waiting) = mpsc::channel(1);
-        std::thread::spawn(move || write_lines(waiting));
         Self {
-            lines,
+            output: Output::new(),
             left: Mutex::new(Left {
                 count,
                 failed: None,
@@ -138,7 +135,7 @@ impl Printer {
             return false;
         }
         let printed = match line(message, signer, place) {
-            Ok(line) => self.write(line.to_string()).await,
+            Ok(line) => self.output.write(line.to_string()).await,
             Err(error) => Err(error),
         };
         match printed {
@@ -149,13 +146,6 @@ impl Printer {
             self.done.notify_one();
         }
         left.failed.is_none()
-    }
-
-    async fn write(&self, line: String) -> io::Result<()> {
-        let gone = || io::Error::other("its writer has ended");
-        let (written, answer) = oneshot::channel();
-        self.lines.send((line, written)).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     async fn is_done(&self) -> bool {
@@ -177,14 +167,6 @@ impl Printer {
             }
             _ => Ok(()),
         }
-    }
-}
-
-fn write_lines(mut waiting: mpsc::Receiver<(String, oneshot::Sender<io::Result<()>>)>) {
-    while let Some((line, written)) = waiting.blocking_recv() {
-        let wrote = writeln!(io::stdout().lock(), "{line}");
-        // Whoever waited for it may have been stopped meanwhile.
-        let _ = written.send(wrote);
     }
 }
 

@@ -16,26 +16,35 @@ use cybermesh_transport::{
 
 use super::{Place, Printer, connect};
 use crate::failure::Failure;
-use crate::signal;
+use crate::signal::Signals;
 
 pub(super) async fn listen(
     settings: Settings,
     kinds: Vec<Kind>,
     printer: Printer,
 ) -> Result<(), Failure> {
-    // Not for receiving, but so that a missing or empty store is told before anything is connected.
-    let path = settings.keys.trust.clone().ok_or_else(|| {
-        Failure::usage("CYBERMESH_TRUST: unset, and required to receive; give a trust store")
-    })?;
-    let trust = Trust::read(&path)
-        .map_err(|error| Failure::usage(format!("CYBERMESH_TRUST {}: {error}", path.display())))?;
-    let bridge = connect(&settings, |builder| builder.receives([])).await?;
-    let mut judge = Judge::new(&settings, trust)?;
-    let reader = begin(bridge.client(), &settings, &kinds).await?;
-    let ended = tokio::select! {
-        ended = read(&reader, &mut judge, &printer) => ended,
-        () = signal::first() => Ok(()),
+    // Nothing is received by the bridge, but it reads the trust store, tells what is wrong with it, and rereads it.
+    if settings.keys.trust.is_none() {
+        return Err(Failure::usage(
+            "CYBERMESH_TRUST: unset, and required to receive; give a trust store",
+        ));
+    }
+    let signals = Signals::hear();
+    let starting = connect(&settings, |builder| builder.receives([]));
+    let Some(bridge) = signals.unless_ended(starting).await else {
+        return Ok(());
     };
+    let bridge = bridge?;
+    let trust = bridge.trust().cloned();
+    let trust = trust.ok_or_else(|| Failure::usage("CYBERMESH_TRUST: not read"))?;
+    let listening = async {
+        let mut judge = Judge::new(&settings, trust)?;
+        let reader = begin(bridge.client(), &settings, &kinds).await?;
+        read(&reader, &mut judge, &printer).await
+    };
+    let listening = signals.unless_ended(listening);
+    let ended = signals.rereading(bridge.reloader(), listening).await;
+    let ended = ended.unwrap_or(Ok(()));
     bridge.stop(settings.receive.stop_timeout).await;
     ended?;
     printer.result()

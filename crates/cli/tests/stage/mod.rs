@@ -30,6 +30,7 @@ pub const TOPICS: [&str; 8] = [
 
 pub struct Stage {
     pub broker: DevBroker,
+    pub authority: Authority,
     folder: TempDir,
 }
 
@@ -110,7 +111,11 @@ impl Stage {
         ] {
             fs::write(folder.path().join(name), pem).unwrap();
         }
-        let stage = Self { broker, folder };
+        let stage = Self {
+            broker,
+            authority,
+            folder,
+        };
         stage.keygen(&["--name", "node-1"]);
         stage
     }
