@@ -25,6 +25,8 @@ pub(crate) fn init_with(settings: &Settings, always: Option<&str>) {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would be told to standard error, whose being gone is what failed, and panics over it.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // A subscriber that is there already (a test's) stays.
     let _ = if json {

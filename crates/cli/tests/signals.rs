@@ -253,6 +253,19 @@ async fn the_end_of_its_input_does_not_end_a_member() {
 }
 
 #[tokio::test]
+async fn a_member_goes_on_and_ends_in_order_when_nobody_reads_what_it_logs() {
+    let stage = Stage::set().await;
+    let mut command = member(&stage);
+    command.env("CYBERMESH_LOG", "debug");
+    let mut member = Process::start_with_closed_stderr(&command);
+    send(&stage, &[draft(1)]).await;
+    assert_eq!(n(&member.line().await), 1);
+    commits(&stage, 1).await;
+    member.signal(Signal::TERM);
+    assert_eq!(member.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_terminal_that_hangs_up_ends_a_member_in_order() {
     let stage = Stage::set().await;
     let mut member = start(&stage, &member(&stage), &Home::Terminal);
