@@ -438,3 +438,15 @@ async fn the_portable_provider_connects_and_finds_a_certificate_that_does_not_fi
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn who_leads_a_partition_is_known_once_the_topic_was_asked_for() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let bootstrap = Address::parse_list(&broker.bootstrap()).unwrap();
+    let config = ClientConfig::new(bootstrap.clone(), Security::Plaintext);
+    let client = Client::connect(config).await.unwrap();
+    assert_eq!(client.leader_address("t", 0), None);
+    client.topic("t").await.unwrap();
+    assert_eq!(client.leader_address("t", 0).as_ref(), bootstrap.first());
+    assert_eq!(client.leader_address("t", 1), None);
+}

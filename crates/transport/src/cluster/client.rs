@@ -82,6 +82,15 @@ impl Client {
         self.view().brokers.values().cloned().collect()
     }
 
+    /// Where the broker is that leads a partition, by the view read last; nobody is asked. `None` while that
+    /// is not known: the topic was not asked for yet, or the partition has no leader.
+    pub fn leader_address(&self, topic: &str, partition: i32) -> Option<Address> {
+        let view = self.view();
+        let topic = view.topics.get(topic)?.as_ref().ok()?;
+        let leader = topic.leader(partition).ok()?;
+        view.brokers.get(&leader.broker_id).cloned()
+    }
+
     /// How many partitions a topic has.
     ///
     /// # Errors
