@@ -12,7 +12,7 @@ use cybermesh_devbroker::{Api, ErrorCode as Answer, Fault};
 use cybermesh_transport::{
     Appended, Class, Compression, Delivery, DeliveryError, ErrorCode, ErrorKind, Gate, Producer,
     ProducerConfig, Record, Written,
-    producer::{Admission, AttemptOutcome, GiveUp, Permit},
+    producer::{Admission, AttemptOutcome, GiveUp, Permit, Pulse},
 };
 use support::*;
 use tokio::time::Instant;
@@ -731,4 +731,71 @@ async fn stats_tell_what_is_buffered_and_under_way_and_how_often_was_resent() {
     let stats = producer.stats();
     assert_eq!((stats.buffered_records, stats.reserved_bytes), (0, 0));
     assert_eq!((stats.batches_in_flight, stats.resends), (0, 1));
+}
+
+/// A gate that says when it is asked, and does what it is told before it answers.
+#[derive(Debug)]
+struct Doorkeeper {
+    asked: tokio::sync::Notify,
+    told: Mutex<std::sync::mpsc::Receiver<&'static str>>,
+}
+
+impl Gate for Doorkeeper {
+    fn admit(&self, _now: Instant) -> Admission {
+        self.asked.notify_one();
+        if let Ok(last_words) = self.told.lock().unwrap().recv() {
+            panic!("{last_words}");
+        }
+        Admission::Admitted(Permit(0))
+    }
+
+    fn record(&self, _now: Instant, _permit: Permit, _outcome: AttemptOutcome) {}
+}
+
+fn kept(told: std::sync::mpsc::Receiver<&'static str>) -> Arc<Doorkeeper> {
+    Arc::new(Doorkeeper {
+        asked: tokio::sync::Notify::new(),
+        told: Mutex::new(told),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_hangs_gives_no_sign_of_life_until_it_goes_on() {
+    let broker = broker("t", 1).await;
+    let (tell, told) = std::sync::mpsc::channel();
+    let gate = kept(told);
+    let config = ProducerConfig {
+        gate: gate.clone(),
+        ..eager(5)
+    };
+    let producer = Producer::new(client(&broker).await, config);
+    // Dropped before the producer, whose task holds its lock while the gate waits to be told.
+    let tell = tell;
+    assert_eq!(within(producer.pulse()).await, Pulse::Beats);
+    let delivery = send(&producer, "t", 0, "a").await;
+    within(gate.asked.notified()).await;
+    let mut pulse = Box::pin(producer.pulse());
+    assert!(futures_util::poll!(pulse.as_mut()).is_pending());
+    drop(tell);
+    assert_eq!(within(pulse).await, Pulse::Beats);
+    within(delivery).await.unwrap();
+    producer
+        .close(Instant::now() + Duration::from_secs(5))
+        .await;
+    // Its last round may still be on its way.
+    while within(producer.pulse()).await == Pulse::Beats {}
+    assert_eq!(within(producer.pulse()).await, Pulse::Ended);
+}
+
+#[tokio::test]
+async fn a_task_that_panicked_is_gone_and_not_ended() {
+    let broker = broker("t", 1).await;
+    let (tell, told) = std::sync::mpsc::channel();
+    tell.send("as told").unwrap();
+    let gate = kept(told);
+    let config = ProducerConfig { gate, ..eager(5) };
+    let producer = Producer::new(client(&broker).await, config);
+    let given_up = within(send(&producer, "t", 0, "a").await).await;
+    assert_eq!(given_up.unwrap_err().reason(), GiveUp::Closed);
+    assert_eq!(within(producer.pulse()).await, Pulse::Gone);
 }

@@ -4,12 +4,13 @@
 //! record is made, reserves room ([`Producer::reserve`]) and appends ([`Reservation::append`]). `partitioner` chooses the
 //! partition. Behind that, `queue` decides for each partition what is sent when, under which sequence, and what each answer means; `batch`
 //! is what it keeps; `sender` is the task that looks up leaders, asks the [`Gate`] and carries requests; `outcome`,
-//! `config` and `stats` are what callers see of it.
+//! `config`, `stats` and `pulse` are what callers see of it.
 
 mod batch;
 mod config;
 mod outcome;
 mod partitioner;
+mod pulse;
 mod queue;
 mod sender;
 mod shared;
@@ -33,6 +34,7 @@ pub use config::{
 };
 pub use outcome::{Appended, DeliveryError, GiveUp, Written};
 pub use partitioner::partition_for_key;
+pub use pulse::Pulse;
 use queue::AttemptId;
 use shared::Shared;
 pub use stats::ProducerStats;
@@ -76,8 +78,9 @@ pub struct Closed {
 impl Producer {
     /// A producer on this client's cluster. Sends nothing before the first record; needs a Tokio runtime.
     pub fn new(client: Client, config: ProducerConfig) -> Self {
-        let shared = Arc::new(Shared::new(client, config));
-        tokio::spawn(sender::run(Arc::clone(&shared)));
+        let (turns, seen) = pulse::Turns::new();
+        let shared = Arc::new(Shared::new(client, config, seen));
+        tokio::spawn(sender::run(Arc::clone(&shared), turns));
         Self(Arc::new(Handle { shared }))
     }
 
@@ -164,6 +167,16 @@ impl Producer {
     /// What it is doing at the moment, and whether someone else writes under its id.
     pub fn stats(&self) -> ProducerStats {
         self.0.shared.stats()
+    }
+
+    /// Asks its task for a sign of life, and waits for it: for ever, where the task hangs. Whether any broker
+    /// answers makes no difference.
+    pub async fn pulse(&self) -> Pulse {
+        let shared = &self.0.shared;
+        let mut seen = shared.turns().clone();
+        seen.mark_unchanged();
+        shared.wake.notify_one();
+        pulse::next_turn(seen).await
     }
 
     /// Sends what was appended so far without lingering, and waits until all of it is settled one way or the other.

@@ -15,6 +15,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Admission, AttemptId, Gate,
+    pulse::Turns,
     shared::{Shared, State},
 };
 use crate::{
@@ -37,7 +38,7 @@ const ID_RETRY_AFTER: Duration = Duration::from_millis(250);
 const SHORTEST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Runs until the producer is closed or orphaned and nothing is left to settle.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run(shared: Arc<Shared>, turns: Turns) {
     let mut sender = Sender {
         gate: Arc::clone(&shared.config().gate),
         client: shared.client().clone(),
@@ -52,6 +53,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     };
     let mut changes = sender.gate.changes();
     while let Some(wakeup) = sender.step() {
+        turns.next();
         let shared = Arc::clone(&sender.shared);
         tokio::select! {
             Some(event) = sender.events.next() => sender.take_in(event),
@@ -60,6 +62,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = sleep_until(wakeup) => {}
         }
     }
+    turns.end();
 }
 
 impl Drop for Sender {

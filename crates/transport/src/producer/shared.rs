@@ -7,13 +7,14 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch},
     time::Instant,
 };
 
 use super::{
     Appended, DeliveryError, GiveUp, ProducerConfig, ProducerStats, Written,
     partitioner::{Sticky, partition_for_key},
+    pulse::Turn,
     queue::{Alarm, PartitionQueue, QueueSettings},
 };
 use crate::{
@@ -78,10 +79,16 @@ pub(super) struct Shared {
     pub(super) wake: Notify,
     /// For those who flush: something was settled.
     settled: Notify,
+    /// How far the task is.
+    turns: watch::Receiver<Turn>,
 }
 
 impl Shared {
-    pub(super) fn new(client: Client, config: ProducerConfig) -> Self {
+    pub(super) fn new(
+        client: Client,
+        config: ProducerConfig,
+        turns: watch::Receiver<Turn>,
+    ) -> Self {
         let config = ProducerConfig {
             linger: finite(config.linger),
             delivery_timeout: finite(config.delivery_timeout),
@@ -97,7 +104,12 @@ impl Shared {
             room_bytes: room,
             wake: Notify::new(),
             settled: Notify::new(),
+            turns,
         }
+    }
+
+    pub(super) fn turns(&self) -> &watch::Receiver<Turn> {
+        &self.turns
     }
 
     pub(super) fn config(&self) -> &ProducerConfig {
