@@ -44,6 +44,23 @@ pub(crate) enum Ended {
     TimedOut,
 }
 
+impl Ended {
+    /// Why the handler is not done with the message, from a closed set: the label `error.type`.
+    pub(crate) fn error_type(&self) -> Option<&'static str> {
+        match self {
+            Self::Returned(Ok(Verdict::Done | Verdict::Skip(_))) => None,
+            Self::Returned(Ok(Verdict::Retry { .. })) => Some("retry"),
+            Self::Returned(Ok(Verdict::Reject(_))) => Some("rejected"),
+            Self::Returned(Err(error)) if error.severity() == Severity::Permanent => {
+                Some("permanent")
+            }
+            Self::Returned(Err(_)) => Some("retriable"),
+            Self::Panicked => Some("panic"),
+            Self::TimedOut => Some("timeout"),
+        }
+    }
+}
+
 /// What happens to the message next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {

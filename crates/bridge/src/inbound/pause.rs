@@ -22,6 +22,13 @@ pub enum Pause {
 }
 
 impl Pause {
+    /// Whether it is the flood guard that asks for it: authentic messages fail one after the other, or
+    /// are refused for a reason that lies with us.
+    #[must_use]
+    pub const fn is_flood_guards(self) -> bool {
+        matches!(self, Self::Failing | Self::Clock | Self::NoKeys)
+    }
+
     /// The name in health and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -2,32 +2,36 @@
 //!
 //! [`OrderStore`] is where a partition's state comes from when it is assigned and goes to when it
 //! is given up. [`MemoryOrders`] keeps it in this process: a partition that comes back finds its
-//! ring and settled values again, a restart begins with neither.
+//! ring and settled values again, a restart begins with neither. Where that leaves less known than
+//! there should be, an alarm says so.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use cybermesh_contracts::message::Message;
-use cybermesh_contracts::replay::{PartitionReplay, RingLimits};
+use cybermesh_contracts::replay::{PartitionReplay, RingLimits, StateRefused};
 use cybermesh_contracts::verify::Verified;
 
 use super::group::Assignment;
 use super::judge::{JudgeOrder, Order, OrderStore};
 use super::origin::TopicPartition;
+use crate::telemetry::{Metrics, ReplayAlarm};
 
 /// The order of messages in this process's memory: a ring and an entry for each signer, for every
 /// partition that was ever assigned.
 pub(crate) struct MemoryOrders {
     limits: RingLimits,
     max_age: Duration,
+    metrics: Metrics,
     given_up: HashMap<TopicPartition, Box<dyn JudgeOrder<Verified<Message>>>>,
 }
 
 impl MemoryOrders {
-    pub(crate) fn new(limits: RingLimits, max_age: Duration) -> Self {
+    pub(crate) fn new(limits: RingLimits, max_age: Duration, metrics: Metrics) -> Self {
         Self {
             limits,
             max_age,
+            metrics,
             given_up: HashMap::new(),
         }
     }
@@ -35,18 +39,29 @@ impl MemoryOrders {
 
 impl OrderStore<Verified<Message>> for MemoryOrders {
     fn open(&mut self, assignment: &Assignment) -> Box<dyn JudgeOrder<Verified<Message>>> {
+        let partition = &assignment.partition;
         let committed = assignment.committed.as_ref().map(|(offset, _)| *offset);
-        if let Some(mut order) = self.given_up.remove(&assignment.partition) {
+        if let Some(mut order) = self.given_up.remove(partition) {
             if let Some(committed) = committed {
                 order.resumed(committed);
             }
             return order;
         }
         let start = committed.unwrap_or(0);
-        Box::new(RingOrder {
+        let order = RingOrder {
+            partition: partition.clone(),
             replay: PartitionReplay::at_start_of_log(self.limits, start),
             max_age: self.max_age,
-        })
+            metrics: self.metrics.clone(),
+        };
+        match &assignment.committed {
+            Some((1.., stored)) if stored.is_empty() => order.is_unknown(StateRefused::Missing),
+            // No version of a state is known to this process.
+            Some((1.., _)) => order.is_unknown(StateRefused::Malformed),
+            // Nothing was accepted below the log's first offset.
+            Some(_) | None => {}
+        }
+        Box::new(order)
     }
 
     fn close(&mut self, partition: TopicPartition, order: Box<dyn JudgeOrder<Verified<Message>>>) {
@@ -55,8 +70,20 @@ impl OrderStore<Verified<Message>> for MemoryOrders {
 }
 
 struct RingOrder {
+    partition: TopicPartition,
     replay: PartitionReplay,
     max_age: Duration,
+    metrics: Metrics,
+}
+
+impl RingOrder {
+    /// Messages were accepted of which nothing is known here.
+    fn is_unknown(&self, why: StateRefused) {
+        let (partition, at) = (&self.partition, self.replay.judged_position());
+        self.metrics.replay_state_alarm(why.into());
+        tracing::warn!(%partition, at, reason = %why,
+            "what was accepted before is not known; copies of it may pass once more");
+    }
 }
 
 impl JudgeOrder<Verified<Message>> for RingOrder {
@@ -77,10 +104,15 @@ impl JudgeOrder<Verified<Message>> for RingOrder {
     }
 
     fn resumed(&mut self, committed: i64) {
+        if committed > self.replay.judged_position() {
+            // Somebody else read on meanwhile.
+            self.is_unknown(StateRefused::Missing);
+        }
         self.replay.committed(committed);
     }
 
     fn log_begins_again(&mut self) {
+        self.metrics.replay_state_alarm(ReplayAlarm::LogBeganAgain);
         self.replay.topic_recreated();
     }
 
@@ -90,5 +122,69 @@ impl JudgeOrder<Verified<Message>> for RingOrder {
         if let Ok(now_ms) = u64::try_from(wall_ms) {
             self.replay.forget_stale(now_ms, max_age_ms);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Exposition;
+
+    /// What a partition is assigned with, one assignment after the other, by the same process.
+    fn alarms(assignments: &[Option<(i64, &str)>]) -> String {
+        let exposition = Exposition::new().unwrap();
+        let limits = RingLimits::default();
+        let mut orders = MemoryOrders::new(limits, Duration::MAX, exposition.metrics());
+        let partition = TopicPartition::new("t", 0);
+        for committed in assignments {
+            let committed = committed.map(|(offset, stored)| (offset, stored.to_owned()));
+            let order = orders.open(&Assignment {
+                partition: partition.clone(),
+                committed,
+            });
+            orders.close(partition.clone(), order);
+        }
+        let text = exposition.text().unwrap();
+        let alarms = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("bridge_replay_state_alarms_total"));
+        alarms.collect()
+    }
+
+    #[test]
+    fn a_log_read_from_its_start_raises_no_alarm() {
+        assert_eq!(alarms(&[None]), "");
+        assert_eq!(alarms(&[Some((0, ""))]), "");
+    }
+
+    #[test]
+    fn a_restart_in_the_middle_of_a_log_says_that_what_was_accepted_is_not_known() {
+        assert_eq!(alarms(&[Some((7, ""))]), r#"{reason="missing"} 1"#);
+    }
+
+    #[test]
+    fn a_state_of_a_version_that_is_not_known_is_malformed() {
+        assert_eq!(alarms(&[Some((7, "AgID"))]), r#"{reason="malformed"} 1"#);
+    }
+
+    #[test]
+    fn a_partition_that_comes_back_raises_one_only_where_somebody_else_read_on() {
+        assert_eq!(alarms(&[None, Some((0, ""))]), "");
+        assert_eq!(alarms(&[None, Some((5, ""))]), r#"{reason="missing"} 1"#);
+    }
+
+    #[test]
+    fn a_log_that_begins_again_is_counted() {
+        let exposition = Exposition::new().unwrap();
+        let limits = RingLimits::default();
+        let mut orders = MemoryOrders::new(limits, Duration::MAX, exposition.metrics());
+        let mut order = orders.open(&Assignment {
+            partition: TopicPartition::new("t", 0),
+            committed: None,
+        });
+        order.log_begins_again();
+        let text = exposition.text().unwrap();
+        let line = r#"bridge_replay_state_alarms_total{reason="log-began-again"} 1"#;
+        assert!(text.contains(line), "{text}");
     }
 }

@@ -160,7 +160,12 @@ impl Subscriber {
             return Err(SubscriberError::NoKeys(missing));
         }
         let ring = u16::try_from(settings.replay.ring).unwrap_or(u16::MAX);
-        let orders = MemoryOrders::new(RingLimits::new(ring)?, settings.replay.max_age);
+        let metrics = parts
+            .metrics
+            .in_cluster(&parts.client)
+            .in_group(&settings.kafka.group);
+        let limits = RingLimits::new(ring)?;
+        let orders = MemoryOrders::new(limits, settings.replay.max_age, metrics.clone());
         let judge = ContractJudge::new(
             settings.verifier(RedriveFor::Group(settings.kafka.group.clone())),
             settings.verify.mode,
@@ -181,7 +186,7 @@ impl Subscriber {
             events_in,
             isolation,
             parts.patience.held_back_for,
-            parts.metrics.clone(),
+            metrics.clone(),
         ));
         let works_with = Parts {
             judge: Arc::new(judge),
@@ -189,7 +194,7 @@ impl Subscriber {
             dead_letters: Arc::new(parts.dead_letters),
             clock: parts.clock,
             orders: Box::new(orders),
-            metrics: parts.metrics.clone(),
+            metrics: metrics.clone(),
             health: parts.health,
         };
         let (requests, asked) = mpsc::channel(1);
@@ -200,7 +205,7 @@ impl Subscriber {
             ended: None,
             pipeline,
             member,
-            metrics: parts.metrics,
+            metrics,
             kinds,
         })
     }

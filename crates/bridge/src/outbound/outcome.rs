@@ -62,23 +62,28 @@ impl Inner {
 
     /// Counts a message that never reached the transport.
     pub(super) fn count_failure(&self, kind: Kind, error: &SendError, begun: Instant) {
-        self.parts
-            .metrics
-            .send_failed(&self.topics[&kind], kind, error.as_str(), begun.elapsed());
+        self.parts.metrics.send_failed(
+            &self.topics[&kind],
+            None,
+            kind,
+            error.as_str(),
+            begun.elapsed(),
+        );
     }
 
     fn count(&self, to: &Addressed, outcome: &Result<Appended, DeliveryError>) {
         let took = to.begun.elapsed();
         match outcome {
-            Ok(_) => self
-                .parts
-                .metrics
-                .sent(&to.topic, to.kind, to.value_bytes, took),
+            Ok(_) => {
+                self.parts
+                    .metrics
+                    .sent(&to.topic, to.partition, to.kind, to.value_bytes, took)
+            }
             Err(error) => {
                 let name = verdict(error.clone(), to.value_bytes).as_str();
                 self.parts
                     .metrics
-                    .send_failed(&to.topic, to.kind, name, took);
+                    .send_failed(&to.topic, Some(to.partition), to.kind, name, took);
             }
         }
     }

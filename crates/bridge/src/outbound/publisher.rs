@@ -122,6 +122,10 @@ pub struct PublisherReport {
 
 impl Publisher {
     pub(crate) fn new(settings: &Settings, parts: Parts) -> Self {
+        let parts = Parts {
+            metrics: parts.metrics.in_cluster(&parts.client),
+            ..parts
+        };
         let bucket = |kind| {
             let bucket = settings.limits.of(kind).map(TokenBucket::new);
             (kind, Mutex::new(bucket))

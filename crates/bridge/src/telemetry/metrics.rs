@@ -14,16 +14,19 @@ use std::{
 };
 
 use cybermesh_contracts::{kind::Kind, rejection::Disposition};
+use cybermesh_transport::Client;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter},
 };
 
 use super::expiries::Expiries;
+use super::messaging::{Messaging, Surroundings};
 use super::partitions::{PartitionGauges, Partitions};
+use super::replay_alarm::ReplayAlarm;
 
 /// Buckets of durations that contain a network, as the messaging conventions advise; seconds.
-const NETWORK_SECONDS: [f64; 14] = [
+pub(super) const NETWORK_SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
@@ -43,8 +46,6 @@ pub enum SkipReason {
     OtherGroup,
     /// The handler's verdict.
     Handler,
-    /// Of a kind declared ignored.
-    Ignored,
 }
 
 impl SkipReason {
@@ -55,7 +56,6 @@ impl SkipReason {
             Self::Stale => "stale",
             Self::OtherGroup => "other-group",
             Self::Handler => "handler",
-            Self::Ignored => "ignored",
         }
     }
 }
@@ -84,7 +84,10 @@ pub struct ReceiveCounts {
 
 /// Where metrics are written. Cheap to clone; all clones write to the same numbers.
 #[derive(Clone)]
-pub struct Metrics(Arc<Instruments>);
+pub struct Metrics {
+    instruments: Arc<Instruments>,
+    around: Surroundings,
+}
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -104,15 +107,13 @@ struct Instruments {
     processed: Counter<u64>,
     processing_latency: Histogram<f64>,
 
-    operation_duration: Histogram<f64>,
-    process_duration: Histogram<f64>,
-    client_sent: Counter<u64>,
-    client_consumed: Counter<u64>,
+    messaging: Messaging,
 
     sign_duration: Histogram<f64>,
     verify_duration: Histogram<f64>,
     rejected: Counter<u64>,
     skipped: Counter<u64>,
+    replay_state_alarms: Counter<u64>,
     retries: Counter<u64>,
     dlq_requests: Counter<u64>,
     dlq_failures: Counter<u64>,
@@ -146,22 +147,15 @@ struct Counts {
 impl Metrics {
     /// Instruments of `meter`, which may belong to a provider of the caller's.
     pub fn new(meter: &Meter) -> Self {
-        let counter = |name: &'static str, about: &'static str| {
-            meter.u64_counter(name).with_description(about).build()
-        };
+        let counter = |name: &'static str, about: &'static str| counter(meter, name, about);
         let seconds = |name: &'static str, about: &'static str, buckets: &[f64]| {
-            meter
-                .f64_histogram(name)
-                .with_unit("s")
-                .with_description(about)
-                .with_boundaries(buckets.to_vec())
-                .build()
+            seconds(meter, name, about, buckets)
         };
         let partitions = Arc::new(Partitions::default());
         partitions.observe(meter);
         let expiries = Arc::new(Expiries::default());
         expiries.observe(meter);
-        Self(Arc::new(Instruments {
+        let instruments = Instruments {
             sent: counter("kafka_messages_sent", "Messages acknowledged by Kafka"),
             failed: counter(
                 "kafka_messages_failed",
@@ -184,24 +178,7 @@ impl Metrics {
                 &NETWORK_SECONDS,
             ),
 
-            operation_duration: seconds(
-                "messaging.client.operation.duration",
-                "Duration of a messaging operation",
-                &NETWORK_SECONDS,
-            ),
-            process_duration: seconds(
-                "messaging.process.duration",
-                "Duration of processing a message",
-                &NETWORK_SECONDS,
-            ),
-            client_sent: counter(
-                "messaging.client.sent.messages",
-                "Messages a producer tried to send",
-            ),
-            client_consumed: counter(
-                "messaging.client.consumed.messages",
-                "Messages delivered to the application",
-            ),
+            messaging: Messaging::new(meter),
 
             sign_duration: seconds(
                 "bridge_sign_duration",
@@ -215,6 +192,10 @@ impl Metrics {
             ),
             rejected: counter("bridge_rejected", "Messages buried, by disposition"),
             skipped: counter("bridge_skipped", "Messages passed over, by reason"),
+            replay_state_alarms: counter(
+                "bridge_replay_state_alarms",
+                "Times less was known of a partition's order than should be, by reason",
+            ),
             retries: counter(
                 "bridge_retries",
                 "Batches sent again and handlers called again",
@@ -271,38 +252,72 @@ impl Metrics {
             expiries,
             partitions,
             counts: Counts::default(),
-        }))
+        };
+        Self {
+            instruments: Arc::new(instruments),
+            around: Surroundings::default(),
+        }
+    }
+
+    /// The same numbers, for messages of this cluster: `server.address` and `server.port` then name the
+    /// broker that leads a message's partition.
+    #[must_use]
+    pub fn in_cluster(&self, client: &Client) -> Self {
+        Self {
+            instruments: Arc::clone(&self.instruments),
+            around: self.around.clone().in_cluster(client.clone()),
+        }
+    }
+
+    /// The same numbers, for messages read by this consumer group: `messaging.consumer.group.name`
+    /// then names it.
+    #[must_use]
+    pub fn in_group(&self, group: &str) -> Self {
+        Self {
+            instruments: Arc::clone(&self.instruments),
+            around: self.around.clone().in_group(group),
+        }
     }
 
     /// A message was acknowledged; `latency` from send to receipt.
-    pub fn sent(&self, topic: &str, kind: Kind, value_bytes: usize, latency: Duration) {
+    pub fn sent(
+        &self,
+        topic: &str,
+        partition: i32,
+        kind: Kind,
+        value_bytes: usize,
+        latency: Duration,
+    ) {
         let bytes = u64::try_from(value_bytes).unwrap_or(u64::MAX);
         let topic_label = [topic_label(topic)];
-        self.0
+        self.instruments
             .sent
             .add(1, &[topic_label[0].clone(), kind_label(kind)]);
-        self.0.bytes_sent.add(bytes, &topic_label);
-        self.0
+        self.instruments.bytes_sent.add(bytes, &topic_label);
+        self.instruments
             .send_latency
             .record(latency.as_secs_f64(), &topic_label);
-        let messaging = messaging(topic, "send", None);
-        self.0
-            .operation_duration
-            .record(latency.as_secs_f64(), &messaging);
-        self.0.client_sent.add(1, &messaging);
-        self.0.counts.sent.fetch_add(1, Ordering::Relaxed);
-        self.0.counts.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+        self.instruments
+            .messaging
+            .sent(&self.around, topic, Some(partition), None, latency);
+        self.instruments.counts.sent.fetch_add(1, Ordering::Relaxed);
+        self.instruments
+            .counts
+            .bytes_sent
+            .fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// A message was not acknowledged; `error_type` from the closed set of `SendError` names.
+    /// A message was not acknowledged; `error_type` from the closed set of `SendError` names, `partition`
+    /// where it got as far as having one.
     pub fn send_failed(
         &self,
         topic: &str,
+        partition: Option<i32>,
         kind: Kind,
         error_type: &'static str,
         latency: Duration,
     ) {
-        self.0.failed.add(
+        self.instruments.failed.add(
             1,
             &[
                 topic_label(topic),
@@ -310,42 +325,66 @@ impl Metrics {
                 KeyValue::new("side", "producer"),
             ],
         );
-        let messaging = messaging(topic, "send", Some(error_type));
-        self.0
-            .operation_duration
-            .record(latency.as_secs_f64(), &messaging);
-        self.0.client_sent.add(1, &messaging);
-        self.0.counts.send_failed.fetch_add(1, Ordering::Relaxed);
+        self.instruments
+            .messaging
+            .sent(&self.around, topic, partition, Some(error_type), latency);
+        self.instruments
+            .counts
+            .send_failed
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// A message was fetched.
-    pub fn received(&self, topic: &str, kind: Kind) {
-        self.0
+    pub fn received(&self, topic: &str, partition: i32, kind: Kind) {
+        self.instruments
             .received
             .add(1, &[topic_label(topic), kind_label(kind)]);
-        self.0
-            .client_consumed
-            .add(1, &messaging(topic, "poll", None));
-        self.0.counts.received.fetch_add(1, Ordering::Relaxed);
+        self.instruments
+            .messaging
+            .consumed(&self.around, topic, partition);
+        self.instruments
+            .counts
+            .received
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// A handler was done with a message; `latency` of the call that ended it, from dispatch to verdict.
-    pub fn processed(&self, topic: &str, kind: Kind, latency: Duration) {
-        self.0
+    pub fn processed(&self, topic: &str, partition: i32, kind: Kind, latency: Duration) {
+        self.instruments
             .processed
             .add(1, &[topic_label(topic), kind_label(kind)]);
-        self.0
+        self.instruments
             .processing_latency
             .record(latency.as_secs_f64(), &[topic_label(topic)]);
-        self.0
-            .process_duration
-            .record(latency.as_secs_f64(), &messaging(topic, "process", None));
-        self.0.counts.processed.fetch_add(1, Ordering::Relaxed);
+        self.instruments
+            .messaging
+            .processed(&self.around, topic, partition, None, latency);
+        self.instruments
+            .counts
+            .processed
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A handler's call ended and it is not done with the message; `error_type` from a closed set.
+    pub(crate) fn process_failed(
+        &self,
+        topic: &str,
+        partition: i32,
+        error_type: &'static str,
+        latency: Duration,
+    ) {
+        self.instruments.messaging.processed(
+            &self.around,
+            topic,
+            partition,
+            Some(error_type),
+            latency,
+        );
     }
 
     /// A message was rejected, given up, or refused by its handler.
     pub fn receive_failed(&self, topic: &str, kind: Kind) {
-        self.0.failed.add(
+        self.instruments.failed.add(
             1,
             &[
                 topic_label(topic),
@@ -353,22 +392,29 @@ impl Metrics {
                 KeyValue::new("side", "consumer"),
             ],
         );
-        self.0.counts.receive_failed.fetch_add(1, Ordering::Relaxed);
+        self.instruments
+            .counts
+            .receive_failed
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// A message and its envelope were signed.
     pub fn signed(&self, took: Duration) {
-        self.0.sign_duration.record(took.as_secs_f64(), &[]);
+        self.instruments
+            .sign_duration
+            .record(took.as_secs_f64(), &[]);
     }
 
     /// A record was verified, whatever the answer.
     pub fn verified(&self, took: Duration) {
-        self.0.verify_duration.record(took.as_secs_f64(), &[]);
+        self.instruments
+            .verify_duration
+            .record(took.as_secs_f64(), &[]);
     }
 
     /// A message was buried.
     pub fn rejected(&self, topic: &str, disposition: Disposition) {
-        self.0.rejected.add(
+        self.instruments.rejected.add(
             1,
             &[
                 topic_label(topic),
@@ -379,107 +425,118 @@ impl Metrics {
 
     /// A message was passed over without being buried.
     pub fn skipped(&self, topic: &str, reason: SkipReason) {
-        self.0.skipped.add(
+        self.instruments.skipped.add(
             1,
             &[topic_label(topic), KeyValue::new("reason", reason.as_str())],
         );
     }
 
+    /// Less is known of the order of a partition's messages than should be.
+    pub(crate) fn replay_state_alarm(&self, alarm: ReplayAlarm) {
+        self.instruments
+            .replay_state_alarms
+            .add(1, &[KeyValue::new("reason", alarm.as_str())]);
+    }
+
     /// A batch was sent again, or a handler called again.
     pub fn retried(&self) {
-        self.0.retries.add(1, &[]);
+        self.instruments.retries.add(1, &[]);
     }
 
     /// A dead letter is to be written.
     pub fn dead_letter_requested(&self) {
-        self.0.dlq_requests.add(1, &[]);
+        self.instruments.dlq_requests.add(1, &[]);
     }
 
     /// An attempt to write a dead letter failed.
     pub fn dead_letter_failed(&self) {
-        self.0.dlq_failures.add(1, &[]);
+        self.instruments.dlq_failures.add(1, &[]);
     }
 
     /// A dead letter that the cluster refuses for good was kept on disk.
     pub fn dead_letter_spilled(&self) {
-        self.0.dlq_spilled.add(1, &[]);
+        self.instruments.dlq_spilled.add(1, &[]);
     }
 
     /// A rejected message verifies under a key that the trust store named `id` until lately.
     pub fn formerly_trusted(&self, topic: &str, id: &str) {
         let id = KeyValue::new("id", id.to_owned());
-        self.0.formerly_trusted.add(1, &[topic_label(topic), id]);
+        self.instruments
+            .formerly_trusted
+            .add(1, &[topic_label(topic), id]);
     }
 
     /// A transaction has stayed open for a minute and hides what comes after it.
     pub(crate) fn held_back(&self, topic: &str) {
-        self.0.held_back.add(1, &[topic_label(topic)]);
+        self.instruments.held_back.add(1, &[topic_label(topic)]);
     }
 
     /// The breaker's state now: 0 closed, 1 half-open, 2 open.
     pub(crate) fn breaker(&self, state: u64) {
-        self.0.breaker_state.record(state, &[]);
+        self.instruments.breaker_state.record(state, &[]);
     }
 
     /// The breaker changed its state to `to`.
     pub(crate) fn breaker_transition(&self, to: &'static str) {
-        self.0
+        self.instruments
             .breaker_transitions
             .add(1, &[KeyValue::new("to", to)]);
     }
 
     /// A message was refused by its kind's rate limit.
     pub(crate) fn rate_limited(&self, kind: Kind) {
-        self.0.rate_limited.add(1, &[kind_label(kind)]);
+        self.instruments.rate_limited.add(1, &[kind_label(kind)]);
     }
 
     /// `change` messages more (or, negative, fewer) between fetch and verdict.
     pub fn inflight(&self, change: i64) {
-        self.0.inflight.add(change, &[]);
+        self.instruments.inflight.add(change, &[]);
     }
 
     /// Age of the oldest message without a verdict; zero where there is none.
     pub fn oldest_unfinished(&self, age: Duration) {
-        self.0.oldest_unfinished.record(age.as_secs_f64(), &[]);
+        self.instruments
+            .oldest_unfinished
+            .record(age.as_secs_f64(), &[]);
     }
 
     /// Keys in the trust store now in force.
     pub fn trust_keys(&self, count: usize) {
-        self.0
+        self.instruments
             .trust_keys
             .record(u64::try_from(count).unwrap_or(u64::MAX), &[]);
     }
 
     /// A trust file did not load; the last good store stays.
     pub fn trust_reload_failed(&self) {
-        self.0.trust_reload_failures.add(1, &[]);
+        self.instruments.trust_reload_failures.add(1, &[]);
     }
 
     /// A file of this kind changed and did not load.
     pub(crate) fn reload_failed(&self, what: &'static str) {
-        self.0
+        self.instruments
             .reload_failures
             .add(1, &[KeyValue::new("what", what)]);
     }
 
     /// The trusted keys that expire, by their names, with the time in seconds since 1970.
     pub(crate) fn key_expiries(&self, keys: impl Iterator<Item = (String, i64)>) {
-        self.0.expiries.keys(keys.collect());
+        self.instruments.expiries.keys(keys.collect());
     }
 
     /// The certificate files, with the time they expire in seconds since 1970.
     pub(crate) fn certificate_expiries(&self, files: Vec<(String, i64)>) {
-        self.0.expiries.certificates(files);
+        self.instruments.expiries.certificates(files);
     }
 
     /// The gauges of one assigned partition; they vanish when the handle is dropped (revoked, lost).
     pub fn partition(&self, topic: &str, partition: i32) -> PartitionGauges {
-        self.0.partitions.open(topic, partition)
+        self.instruments.partitions.open(topic, partition)
     }
 
     /// The specification's counts of the way out.
     pub fn send_counts(&self) -> SendCounts {
-        let counts = &self.0.counts;
+        let counts = &self.instruments.counts;
         SendCounts {
             messages_sent: counts.sent.load(Ordering::Relaxed),
             messages_failed: counts.send_failed.load(Ordering::Relaxed),
@@ -489,7 +546,7 @@ impl Metrics {
 
     /// The specification's counts of the way in.
     pub fn receive_counts(&self) -> ReceiveCounts {
-        let counts = &self.0.counts;
+        let counts = &self.instruments.counts;
         ReceiveCounts {
             messages_received: counts.received.load(Ordering::Relaxed),
             messages_processed: counts.processed.load(Ordering::Relaxed),
@@ -506,22 +563,21 @@ fn kind_label(kind: Kind) -> KeyValue {
     KeyValue::new("type", kind.as_str())
 }
 
-/// Attributes of the OpenTelemetry messaging conventions (1.44).
-fn messaging(
-    topic: &str,
-    operation: &'static str,
-    error_type: Option<&'static str>,
-) -> Vec<KeyValue> {
-    let kind = match operation {
-        "poll" => "receive",
-        other => other,
-    };
-    let mut attributes = vec![
-        KeyValue::new("messaging.system", "kafka"),
-        KeyValue::new("messaging.destination.name", topic.to_owned()),
-        KeyValue::new("messaging.operation.name", operation),
-        KeyValue::new("messaging.operation.type", kind),
-    ];
-    attributes.extend(error_type.map(|error| KeyValue::new("error.type", error)));
-    attributes
+pub(super) fn counter(meter: &Meter, name: &'static str, about: &'static str) -> Counter<u64> {
+    meter.u64_counter(name).with_description(about).build()
+}
+
+/// A histogram of durations in seconds.
+pub(super) fn seconds(
+    meter: &Meter,
+    name: &'static str,
+    about: &'static str,
+    buckets: &[f64],
+) -> Histogram<f64> {
+    meter
+        .f64_histogram(name)
+        .with_unit("s")
+        .with_description(about)
+        .with_boundaries(buckets.to_vec())
+        .build()
 }

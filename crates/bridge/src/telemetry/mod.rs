@@ -5,9 +5,11 @@ pub mod audit;
 mod expiries;
 mod exposition;
 pub mod health;
+mod messaging;
 pub mod metrics;
 mod partitions;
 mod progress;
+mod replay_alarm;
 pub mod serve;
 
 pub use audit::{Audit, AuditEvent};
@@ -16,4 +18,5 @@ pub use health::{Condition, Health};
 pub use metrics::{Metrics, ReceiveCounts, SendCounts, SkipReason};
 pub use partitions::PartitionGauges;
 pub use progress::STUCK_AFTER;
+pub use replay_alarm::ReplayAlarm;
 pub use serve::{OpsServer, ServeError};

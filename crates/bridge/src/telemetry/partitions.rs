@@ -1,11 +1,11 @@
-//! Watermark, lag and guard of the partitions held at this moment.
+//! Watermark, lag and pause of the partitions held at this moment.
 
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -14,7 +14,7 @@ use opentelemetry::{KeyValue, metrics::Meter};
 /// The handles of one partition; more than one while it is handed over.
 type Handles = Vec<Arc<PartitionNumbers>>;
 
-/// Watermark, lag and guard of the partitions held at this moment, read when somebody looks.
+/// Numbers of the partitions held at this moment, read when somebody looks.
 #[derive(Default)]
 pub(super) struct Partitions {
     held: Mutex<BTreeMap<(String, i32), Handles>>,
@@ -24,7 +24,7 @@ pub(super) struct Partitions {
 struct PartitionNumbers {
     watermark: AtomicI64,
     lag: AtomicI64,
-    flood_guard_paused: AtomicI64,
+    guarded: AtomicBool,
 }
 
 impl Partitions {
@@ -65,8 +65,8 @@ impl Partitions {
         );
         observed(
             "bridge_flood_guard_paused",
-            "1 while the flood guard has the partition paused",
-            |numbers| numbers.flood_guard_paused.load(Ordering::Relaxed),
+            "1 while the flood guard keeps the partition paused, else 0",
+            |numbers| i64::from(numbers.guarded.load(Ordering::Relaxed)),
         );
     }
 
@@ -85,7 +85,7 @@ impl Partitions {
     }
 }
 
-/// Watermark, lag and guard of one assigned partition; dropping it takes them off the page.
+/// Numbers of one assigned partition; dropping it takes them off the page.
 pub struct PartitionGauges {
     partitions: Arc<Partitions>,
     key: (String, i32),
@@ -103,12 +103,9 @@ impl PartitionGauges {
         self.numbers.lag.store(records, Ordering::Relaxed);
     }
 
-    /// For how many reasons the flood guard has it paused.
-    pub fn flood_guard_paused(&self, reasons: usize) {
-        let paused = i64::from(reasons > 0);
-        self.numbers
-            .flood_guard_paused
-            .store(paused, Ordering::Relaxed);
+    /// Whether the flood guard keeps it paused.
+    pub fn flood_guard_paused(&self, paused: bool) {
+        self.numbers.guarded.store(paused, Ordering::Relaxed);
     }
 }
 

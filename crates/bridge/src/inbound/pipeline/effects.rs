@@ -56,11 +56,19 @@ impl<J: Judge> Works<J> {
         }
     }
 
-    /// Counts a handler's call by what came of it.
-    pub(super) fn processed(&self, place: &Place<'_>, effect: &Effect, took: Duration) {
-        if matches!(effect, Effect::Handled { .. } | Effect::Declined { .. }) {
-            self.metrics
-                .processed(&place.partition.topic, place.kind, took);
+    /// Counts a handler's call by how it ended.
+    pub(super) fn processed(
+        &self,
+        place: &Place<'_>,
+        failure: Option<&'static str>,
+        took: Duration,
+    ) {
+        let (topic, partition) = (&place.partition.topic, place.partition.partition);
+        match failure {
+            None => self.metrics.processed(topic, partition, place.kind, took),
+            Some(error_type) => self
+                .metrics
+                .process_failed(topic, partition, error_type, took),
         }
     }
 }

@@ -26,6 +26,8 @@ impl<J: Judge> Pipeline<J> {
         let mut holds = BTreeMap::new();
         for (partition, held) in &self.held {
             let (topic, number) = (partition.topic.to_string(), partition.partition);
+            let guarded = held.flow.pauses().any(Pause::is_flood_guards);
+            held.gauges.flood_guard_paused(guarded);
             let mut reasons: Vec<&str> = Vec::new();
             for pause in held.flow.pauses() {
                 reasons.push(pause.as_str());

@@ -352,6 +352,7 @@ impl<J: Judge> Pipeline<J> {
                     wall_ms,
                     jitter: draw_jitter(),
                 };
+                let failure = ended.error_type();
                 let effect = held
                     .flow
                     .ended(&job, attempt, ended, moment, &mut self.budget);
@@ -361,7 +362,7 @@ impl<J: Judge> Pipeline<J> {
                         assignment,
                         kind: held.kind,
                     };
-                    self.works.processed(&place, &effect, took);
+                    self.works.processed(&place, failure, took);
                     self.works.carry_out(&place, effect);
                 }
             }
@@ -380,9 +381,6 @@ impl<J: Judge> Pipeline<J> {
             held.gauges.watermark(watermark);
             held.gauges
                 .lag(held.high_watermark.saturating_sub(watermark).max(0));
-            let by_the_guard = |pause: &Pause| matches!(pause, Pause::Failing | Pause::Clock);
-            held.gauges
-                .flood_guard_paused(held.flow.pauses().filter(by_the_guard).count());
             if let Some((_, since)) = held.flow.oldest() {
                 oldest = oldest.max(now.saturating_duration_since(since));
             }

@@ -227,7 +227,8 @@ impl<J: Judge> Works<J> {
         records: Vec<Arc<Origin>>,
     ) {
         for origin in &records {
-            self.metrics.received(&origin.topic, place.kind);
+            self.metrics
+                .received(&origin.topic, origin.partition, place.kind);
         }
         self.judge_again(place, trust, wall_ms, records);
     }

@@ -17,18 +17,25 @@ fn the_seven_metrics_of_the_specification_carry_its_names_and_labels_exactly() {
     let text = shown(|metrics| {
         metrics.sent(
             "ai.anomalies.v1",
+            0,
             Kind::Anomaly,
             100,
             Duration::from_millis(20),
         );
         metrics.send_failed(
             "ai.anomalies.v1",
+            None,
             Kind::Anomaly,
             "not_sent",
             Duration::from_millis(1),
         );
-        metrics.received("control.commits.v1", Kind::Commit);
-        metrics.processed("control.commits.v1", Kind::Commit, Duration::from_millis(3));
+        metrics.received("control.commits.v1", 0, Kind::Commit);
+        metrics.processed(
+            "control.commits.v1",
+            0,
+            Kind::Commit,
+            Duration::from_millis(3),
+        );
         metrics.receive_failed("control.commits.v1", Kind::Commit);
     });
     for line in [
@@ -101,6 +108,7 @@ fn a_partition_that_was_taken_away_is_no_longer_shown() {
     let gauges = metrics.partition("t", 3);
     gauges.watermark(41);
     gauges.lag(7);
+    gauges.flood_guard_paused(true);
     let held = exposition.text().unwrap();
     assert!(
         held.contains(r#"bridge_watermark{partition="3",topic="t"} 41"#),
@@ -110,18 +118,23 @@ fn a_partition_that_was_taken_away_is_no_longer_shown() {
         held.contains(r#"bridge_lag{partition="3",topic="t"} 7"#),
         "{held}"
     );
+    let paused = r#"bridge_flood_guard_paused{partition="3",topic="t"}"#;
+    assert!(held.contains(&format!("{paused} 1")), "{held}");
+    gauges.flood_guard_paused(false);
+    let goes_on = exposition.text().unwrap();
+    assert!(goes_on.contains(&format!("{paused} 0")), "{goes_on}");
     drop(gauges);
     let released = exposition.text().unwrap();
-    assert!(!released.contains("bridge_watermark{"), "{released}");
+    assert!(!released.contains(r#"partition="3""#), "{released}");
 }
 
 #[test]
 fn the_counts_agree_with_what_was_written() {
     let exposition = Exposition::new().unwrap();
     let metrics = exposition.metrics();
-    metrics.sent("t", Kind::Anomaly, 5, Duration::ZERO);
-    metrics.sent("t", Kind::Anomaly, 6, Duration::ZERO);
-    metrics.send_failed("t", Kind::Anomaly, "unknown", Duration::ZERO);
+    metrics.sent("t", 0, Kind::Anomaly, 5, Duration::ZERO);
+    metrics.sent("t", 0, Kind::Anomaly, 6, Duration::ZERO);
+    metrics.send_failed("t", None, Kind::Anomaly, "unknown", Duration::ZERO);
     assert_eq!(
         metrics.send_counts(),
         SendCounts {
