@@ -21,7 +21,7 @@ use crate::{
     reload::Reloader,
     settings::Settings,
     state::StateDir,
-    telemetry::{Condition, Exposition, Health, Metrics, OpsServer},
+    telemetry::{Condition, Exposition, Health, Metrics, OpsServer, vitals::Vitals},
     trust::Trust,
 };
 
@@ -41,6 +41,7 @@ pub struct Bridge {
     ops: Option<OpsServer>,
     reloader: Reloader,
     watching: JoinHandle<()>,
+    vitals: Vitals,
     cancel: CancellationToken,
     _cancel_on_drop: DropGuard,
     _state: Option<Arc<StateDir>>,
@@ -136,6 +137,8 @@ impl Bridge {
     pub async fn stop(self, deadline: Duration) -> StopReport {
         let begun = Instant::now();
         let until = after(begun, deadline);
+        // A stop has a deadline of its own.
+        self.vitals.stop().await;
         let receiving_until = after(begun, deadline / RECEIVING_SHARE.1 * RECEIVING_SHARE.0);
         self.health
             .raise(Condition::Stopping, "an orderly stop is under way");

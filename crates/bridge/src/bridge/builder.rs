@@ -29,7 +29,7 @@ use crate::{
     reload::{Certificates, LimitsFile, Reloader, SigningFile, Stamp, Watched},
     settings::{DeadLetterFormat, Problem, Settings, SettingsError, table},
     state::StateDir,
-    telemetry::{Audit, Condition, Exposition, Health, Metrics, OpsServer},
+    telemetry::{Audit, Condition, Exposition, Health, Metrics, OpsServer, vitals::Vitals},
     trust::Trust,
 };
 
@@ -237,11 +237,17 @@ impl Builder {
             Some(state) => letters.spilling_into(Arc::clone(state), metrics.clone()),
             None => letters,
         };
+        let producer = Producer::new(client.clone(), config);
+        let watched = [
+            ("publisher", producer.clone()),
+            ("dead-letters", letters_producer.clone()),
+        ];
+        let vitals = Vitals::watch(watched, &health);
         let publisher = Publisher::new(
             &self.settings,
             Parts {
                 client: client.clone(),
-                producer: Producer::new(client.clone(), config),
+                producer,
                 gate,
                 signer,
                 nonces,
@@ -300,6 +306,7 @@ impl Builder {
             ops,
             reloader,
             watching,
+            vitals,
             _cancel_on_drop: cancel.clone().drop_guard(),
             cancel,
             _state: state,

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::group::{Assignment, Commit, CommitError, Fetched, GroupCommand, GroupEvent};
 use super::held_back::HeldBack;
 use super::origin::Origin;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Beat, Metrics};
 
 /// The longest wait for one commit: less than what is left of a rebalance after draining.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +38,7 @@ pub(super) async fn run(
     isolation: IsolationLevel,
     held_back_for: Duration,
     metrics: Metrics,
+    beat: Beat,
 ) {
     let starts = Starts::default();
     let telling = async {
@@ -45,11 +46,14 @@ pub(super) async fn run(
         // Leaving ends the events before it is answered; only who commands says that all is over.
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        () = obey(&consumer, &mut commands, &starts) => {}
-        () = telling => {}
-        () = watch(&consumer, held_back_for, &metrics), if isolation == IsolationLevel::ReadCommitted => {}
-    }
+    let running = async {
+        tokio::select! {
+            () = obey(&consumer, &mut commands, &starts) => {}
+            () = telling => {}
+            () = watch(&consumer, held_back_for, &metrics), if isolation == IsolationLevel::ReadCommitted => {}
+        }
+    };
+    beat.during(running).await;
 }
 
 /// Says aloud where an open transaction hides what comes after it.

@@ -187,6 +187,7 @@ impl Subscriber {
             isolation,
             parts.patience.held_back_for,
             metrics.clone(),
+            parts.health.watch("group"),
         ));
         let works_with = Parts {
             judge: Arc::new(judge),

@@ -117,6 +117,7 @@ impl Watched {
         cancel: CancellationToken,
     ) {
         self.show(&metrics);
+        let beat = health.watch("files");
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut trying: Option<Trying> = None;
@@ -134,9 +135,13 @@ impl Watched {
                     continue;
                 }
             };
-            let Ok(looked) = tokio::task::spawn_blocking(move || self.look()).await else {
+            // A disk that does not answer is no reason for a restart.
+            let looking = tokio::task::spawn_blocking(move || self.look());
+            let looked = match beat.during(looking).await {
+                Ok(looked) => looked,
+                Err(error) if error.is_panic() => return beat.gone(),
                 // The runtime is going away.
-                return;
+                Err(_cancelled) => return,
             };
             self = looked.watched;
             tell_trust(looked.trust, &metrics, &health);

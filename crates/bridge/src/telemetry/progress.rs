@@ -18,6 +18,7 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(30);
 enum Seen {
     At(Instant),
     Panicked,
+    Gone,
 }
 
 /// The tasks that are watched. Cheap to clone; all clones are one.
@@ -29,6 +30,7 @@ pub(super) struct Progress(Arc<Mutex<BTreeMap<&'static str, Seen>>>);
 #[derive(Debug)]
 pub(crate) struct Beat {
     task: &'static str,
+    is_gone: bool,
     progress: Progress,
 }
 
@@ -36,6 +38,7 @@ impl Progress {
     pub(super) fn watch(&self, task: &'static str) -> Beat {
         let beat = Beat {
             task,
+            is_gone: false,
             progress: self.clone(),
         };
         beat.now();
@@ -47,6 +50,7 @@ impl Progress {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = seen.iter().filter_map(|(task, seen)| match seen {
             Seen::Panicked => Some((*task, "its task panicked".to_owned())),
+            Seen::Gone => Some((*task, "its task is gone".to_owned())),
             Seen::At(at) => {
                 let still = now.saturating_duration_since(*at);
                 (still >= STUCK_AFTER)
@@ -71,11 +75,31 @@ impl Beat {
         self.progress
             .note(self.task, Some(Seen::At(Instant::now())));
     }
+
+    /// Waits for what may take as long as it likes without the task standing still.
+    pub(crate) async fn during<T>(&self, waited_for: impl Future<Output = T>) -> T {
+        tokio::pin!(waited_for);
+        let mut beats = tokio::time::interval(STUCK_AFTER / 6);
+        loop {
+            tokio::select! {
+                done = &mut waited_for => return done,
+                _ = beats.tick() => self.now(),
+            }
+        }
+    }
+
+    /// The task it was held for is gone without having come to its end.
+    pub(crate) fn gone(mut self) {
+        self.is_gone = true;
+    }
 }
 
 impl Drop for Beat {
     fn drop(&mut self) {
-        let seen = std::thread::panicking().then_some(Seen::Panicked);
+        let seen = match self.is_gone {
+            true => Some(Seen::Gone),
+            false => std::thread::panicking().then_some(Seen::Panicked),
+        };
         self.progress.note(self.task, seen);
     }
 }
@@ -94,6 +118,15 @@ mod tests {
         let stuck = [("pipeline", "no progress for 30 s".to_owned())];
         assert_eq!(progress.stuck(Instant::now()), stuck);
         beat.now();
+        assert_eq!(progress.stuck(Instant::now()), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_waits_for_long_does_not_stand_still() {
+        let progress = Progress::default();
+        let beat = progress.watch("group");
+        let long = tokio::time::sleep(10 * STUCK_AFTER);
+        beat.during(long).await;
         assert_eq!(progress.stuck(Instant::now()), []);
     }
 

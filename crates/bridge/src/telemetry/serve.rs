@@ -1,7 +1,9 @@
 //! `/metrics`, `/healthz` and `/readyz` over plain HTTP/1.1, for operators on their own network.
 //!
-//! `/healthz` answers 503 while a task that must never stand still does ([`Health::stuck`]), and not at
-//! all where the runtime itself is stuck; `/readyz` answers 503 with the reasons while any
+//! `/healthz` answers 503 with the reasons while a part of the process that must never stand still does
+//! ([`Health::stuck`]): `pipeline` and `group` of the way in, `publisher` and `dead-letters` of the way
+//! out, `workers` that verify, `files` that are looked at again; and not at all where the runtime itself
+//! is stuck; `/readyz` answers 503 with the reasons while any
 //! [`Condition`](super::Condition) holds.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
