@@ -21,7 +21,7 @@ use crate::{
     reload::Reloader,
     settings::Settings,
     state::StateDir,
-    telemetry::{Condition, Exposition, Health, Metrics, OpsServer, vitals::Vitals},
+    telemetry::{Condition, Exposition, Health, Metrics, OpsServer, otlp::Pushing, vitals::Vitals},
     trust::Trust,
 };
 
@@ -37,6 +37,7 @@ pub struct Bridge {
     trust: Option<Trust>,
     metrics: Metrics,
     exposition: Option<Exposition>,
+    pushing: Option<Pushing>,
     health: Health,
     ops: Option<OpsServer>,
     reloader: Reloader,
@@ -49,6 +50,9 @@ pub struct Bridge {
 
 /// The share of a stop's deadline that the way in may take; the rest is for flushing the way out.
 const RECEIVING_SHARE: (u32, u32) = (2, 3);
+
+/// What the last push of metrics may take in any case, also where all of a stop's deadline is used up.
+const PUSHING: Duration = Duration::from_millis(500);
 
 /// What the audit trail may take beyond a stop's deadline: what was done at the end is to be in it.
 const AUDITING: Duration = Duration::from_secs(2);
@@ -151,6 +155,9 @@ impl Bridge {
         self.cancel.cancel();
         // Ends by the token.
         let _ = self.watching.await;
+        if let Some(pushing) = self.pushing {
+            pushing.end(until.max(Instant::now() + PUSHING)).await;
+        }
         if let Some(ops) = self.ops {
             ops.stop().await;
         }

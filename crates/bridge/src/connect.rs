@@ -15,6 +15,16 @@ use crate::{
     trust::Trust,
 };
 
+impl TlsProvider {
+    /// The transport's word for it.
+    pub(crate) fn choice(self) -> ProviderChoice {
+        match self {
+            Self::Auto => ProviderChoice::Auto,
+            Self::Portable => ProviderChoice::Portable,
+        }
+    }
+}
+
 impl Settings {
     /// What the transport needs to reach the cluster; `security` where the caller brings its own.
     pub(crate) fn client_config(&self, security: Security) -> ClientConfig {
@@ -61,10 +71,7 @@ impl Settings {
             return None;
         }
         let mut builder = TlsConfig::builder(ca?)
-            .provider(match self.tls.provider {
-                TlsProvider::Auto => ProviderChoice::Auto,
-                TlsProvider::Portable => ProviderChoice::Portable,
-            })
+            .provider(self.tls.provider.choice())
             .min_version(match self.tls.min_version {
                 TlsMinVersion::V1_2 => MinVersion::Tls12,
                 TlsMinVersion::V1_3 => MinVersion::Tls13,

@@ -450,3 +450,22 @@ async fn who_leads_a_partition_is_known_once_the_topic_was_asked_for() {
     assert_eq!(client.leader_address("t", 0).as_ref(), bootstrap.first());
     assert_eq!(client.leader_address("t", 1), None);
 }
+
+#[tokio::test]
+async fn tls_over_a_connection_of_a_callers_own_holds_the_peer_to_the_same_authority() {
+    let authority = Authority::new("test CA").unwrap();
+    let server = ServerTls::mutual(&local_server(&authority), authority.ca_pem()).unwrap();
+    let broker = DevBroker::builder().tls(server).start().await.unwrap();
+    let other = Authority::new("another CA").unwrap();
+    for (authority, holds) in [(&authority, true), (&other, false)] {
+        let ca = cybermesh_transport::tls::Pem::new("ca.pem", authority.ca_pem().as_bytes());
+        let tls = cybermesh_transport::tls::TlsConfig::builder(ca)
+            .build()
+            .unwrap();
+        let tcp = tokio::net::TcpStream::connect(broker.address())
+            .await
+            .unwrap();
+        let shaken = tls.handshake("127.0.0.1", tcp).await;
+        assert_eq!(shaken.is_ok(), holds);
+    }
+}

@@ -198,11 +198,12 @@ impl Builder {
             signing,
             trust,
         } = self.material()?;
-        let (metrics, exposition) = match self.metrics.take() {
-            Some(metrics) => (metrics, None),
+        let (metrics, exposition, pushing) = match self.metrics.take() {
+            Some(metrics) => (metrics, None, None),
             None => {
-                let exposition = Exposition::new()?;
-                (exposition.metrics(), Some(exposition))
+                let (exposition, pushing) =
+                    Exposition::pushed(self.settings.tls.provider.choice())?;
+                (exposition.metrics(), Some(exposition), pushing)
             }
         };
         let audit = Audit::from_settings(&self.settings.audit, Arc::clone(&self.clock))?;
@@ -302,6 +303,7 @@ impl Builder {
             trust,
             metrics,
             exposition,
+            pushing,
             health,
             ops,
             reloader,

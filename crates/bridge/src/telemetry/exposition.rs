@@ -2,10 +2,16 @@
 
 use std::fmt;
 
+use cybermesh_transport::tls::ProviderChoice;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 
-use super::metrics::Metrics;
+use super::{
+    metrics::Metrics,
+    otlp::{Otlp, Pushing},
+};
+
+pub(super) const METER: &str = "cybermesh-bridge";
 
 /// Metrics as Prometheus text, from a provider of their own: nothing process-wide is installed.
 #[derive(Clone)]
@@ -25,12 +31,33 @@ impl fmt::Debug for Exposition {
 #[error("metrics cannot be exported: {0}")]
 pub struct ExpositionError(String);
 
+impl ExpositionError {
+    pub(super) fn new(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
 impl Exposition {
     /// A provider with a Prometheus exporter.
     ///
     /// # Errors
     /// Where the exporter refuses to register.
     pub fn new() -> Result<Self, ExpositionError> {
+        Ok(Self::with(None)?.0)
+    }
+
+    /// As [`new`](Self::new), and pushed by OTLP as well where the environment names an endpoint; see the
+    /// module `otlp`. `provider` is whose cryptography an `https` endpoint is spoken to with.
+    ///
+    /// # Errors
+    /// Also where that endpoint cannot be used.
+    pub(crate) fn pushed(
+        provider: ProviderChoice,
+    ) -> Result<(Self, Option<Pushing>), ExpositionError> {
+        Self::with(Otlp::from_env(provider)?)
+    }
+
+    fn with(otlp: Option<Otlp>) -> Result<(Self, Option<Pushing>), ExpositionError> {
         let registry = prometheus::Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -38,16 +65,19 @@ impl Exposition {
             .scope_info_enabled(false)
             .build()
             .map_err(|error| ExpositionError(error.to_string()))?;
-        let provider = SdkMeterProvider::builder()
-            .with_resource(Resource::builder_empty().build())
-            .with_reader(exporter)
-            .build();
-        Ok(Self { registry, provider })
+        let builder = SdkMeterProvider::builder().with_reader(exporter);
+        let Some(otlp) = otlp else {
+            let resource = Resource::builder_empty().build();
+            let provider = builder.with_resource(resource).build();
+            return Ok((Self { registry, provider }, None));
+        };
+        let (provider, pushing) = otlp.provider(builder);
+        Ok((Self { registry, provider }, Some(pushing)))
     }
 
     /// Metrics that are shown here.
     pub fn metrics(&self) -> Metrics {
-        Metrics::new(&self.provider.meter("cybermesh-bridge"))
+        Metrics::new(&self.provider.meter(METER))
     }
 
     /// All metrics in the Prometheus text format 0.0.4.

@@ -7,6 +7,7 @@ mod exposition;
 pub mod health;
 mod messaging;
 pub mod metrics;
+pub(crate) mod otlp;
 mod partitions;
 mod progress;
 mod replay_alarm;

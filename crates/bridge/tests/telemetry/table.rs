@@ -131,6 +131,7 @@ pub(crate) const BEYOND: &[Metric] = &[
     counter("bridge_formerly_trusted_total", &[&["id", "topic"]]),
     counter("bridge_held_back_alarms_total", TOPIC),
     counter("bridge_reload_failures_total", &[&["what"]]),
+    counter("bridge_otlp_failures_total", NONE),
 ];
 
 /// 5 ms to 10 s, as the messaging conventions advise.

@@ -1,12 +1,13 @@
 //! The configuration of TLS, valid by construction.
 
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::pem::Pem;
 use super::provider::{CpuSupport, Provider, ProviderChoice};
@@ -100,6 +101,27 @@ impl TlsConfig {
     /// configuration.
     pub fn authorities_expire_at_unix_s(&self) -> Option<i64> {
         self.authorities_expire_at_unix_s
+    }
+
+    /// TLS over a connection to `host` that is not Kafka's, with this configuration's authorities and
+    /// certificate, and whatever server name it expects.
+    ///
+    /// # Errors
+    /// What the handshake failed with. There is no deadline.
+    pub async fn handshake<S>(
+        &self,
+        host: &str,
+        stream: S,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let name = self
+            .server_name_for(host)
+            .map_err(|failure| io::Error::new(io::ErrorKind::InvalidInput, failure.to_string()))?;
+        tokio_rustls::TlsConnector::from(self.rustls())
+            .connect(name, stream)
+            .await
     }
 
     pub(crate) fn rustls(&self) -> Arc<ClientConfig> {

@@ -1,0 +1,187 @@
+//! Metrics pushed by OTLP, over HTTP with protobuf, where the environment names an endpoint.
+//!
+//! The variables are the OpenTelemetry SDK's own. `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, or
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` with `/v1/metrics` behind it, switches it on;
+//! `OTEL_SDK_DISABLED=true` and `OTEL_METRICS_EXPORTER=none` switch it off. The SDK reads
+//! `OTEL_METRIC_EXPORT_INTERVAL` (milliseconds, 60 s), `OTEL_EXPORTER_OTLP_HEADERS`,
+//! `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`; we read `OTEL_EXPORTER_OTLP_TIMEOUT`
+//! (milliseconds, 10 s) and, since there are no system roots, `OTEL_EXPORTER_OTLP_CERTIFICATE`, which
+//! an `https` endpoint needs, `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `…_CLIENT_KEY`; of all that
+//! begin with `OTEL_EXPORTER_OTLP_` there is one for metrics alone that goes first.
+//!
+//! `client` carries a push, `told` says how it ended. A push that fails is not repeated: the next one
+//! carries the same sums and what came to them.
+
+mod client;
+mod told;
+
+use std::{
+    env, fmt, fs,
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    time::Duration,
+};
+
+use cybermesh_transport::tls::{Pem, ProviderChoice, TlsConfig};
+use opentelemetry::{Key, metrics::MeterProvider};
+use opentelemetry_otlp::{MetricExporter, RetryPolicy, WithHttpConfig};
+use opentelemetry_sdk::{
+    Resource,
+    metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider},
+};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::exposition::{ExpositionError, METER};
+use client::Client;
+use told::Told;
+
+/// The SDK's own default.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const SERVICE_NAME: &str = "cybermesh-bridge";
+
+/// What is to be pushed, made before there is a provider to push from.
+pub(super) struct Otlp {
+    reader: PeriodicReader<Told<MetricExporter>>,
+    failures: Arc<AtomicU64>,
+    cancel: CancellationToken,
+}
+
+impl Otlp {
+    /// As the environment says; `None` where it names no endpoint.
+    ///
+    /// # Errors
+    /// Where it names one that cannot be used.
+    pub(super) fn from_env(provider: ProviderChoice) -> Result<Option<Self>, ExpositionError> {
+        let is = |name: &str, value: &str| {
+            env::var(name).is_ok_and(|set| set.trim().eq_ignore_ascii_case(value))
+        };
+        let Some(endpoint) = of_metrics("ENDPOINT") else {
+            return Ok(None);
+        };
+        if is("OTEL_SDK_DISABLED", "true") || is("OTEL_METRICS_EXPORTER", "none") {
+            return Ok(None);
+        }
+        let cancel = CancellationToken::new();
+        let client = Client {
+            tls: if endpoint
+                .trim_start()
+                .to_ascii_lowercase()
+                .starts_with("https:")
+            {
+                Some(tls(provider)?)
+            } else {
+                None
+            },
+            timeout: of_metrics("TIMEOUT")
+                .and_then(|ms| ms.parse().ok())
+                .map_or(TIMEOUT, Duration::from_millis),
+            cancel: cancel.clone(),
+        };
+        let exporter = MetricExporter::builder()
+            .with_http()
+            .with_http_client(client)
+            .with_retry_policy(RetryPolicy::disabled())
+            .build()
+            .map_err(|error| ExpositionError::new(error.to_string()))?;
+        let told = Told::new(exporter, cancel.clone());
+        Ok(Some(Self {
+            failures: Arc::clone(&told.failures),
+            reader: PeriodicReader::builder(told).build(),
+            cancel,
+        }))
+    }
+
+    /// A provider that is read by the pushing too, and what ends that.
+    pub(super) fn provider(self, builder: MeterProviderBuilder) -> (SdkMeterProvider, Pushing) {
+        let provider = builder
+            .with_resource(resource())
+            .with_reader(self.reader)
+            .build();
+        let failures = self.failures;
+        provider
+            .meter(METER)
+            .u64_observable_counter("bridge_otlp_failures")
+            .with_description("Times metrics could not be sent by OTLP")
+            .with_callback(move |observer| observer.observe(failures.load(Ordering::Relaxed), &[]))
+            .build();
+        let pushing = Pushing {
+            provider: provider.clone(),
+            cancel: self.cancel,
+        };
+        (provider, pushing)
+    }
+}
+
+/// Who we are, as the environment says; with a name of our own where it says none.
+fn resource() -> Resource {
+    let resource = Resource::builder().build();
+    let named = resource.get(&Key::from_static_str("service.name"));
+    let is_named = named.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    if is_named {
+        return resource;
+    }
+    Resource::builder().with_service_name(SERVICE_NAME).build()
+}
+
+/// Metrics that are pushed. Dropped without [`end`](Self::end), it pushes nothing more, as in a crash.
+pub(crate) struct Pushing {
+    provider: SdkMeterProvider,
+    cancel: CancellationToken,
+}
+
+impl fmt::Debug for Pushing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pushing").finish_non_exhaustive()
+    }
+}
+
+impl Pushing {
+    /// Pushes once more, and no later than `deadline`.
+    pub(crate) async fn end(self, deadline: Instant) {
+        let provider = self.provider.clone();
+        // It waits for the reader's thread, which waits for the collector.
+        let pushing = tokio::task::spawn_blocking(move || provider.shutdown());
+        if timeout_at(deadline, pushing).await.is_err() {
+            tracing::warn!("the last metrics were not sent by OTLP in time");
+        }
+    }
+}
+
+impl Drop for Pushing {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+/// A variable for metrics alone, or else the one for all signals; empty is unset.
+fn of_metrics(name: &str) -> Option<String> {
+    let set = |name: String| env::var(name).ok().filter(|value| !value.trim().is_empty());
+    set(format!("OTEL_EXPORTER_OTLP_METRICS_{name}"))
+        .or_else(|| set(format!("OTEL_EXPORTER_OTLP_{name}")))
+}
+
+fn tls(provider: ProviderChoice) -> Result<TlsConfig, ExpositionError> {
+    let read = |name: &str| {
+        let Some(path) = of_metrics(name) else {
+            return Ok(None);
+        };
+        let bytes = fs::read(&path).map_err(|error| {
+            ExpositionError::new(format!(
+                "OTEL_EXPORTER_OTLP_{name} (environment): {path:?}: {error}"
+            ))
+        })?;
+        Ok(Some(Pem::new(path, bytes)))
+    };
+    let ca = read("CERTIFICATE")?.ok_or_else(|| {
+        ExpositionError::new(
+            "OTEL_EXPORTER_OTLP_CERTIFICATE is unset; an https endpoint needs the PEM bundle that signed its certificate".to_owned(),
+        )
+    })?;
+    let mut builder = TlsConfig::builder(ca).provider(provider);
+    if let (Some(chain), Some(key)) = (read("CLIENT_CERTIFICATE")?, read("CLIENT_KEY")?) {
+        builder = builder.client_certificate(chain, key);
+    }
+    builder
+        .build()
+        .map_err(|error| ExpositionError::new(error.to_string()))
+}
