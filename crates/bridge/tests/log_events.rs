@@ -1,4 +1,5 @@
 //! How much a running bridge logs: per change of state, and not per message.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 #[path = "stage/events.rs"]
 mod events;

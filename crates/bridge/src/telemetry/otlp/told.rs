@@ -1,7 +1,6 @@
 //! Pushes that fail are counted, and told of once; so is the first that succeeds again.
 
 use std::{
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -53,17 +52,15 @@ impl<E> Told<E> {
 }
 
 impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
-    fn export(&self, metrics: &ResourceMetrics) -> impl Future<Output = OTelSdkResult> + Send {
-        async move {
-            if self.cancel.is_cancelled() {
-                return Ok(());
-            }
-            let pushed = self.exporter.export(metrics).await;
-            if !self.cancel.is_cancelled() {
-                self.tell(&pushed);
-            }
-            pushed
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        if self.cancel.is_cancelled() {
+            return Ok(());
         }
+        let pushed = self.exporter.export(metrics).await;
+        if !self.cancel.is_cancelled() {
+            self.tell(&pushed);
+        }
+        pushed
     }
 
     fn force_flush(&self) -> OTelSdkResult {
