@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 
 use super::*;
-use crate::inbound::pipeline::tests::{TOPIC, tp};
+use crate::inbound::pipeline::tests::stand_ins::{TOPIC, tp};
 use crate::telemetry::Exposition;
 
 /// Takes batches; refuses `bad`, and panics at `bomb`.

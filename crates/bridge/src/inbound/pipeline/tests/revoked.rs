@@ -1,0 +1,161 @@
+//! Partitions that are taken away in order, and commits.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::stage::{Rig, offset_of};
+use super::stand_ins::{Call, tp};
+use crate::inbound::group::{CommitError, GroupCommand, GroupEvent};
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_waits_for_running_handlers_commits_and_then_releases() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "gate"), ("a", "never started")])
+        .await;
+    assert_eq!(rig.call().await, Call::Started(0, 1));
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    rig.settle().await;
+    rig.gate.add_permits(1);
+    assert_eq!(rig.committed(0).await, 1);
+    rig.command(
+        |command| matches!(command, GroupCommand::Release(released) if *released == [tp(0)]),
+    )
+    .await;
+    assert!(rig.calls.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_in_the_middle_of_a_retry_commits_nothing_for_it() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("a", "retriable"), ("b", "fine")])
+        .await;
+    for _ in 0..3 {
+        rig.call().await;
+    }
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let before = Instant::now();
+    assert_eq!(rig.committed(0).await, 1);
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+    assert!(before.elapsed() < Duration::from_secs(1));
+    rig.settle().await;
+    assert!(rig.calls.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_cancels_what_does_not_end_in_time_and_commits_only_what_is_done() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "hang"), ("c", "fine")])
+        .await;
+    for _ in 0..3 {
+        rig.call().await;
+    }
+    let before = Instant::now();
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    assert_eq!(rig.committed(0).await, 1);
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+    assert!(before.elapsed() >= Duration::from_secs(30));
+    assert_eq!(rig.call().await, Call::Dropped(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_attempt_that_a_revoke_cancels_is_not_buried() {
+    let mut rig = Rig::start_with(|config| {
+        config.retry.attempts = NonZeroU32::MIN;
+        config.revoke_timeout = Duration::from_secs(10);
+    });
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "hang")]).await;
+    assert_eq!(rig.call().await, Call::Started(0, 1));
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    assert_eq!(rig.call().await, Call::Dropped(0));
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+    rig.settle().await;
+    assert!(rig.buried.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_ends_after_the_last_commit_of_its_partition_changes_nothing() {
+    let mut rig = Rig::start_with(|config| config.retry.attempts = NonZeroU32::MIN);
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "hang")]).await;
+    rig.call().await;
+    rig.call().await;
+    rig.grave.open.store(false, Ordering::SeqCst);
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let command = rig
+        .command(|command| matches!(command, GroupCommand::Commit(..)))
+        .await;
+    let GroupCommand::Commit(offsets, reply) = command else {
+        unreachable!()
+    };
+    assert_eq!(offset_of(&offsets, 0), Some(1));
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(rig.buried.try_recv().is_err());
+    reply.send(Ok(())).unwrap();
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_follows_a_commit_that_failed_too() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine")]).await;
+    rig.call().await;
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let command = rig
+        .command(|command| matches!(command, GroupCommand::Commit(..)))
+        .await;
+    let GroupCommand::Commit(_, reply) = command else {
+        unreachable!()
+    };
+    reply
+        .send(Err(CommitError("coordinator is gone".into())))
+        .unwrap();
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_failed_is_made_again() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine")]).await;
+    let command = rig
+        .command(|command| matches!(command, GroupCommand::Commit(..)))
+        .await;
+    let GroupCommand::Commit(_, reply) = command else {
+        unreachable!()
+    };
+    reply
+        .send(Err(CommitError("coordinator is loading".into())))
+        .unwrap();
+    assert_eq!(rig.committed(0).await, 1);
+}
