@@ -104,56 +104,17 @@ pub(super) fn audit(trail: &Audit, burial: &Burial) {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use bytes::Bytes;
     use cybermesh_contracts::rejection::Disposition;
     use cybermesh_contracts::sign::PublicKey;
-    use tracing::field::{Field, Visit};
-    use tracing::span::{Attributes, Id, Record};
-    use tracing::{Event, Metadata};
 
     use super::audit;
     use crate::inbound::burial::Burial;
     use crate::inbound::origin::Origin;
+    use crate::inbound::pipeline::tests::written::Written;
     use crate::telemetry::Audit;
-
-    /// Writes every event down, one line each, its target first.
-    #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<String>>>);
-
-    struct Line<'a>(&'a mut String);
-
-    impl Visit for Line<'_> {
-        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-            write!(self.0, " {field}={value:?}").unwrap();
-        }
-    }
-
-    impl tracing::Subscriber for Written {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-        fn event(&self, event: &Event<'_>) {
-            let mut line = event.metadata().target().to_owned();
-            event.record(&mut Line(&mut line));
-            self.0.lock().unwrap().push(line);
-        }
-
-        fn enter(&self, _: &Id) {}
-
-        fn exit(&self, _: &Id) {}
-    }
 
     #[test]
     fn a_rejected_message_is_audited_once_by_its_hash_and_never_by_what_it_holds() {
@@ -175,7 +136,7 @@ mod tests {
         let written = Written::default();
         tracing::subscriber::with_default(written.clone(), || audit(&Audit::log_only(), &burial));
 
-        let lines = written.0.lock().unwrap();
+        let lines = written.lines("");
         assert_eq!(lines.len(), 1);
         let line = &lines[0];
         for part in [

@@ -67,6 +67,21 @@ async fn a_message_whose_key_is_withdrawn_between_attempts_is_not_handled_again(
     assert_eq!(burial.attempts, 1);
     rig.committed_up_to(0, 1).await;
     assert!(rig.calls.try_recv().is_err());
+    assert!(rig.shown("bridge_formerly_trusted_total")[0].contains(r#"id="former""#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_a_key_that_was_trusted_until_lately_is_counted_by_its_name() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "withdrawn"), ("a", "bad")]).await;
+    rig.committed_up_to(0, 2).await;
+    let shown = rig.shown("bridge_formerly_trusted_total");
+    assert_eq!(shown.len(), 1);
+    assert!(
+        shown[0].contains(r#"id="former""#) && shown[0].ends_with(" 1"),
+        "{shown:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::stage::{Rig, offset_of};
-use super::stand_ins::{Call, tp};
+use super::stage::Rig;
+use super::stand_ins::{Call, OrderCall, tp};
 use crate::inbound::group::{CommitError, GroupCommand, GroupEvent};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[tokio::test(start_paused = true)]
 async fn a_revoke_waits_for_running_handlers_commits_and_then_releases() {
@@ -106,13 +108,8 @@ async fn a_handler_that_ends_after_the_last_commit_of_its_partition_changes_noth
         .send(GroupEvent::Revoked(vec![tp(0)]))
         .await
         .unwrap();
-    let command = rig
-        .command(|command| matches!(command, GroupCommand::Commit(..)))
-        .await;
-    let GroupCommand::Commit(offsets, reply) = command else {
-        unreachable!()
-    };
-    assert_eq!(offset_of(&offsets, 0), Some(1));
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(1));
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert!(rig.buried.try_recv().is_err());
     reply.send(Ok(())).unwrap();
@@ -130,12 +127,7 @@ async fn a_release_follows_a_commit_that_failed_too() {
         .send(GroupEvent::Revoked(vec![tp(0)]))
         .await
         .unwrap();
-    let command = rig
-        .command(|command| matches!(command, GroupCommand::Commit(..)))
-        .await;
-    let GroupCommand::Commit(_, reply) = command else {
-        unreachable!()
-    };
+    let (_, reply) = rig.commit(0).await;
     reply
         .send(Err(CommitError("coordinator is gone".into())))
         .unwrap();
@@ -148,14 +140,83 @@ async fn a_commit_that_failed_is_made_again() {
     let mut rig = Rig::start();
     rig.assign(&[0]).await;
     rig.deliver(0, &[("a", "fine")]).await;
-    let command = rig
-        .command(|command| matches!(command, GroupCommand::Commit(..)))
-        .await;
-    let GroupCommand::Commit(_, reply) = command else {
-        unreachable!()
-    };
+    let (_, reply) = rig.commit(0).await;
     reply
         .send(Err(CommitError("coordinator is loading".into())))
         .unwrap();
     assert_eq!(rig.committed(0).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revoke_ends_at_its_deadline_whenever_the_next_commit_is_due() {
+    let mut rig = Rig::start_with(|config| config.commit_interval = HOUR);
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "hang")]).await;
+    rig.call().await;
+    rig.call().await;
+    let before = Instant::now();
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(1));
+    assert_eq!(before.elapsed().as_secs(), 30);
+    // Its last commit is not answered yet.
+    assert_eq!(rig.call().await, Call::Dropped(1));
+    reply.send(Ok(())).unwrap();
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_while_its_partition_is_committed_for_the_last_time_is_left_to_the_next_owner() {
+    let mut rig = Rig::start_with(|config| {
+        config.commit_interval = HOUR;
+        config.revoke_timeout = Duration::from_secs(10);
+    });
+    rig.assign(&[0]).await;
+    let failing = ["a", "b", "c", "d", "e"].map(|lane| (lane, "gate, then permanent"));
+    rig.deliver(0, &[("z", "fine")]).await;
+    rig.deliver(0, &failing).await;
+    for _ in 0..6 {
+        rig.call().await;
+    }
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(9_990)).await;
+    // They end just when their time is up: the first to be seen is the last to count.
+    rig.gate.add_permits(5);
+    tokio::time::advance(Duration::from_millis(20)).await;
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(1));
+    rig.settle().await;
+    let mut buried = 0;
+    while rig.buried.try_recv().is_ok() {
+        buried += 1;
+    }
+    assert!(buried <= 1, "{buried} were buried");
+    reply.send(Ok(())).unwrap();
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_committed_while_nothing_moves_or_a_commit_is_on_its_way() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine")]).await;
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(1));
+    rig.deliver(0, &[("a", "fine")]).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    rig.nothing_is_committed();
+    reply.send(Ok(())).unwrap();
+    assert_eq!(rig.committed(0).await, 2);
+    assert_eq!(rig.orders.recv().await, Some(OrderCall::Committed(1)));
+    assert_eq!(rig.orders.recv().await, Some(OrderCall::Committed(2)));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    rig.nothing_is_committed();
 }

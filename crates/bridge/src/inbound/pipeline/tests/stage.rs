@@ -2,22 +2,24 @@
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cybermesh_contracts::kind::Kind;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::stand_ins::{
-    Call, FOREVER, FakeClock, FakeGrave, FakeHandler, FakeJudge, FakeOrder, TOPIC, tp,
+    Call, FOREVER, FakeClock, FakeGrave, FakeHandler, FakeJudge, FakeOrder, OrderCall, TOPIC, tp,
 };
 use crate::clock::{PLAUSIBLE_FROM_MS, WallClock};
 use crate::inbound::attempts::RetryPolicy;
 use crate::inbound::burial::Burial;
-use crate::inbound::group::{Assignment, Commit, Fetched, Group, GroupCommand, GroupEvent};
+use crate::inbound::group::{
+    Assignment, Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent,
+};
 use crate::inbound::guard::GuardPolicy;
 use crate::inbound::guard::burials::BurialRate;
 use crate::inbound::judge::Bury;
@@ -39,7 +41,10 @@ pub(super) struct Rig {
     pub(super) judge: Arc<FakeJudge>,
     pub(super) grave: Arc<FakeGrave>,
     pub(super) clock: Arc<FakeClock>,
-    pub(super) gate: Arc<tokio::sync::Semaphore>,
+    pub(super) gate: Arc<Semaphore>,
+    /// Ends what `block` waits for.
+    pub(super) unblock: std::sync::mpsc::Sender<()>,
+    pub(super) orders: mpsc::UnboundedReceiver<OrderCall>,
     pub(super) health: Health,
     pub(super) metrics: Metrics,
     pub(super) exposition: Exposition,
@@ -82,10 +87,14 @@ impl Rig {
         });
         let grave = Arc::new(FakeGrave {
             open: AtomicBool::new(true),
+            panics: AtomicBool::new(false),
+            answers: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             buried: buried_in,
         });
         let clock = Arc::new(FakeClock(AtomicU64::new(PLAUSIBLE_FROM_MS)));
-        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let gate = Arc::new(Semaphore::new(0));
+        let (unblock, block) = std::sync::mpsc::channel();
+        let (told, orders) = mpsc::unbounded_channel();
         let (health, exposition) = (Health::new(), Exposition::new().unwrap());
         let metrics = exposition.metrics();
         let parts = Parts {
@@ -93,10 +102,11 @@ impl Rig {
             handlers: Arc::new(FakeHandler {
                 calls: calls_in,
                 gate: Arc::clone(&gate),
+                block: Arc::new(Mutex::new(block)),
             }),
             dead_letters: Arc::clone(&grave) as Arc<dyn Bury>,
             clock: Arc::clone(&clock) as Arc<dyn WallClock>,
-            orders: Box::new(FakeOrder),
+            orders: Box::new(FakeOrder { told }),
             metrics: metrics.clone(),
             health: health.clone(),
         };
@@ -115,6 +125,8 @@ impl Rig {
             grave,
             clock,
             gate,
+            unblock,
+            orders,
             health,
             metrics,
             exposition,
@@ -124,24 +136,49 @@ impl Rig {
     }
 
     pub(super) async fn assign(&mut self, partitions: &[i32]) {
+        let partitions: Vec<_> = partitions
+            .iter()
+            .map(|partition| (*partition, None))
+            .collect();
+        self.assign_all(partitions).await;
+    }
+
+    /// Assigns a partition of which everything below this offset was committed.
+    pub(super) async fn assign_at(&mut self, partition: i32, committed: i64) {
+        self.assign_all(vec![(partition, Some(committed))]).await;
+    }
+
+    async fn assign_all(&mut self, partitions: Vec<(i32, Option<i64>)>) {
         let assignments = partitions
             .iter()
-            .map(|partition| Assignment {
+            .map(|(partition, committed)| Assignment {
                 partition: tp(*partition),
-                committed: None,
+                committed: committed.map(|offset| (offset, String::new())),
             })
             .collect();
         self.events
             .send(GroupEvent::Assigned(assignments))
             .await
             .unwrap();
-        for partition in partitions {
-            self.next_offset.insert(*partition, 0);
+        for (partition, committed) in partitions {
+            self.next_offset.insert(partition, committed.unwrap_or(0));
             let begun = self
-                .command(|command| matches!(command, GroupCommand::Begin(begun) if *begun == tp(*partition)))
+                .command(|command| matches!(command, GroupCommand::Begin(begun) if *begun == tp(partition)))
                 .await;
             assert!(matches!(begun, GroupCommand::Begin(_)));
         }
+    }
+
+    /// What the orders of all partitions were told since this was asked.
+    pub(super) fn order_was_told(&mut self) -> Vec<OrderCall> {
+        std::iter::from_fn(|| self.orders.try_recv().ok()).collect()
+    }
+
+    /// The lines of the exposition that begin like this.
+    pub(super) fn shown(&self, name: &str) -> Vec<String> {
+        let text = self.exposition.text().unwrap();
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines.map(str::to_owned).collect()
     }
 
     /// Delivers records, each `(key, value)`, in one event.
@@ -194,19 +231,35 @@ impl Rig {
         .expect("the command comes")
     }
 
+    /// Waits for a commit and gives its offset of this partition, and the answer it waits for.
+    pub(super) async fn commit(
+        &mut self,
+        partition: i32,
+    ) -> (Option<i64>, oneshot::Sender<Result<(), CommitError>>) {
+        let command = self
+            .command(|command| matches!(command, GroupCommand::Commit(..)))
+            .await;
+        let GroupCommand::Commit(offsets, reply) = command else {
+            unreachable!()
+        };
+        (offset_of(&offsets, partition), reply)
+    }
+
     /// Waits for a commit, acknowledges it, and gives its offset of this partition.
     pub(super) async fn committed(&mut self, partition: i32) -> i64 {
         loop {
-            let command = self
-                .command(|command| matches!(command, GroupCommand::Commit(..)))
-                .await;
-            let GroupCommand::Commit(offsets, reply) = command else {
-                unreachable!()
-            };
+            let (offset, reply) = self.commit(partition).await;
             reply.send(Ok(())).unwrap();
-            if let Some(offset) = offset_of(&offsets, partition) {
+            if let Some(offset) = offset {
                 return offset;
             }
+        }
+    }
+
+    /// Fails where anything was asked to be committed that nobody waited for.
+    pub(super) fn nothing_is_committed(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            assert!(!matches!(command, GroupCommand::Commit(..)), "{command:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! A judge, an order, a handler, a dead-letter topic and a clock that do what the test says.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cybermesh_contracts::kind::Kind;
@@ -50,6 +50,7 @@ impl Judge for FakeJudge {
         let value = origin.value.as_deref().unwrap_or_default();
         match std::str::from_utf8(value).unwrap_or("bad") {
             "bad" => Err(Rejection::new(Reason::Decode(DecodeFault::NullValue), None)),
+            "withdrawn" => Err(Rejection::new(Reason::UnknownKey, None)),
             "stale" => Err(Rejection::new(
                 Reason::Stale {
                     field: "timestamp",
@@ -85,6 +86,17 @@ impl Judge for FakeJudge {
         }
     }
 
+    /// Of an unknown key it is always said that it was known until lately.
+    fn formerly_trusted(
+        &self,
+        _: Kind,
+        _: &Origin,
+        rejection: &Rejection,
+        _: i64,
+    ) -> Option<Arc<str>> {
+        matches!(rejection.reason(), Reason::UnknownKey).then(|| "former".into())
+    }
+
     fn recheck(&self, trust: &(bool, bool), _: &String) -> Result<(), Rejection> {
         if trust.0 {
             Ok(())
@@ -110,7 +122,26 @@ impl Believed for String {
     }
 }
 
-pub(super) struct FakeOrder;
+/// Tells what it is told.
+#[derive(Clone)]
+pub(super) struct FakeOrder {
+    pub(super) told: mpsc::UnboundedSender<OrderCall>,
+}
+
+impl FakeOrder {
+    fn tell(&self, call: OrderCall) {
+        // A test that does not look has dropped the other end.
+        let _ = self.told.send(call);
+    }
+}
+
+/// What the order of a partition was told, beside what it judged.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum OrderCall {
+    LogBeginsAgain,
+    Committed(i64),
+    Closed(i32),
+}
 
 impl JudgeOrder<String> for FakeOrder {
     fn judge(&mut self, _: i64, _: usize, message: &String) -> Order {
@@ -123,19 +154,25 @@ impl JudgeOrder<String> for FakeOrder {
 
     fn pass_over(&mut self, _: i64, _: usize) {}
 
-    fn log_begins_again(&mut self) {}
+    fn log_begins_again(&mut self) {
+        self.tell(OrderCall::LogBeginsAgain);
+    }
 
     fn resumed(&mut self, _: i64) {}
 
-    fn committed(&mut self, _: i64, _: i64) {}
+    fn committed(&mut self, watermark: i64, _: i64) {
+        self.tell(OrderCall::Committed(watermark));
+    }
 }
 
 impl OrderStore<String> for FakeOrder {
     fn open(&mut self, _: &Assignment) -> Box<dyn JudgeOrder<String>> {
-        Box::new(FakeOrder)
+        Box::new(self.clone())
     }
 
-    fn close(&mut self, _: TopicPartition, _: Box<dyn JudgeOrder<String>>) {}
+    fn close(&mut self, partition: TopicPartition, _: Box<dyn JudgeOrder<String>>) {
+        self.tell(OrderCall::Closed(partition.partition));
+    }
 }
 
 /// Does what the message says, and tells when it starts and when it is dropped.
@@ -143,6 +180,8 @@ pub(super) struct FakeHandler {
     pub(super) calls: mpsc::UnboundedSender<Call>,
     /// Messages called `gate` wait for this.
     pub(super) gate: Arc<tokio::sync::Semaphore>,
+    /// Messages called `block` hold their thread until this says something.
+    pub(super) block: Arc<Mutex<std::sync::mpsc::Receiver<()>>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -159,6 +198,15 @@ impl Drop for TellDropped {
     }
 }
 
+/// Panics when it is dropped.
+struct PanicDropped;
+
+impl Drop for PanicDropped {
+    fn drop(&mut self) {
+        panic!("as the message says");
+    }
+}
+
 impl Handle<String> for FakeHandler {
     fn call(
         &self,
@@ -169,7 +217,11 @@ impl Handle<String> for FakeHandler {
         self.calls
             .send(Call::Started(context.offset(), context.attempt()))
             .unwrap();
-        let (calls, gate) = (self.calls.clone(), Arc::clone(&self.gate));
+        let (calls, gate, block) = (
+            self.calls.clone(),
+            Arc::clone(&self.gate),
+            Arc::clone(&self.block),
+        );
         assert_ne!(message, "panic at call", "as the message says");
         Box::pin(async move {
             match message.split(" by ").next().unwrap_or_default() {
@@ -189,6 +241,18 @@ impl Handle<String> for FakeHandler {
                     gate.acquire().await.unwrap().forget();
                     Ok(Verdict::Done)
                 }
+                "gate, then permanent" => {
+                    gate.acquire().await.unwrap().forget();
+                    Err(HandlerError::permanent("cannot be"))
+                }
+                "block" => {
+                    block.lock().unwrap().recv().unwrap();
+                    Ok(Verdict::Done)
+                }
+                "panic when dropped" => {
+                    let _panics = PanicDropped;
+                    std::future::pending().await
+                }
                 _ => Ok(Verdict::Done),
             }
         })
@@ -198,6 +262,10 @@ impl Handle<String> for FakeHandler {
 /// Acknowledges dead letters while it is open.
 pub(super) struct FakeGrave {
     pub(super) open: AtomicBool,
+    /// While this holds, writing one panics.
+    pub(super) panics: AtomicBool,
+    /// A permit lets one answer out.
+    pub(super) answers: Arc<tokio::sync::Semaphore>,
     pub(super) buried: mpsc::UnboundedSender<(Arc<Burial>, bool)>,
 }
 
@@ -205,7 +273,15 @@ impl Bury for FakeGrave {
     fn bury(&self, burial: Arc<Burial>) -> BoxFuture<'static, Result<(), String>> {
         let open = self.open.load(Ordering::SeqCst);
         self.buried.send((burial, open)).unwrap();
-        Box::pin(async move { open.then_some(()).ok_or_else(|| "no such topic".to_owned()) })
+        let (panics, answers) = (
+            self.panics.load(Ordering::SeqCst),
+            Arc::clone(&self.answers),
+        );
+        Box::pin(async move {
+            answers.acquire().await.unwrap().forget();
+            assert!(!panics, "a fault of ours");
+            open.then_some(()).ok_or_else(|| "no such topic".to_owned())
+        })
     }
 }
 

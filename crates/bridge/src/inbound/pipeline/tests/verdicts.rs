@@ -148,3 +148,26 @@ async fn fetching_pauses_at_the_bound_and_one_stuck_lane_does_not_starve_other_p
         .await;
     rig.committed_up_to(0, 50).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_comes_when_it_is_due_and_not_with_the_next_commit() {
+    let mut rig = Rig::start_with(|config| config.commit_interval = Duration::from_secs(3_600));
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "retry once")]).await;
+    assert_eq!(rig.call().await, Call::Started(0, 1));
+    let before = Instant::now();
+    assert_eq!(rig.call().await, Call::Started(0, 2));
+    assert_eq!(before.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_when_its_deadline_drops_it_holds_nothing_up() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "panic when dropped"), ("a", "fine")])
+        .await;
+    let (burial, _) = rig.burial().await;
+    assert_eq!(burial.disposition, Disposition::HandlerPanic);
+    assert_eq!(burial.attempts, 3);
+    rig.committed_up_to(0, 2).await;
+}

@@ -1,0 +1,42 @@
+//! What operators see of the way in.
+
+use std::time::Duration;
+
+use super::stage::Rig;
+use super::stand_ins::tp;
+use crate::inbound::group::{Fetched, GroupEvent};
+
+#[tokio::test(start_paused = true)]
+async fn watermark_lag_and_what_is_in_flight_are_shown_and_nothing_of_them_afterwards() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "gate"), ("c", "fine")])
+        .await;
+    rig.events
+        .send(GroupEvent::Fetched(Fetched {
+            partition: tp(0),
+            records: Vec::new(),
+            end: 3,
+            high_watermark: 9,
+        }))
+        .await
+        .unwrap();
+    rig.committed_up_to(0, 1).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let ends = |name: &str, value: &str| {
+        let shown = rig.shown(name);
+        assert!(shown.len() == 1 && shown[0].ends_with(value), "{shown:?}");
+    };
+    ends("bridge_watermark{", " 1");
+    ends("bridge_lag{", " 8");
+    ends("bridge_inflight_messages", " 1");
+    ends("bridge_oldest_unfinished_seconds", " 5");
+    drop(rig.requests);
+    rig.task.await.unwrap();
+    let text = rig.exposition.text().unwrap();
+    let inflight = text
+        .lines()
+        .find(|line| line.starts_with("bridge_inflight_messages"));
+    assert!(inflight.unwrap().ends_with(" 0"), "{inflight:?}");
+    assert!(!text.contains("bridge_lag{"));
+}
