@@ -4,8 +4,9 @@ use bytes::Bytes;
 use cybermesh_contracts::dead_letter::{Content, DeadLetter, DeadLetterRecord, Flood, Form};
 use cybermesh_contracts::headers;
 use cybermesh_contracts::record::RecordView;
+use cybermesh_contracts::redrive::{GroupHash, Terms};
 use cybermesh_contracts::rejection::Disposition;
-use cybermesh_contracts::sign::Ed25519Signer;
+use cybermesh_contracts::sign::{Ed25519Signer, PublicKey, SignError, Signature, Signer};
 use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 
@@ -191,6 +192,73 @@ async fn it_is_signed_exactly_while_our_own_trust_store_lets_us() {
             .any(|header| header.name == headers::DEAD_LETTER);
         assert_eq!(signed, may_sign);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_sign_now_leaves_the_letter_for_later() {
+    #[derive(Debug)]
+    struct Away;
+
+    impl Signer for Away {
+        fn public_key(&self) -> PublicKey {
+            PublicKey([7; 32])
+        }
+
+        fn sign(&self, _: &[u8]) -> Result<Signature, SignError> {
+            Err(SignError::new("the token is away"))
+        }
+    }
+
+    let topic = Topic::taking(usize::MAX);
+    let signing = DeadLetterSigning {
+        signer: Box::new(|| Some(Arc::new(Away) as Arc<dyn Signer>)),
+    };
+    let buried = letters(&topic, Some(signing))
+        .bury_message(&burial(b"garbage".to_vec()))
+        .await;
+    assert!(
+        matches!(&buried, Err(BuryError::Unavailable(reason)) if reason.contains("away")),
+        "{buried:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_was_redriven_is_buried_under_its_first_origin() {
+    let topic = Topic::taking(usize::MAX);
+    let terms = Terms {
+        nonce: [0; 16],
+        expires_ms: 0,
+        count: 1,
+        origin_partition: 1,
+        origin_offset: 7,
+        group: GroupHash([0; 8]),
+    };
+    let burial = Burial {
+        redrive: Some(terms),
+        ..burial(b"again".to_vec())
+    };
+    letters(&topic, None).bury_message(&burial).await.unwrap();
+    let log = topic.log.lock().unwrap();
+    assert_eq!(log[0].key, b"cybermesh-backend/ai.anomalies.v1/1/7");
+    let origin = read(&log[0]).origin().clone();
+    assert_eq!((origin.partition, origin.offset), (Some(1), Some(7)));
+}
+
+#[tokio::test]
+async fn a_letter_tells_how_often_its_message_was_tried_and_when_it_failed() {
+    let topic = Topic::taking(usize::MAX);
+    let burial = Burial {
+        attempts: 4,
+        first_failed_ms: 1_500,
+        ..burial(b"again".to_vec())
+    };
+    letters(&topic, None).bury_message(&burial).await.unwrap();
+    let log = topic.log.lock().unwrap();
+    let letter = read(&log[0]);
+    let times = (letter.first_failed_at_ms(), letter.last_failed_at_ms());
+    assert_eq!((letter.attempts(), times), (4, (1_500, 2_000)));
+    assert_eq!(letter.group(), Some("cybermesh-backend"));
+    assert_eq!(letter.node(), Some("backend-1"));
 }
 
 #[tokio::test]

@@ -3,7 +3,6 @@
 use super::tests::*;
 use super::*;
 
-use cybermesh_contracts::redrive::{GroupHash, Terms};
 use cybermesh_contracts::rejection::{EnvelopeFault, Reason, Rejection};
 use cybermesh_contracts::sign::PublicKey;
 use std::time::Duration;
@@ -83,18 +82,16 @@ fn a_summary_that_does_not_get_through_pauses_and_is_written_again() {
 #[test]
 fn what_was_redriven_is_buried_alone_in_any_flood() {
     let mut rig = Rig::guarded(OnExhausted::Bury, ONE);
-    let terms = Terms {
-        nonce: [0; 16],
-        expires_ms: 0,
-        count: 1,
-        origin_partition: 0,
-        origin_offset: 3,
-        group: GroupHash([0; 8]),
-    };
-    let redriven = undecodable().with_redrive(Some(terms));
+    let rejected = undecodable().with_redrive(Some(redriven()));
     rig.feed(&garbage(2));
-    let effects = rig.feed(&[(0, Err(redriven))]);
-    assert_eq!(kinds_of(&effects), ["alone"]);
+    let effects = rig.feed(&[(0, Err(rejected)), (0, Ok(202))]);
+    assert_eq!(kinds_of(&effects), ["alone", "alone"]);
+    for effect in effects {
+        let Effect::Bury(burial) = effect else {
+            unreachable!()
+        };
+        assert_eq!(burial.redrive, Some(redriven()), "its first origin");
+    }
 }
 
 #[test]
@@ -175,6 +172,42 @@ fn while_all_fail_a_few_are_tried_now_and_then_without_costing_an_attempt() {
         assert!(rig.start().is_none(), "once a round");
     }
     assert_eq!(rig.flow.watermark(), 19);
+}
+
+#[test]
+fn those_that_are_to_be_retried_make_room_for_others_to_be_tried() {
+    let mut rig = failing();
+    rig.feed(&[(7, Ok(7)), (8, Ok(8)), (9, Ok(9)), (10, Ok(10))]);
+    for _ in 0..3 {
+        rig.now = rig.flow.next_timer().unwrap();
+        let tried: Vec<_> = std::iter::from_fn(|| rig.start()).collect();
+        assert_eq!(tried.len(), 3);
+        for start in tried {
+            assert!(matches!(
+                rig.end(start, retriable()),
+                Some(Effect::PutBack { .. })
+            ));
+        }
+    }
+}
+
+#[test]
+fn what_will_be_tried_again_has_not_failed_yet() {
+    let mut rig = Rig::new(OnExhausted::Bury);
+    for key in (3..6).cycle().take(30) {
+        rig.feed(&[(key, Ok(key))]);
+        let start = rig.start().unwrap();
+        let offset = start.0.origin.offset;
+        assert!(matches!(
+            rig.end(start, retriable()),
+            Some(Effect::Retried { .. })
+        ));
+        rig.now += Duration::from_secs(1);
+        let again = rig.start().unwrap();
+        assert_eq!(again.0.origin.offset, offset);
+        rig.end(again, done());
+    }
+    assert_eq!(rig.flow.pauses().count(), 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cybermesh_contracts::redrive::{GroupHash, Terms};
 use cybermesh_contracts::rejection::{DecodeFault, Disposition, Reason, Rejection};
 use cybermesh_contracts::sign::PublicKey;
 use proptest::prelude::*;
@@ -21,14 +22,14 @@ use crate::inbound::origin::{Origin, TopicPartition};
 use crate::inbound::pause::Pause;
 use crate::settings::OnExhausted;
 
-/// Says of each message what its number says: 1 is a copy, 2 a replay.
+/// Says of each message what its number says: 1 is a copy, 2 a replay, 202 one that was redriven.
 struct ByNumber;
 
 impl JudgeOrder<u8> for ByNumber {
     fn judge(&mut self, _offset: i64, _record_bytes: usize, message: &u8) -> Order {
         match message {
             1 => Order::Duplicate,
-            2 => Order::Replay,
+            2 | 202 => Order::Replay,
             _ => Order::Passes,
         }
     }
@@ -47,8 +48,8 @@ impl crate::inbound::judge::Believed for u8 {
         Some(PublicKey([*self; 32]))
     }
 
-    fn redrive(&self) -> Option<cybermesh_contracts::redrive::Terms> {
-        None
+    fn redrive(&self) -> Option<Terms> {
+        (*self == 202).then(redriven)
     }
 
     fn is_enveloped(&self) -> bool {
@@ -72,6 +73,18 @@ pub(super) fn origin(offset: i64, key: u8) -> Arc<Origin> {
         headers: Vec::new(),
         unreadable: None,
     })
+}
+
+/// What was redriven from offset 3.
+pub(super) fn redriven() -> Terms {
+    Terms {
+        nonce: [0; 16],
+        expires_ms: 0,
+        count: 1,
+        origin_partition: 0,
+        origin_offset: 3,
+        group: GroupHash([0; 8]),
+    }
 }
 
 pub(super) fn undecodable() -> Rejection {
