@@ -21,7 +21,7 @@ use cybermesh_contracts::record::RecordView;
 use cybermesh_contracts::sign::{Ed25519Signer, Signer};
 use cybermesh_contracts::trust::{Right, TrustStore, TrustedKey};
 use cybermesh_contracts::verify::Verified;
-use cybermesh_devbroker::DevBroker;
+use cybermesh_devbroker::{DevBroker, TimestampType as BrokerTimestamps, TopicSpec};
 use cybermesh_transport::{
     Address, Client, ClientConfig, Header, Producer, ProducerConfig, Record, Security,
     producer::FixedSchedule,
@@ -46,9 +46,20 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn start(topics: &[(&str, usize)]) -> Self {
+        let topics = topics.iter();
+        Self::over(topics.map(|(topic, partitions)| TopicSpec::new(topic, *partitions))).await
+    }
+
+    /// A topic of one partition in which the broker's own time counts.
+    pub(crate) async fn start_appending_by_its_clock(topic: &str) -> Self {
+        let topic = TopicSpec::new(topic, 1).timestamps(BrokerTimestamps::LogAppendTime);
+        Self::over([topic, TopicSpec::new(DEAD, 1)]).await
+    }
+
+    async fn over(topics: impl IntoIterator<Item = TopicSpec>) -> Self {
         let mut builder = DevBroker::builder();
-        for (topic, partitions) in topics {
-            builder = builder.topic(topic, *partitions);
+        for topic in topics {
+            builder = builder.topic_with(topic);
         }
         let broker = builder.start().await.unwrap();
         let client = connect(&broker).await;
@@ -183,6 +194,15 @@ impl Bench {
             .await
             .unwrap();
         reservation.append(record).await.unwrap().offset.unwrap()
+    }
+
+    /// The same by a producer that knows nothing of the topic yet.
+    pub(crate) async fn append_by_another(&self, partition: i32, record: Record) -> i64 {
+        let client = connect(&self.broker).await;
+        let producer = Producer::new(client, ProducerConfig::default());
+        let reservation = producer.reserve(TOPIC, partition, record.size_bound());
+        let appended = reservation.await.unwrap().append(record).await;
+        appended.unwrap().offset.unwrap()
     }
 
     pub(crate) async fn committed(&self, partition: i32, offset: i64) {
