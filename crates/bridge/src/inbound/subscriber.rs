@@ -358,3 +358,6 @@ fn pipeline_config(
         workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ impl Judge for ContractJudge {
         message.still_trusted(trust)
     }
 }
+
+#[cfg(test)]
+mod tests;
