@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::stage::{Rig, paused};
 use super::stand_ins::{Call, FUTURE_MS, TOPIC, tp};
+use super::written::Written;
 use crate::clock::PLAUSIBLE_FROM_MS;
 use crate::inbound::group::{Fetched, GroupEvent};
 use crate::inbound::guard::GuardPolicy;
@@ -67,8 +68,15 @@ async fn a_paused_partition_goes_on_by_command_and_one_that_is_not_held_does_not
     let mut rig = Rig::start();
     rig.assign(&[0]).await;
     rig.let_all_fail().await;
+    let written = Written::default();
+    let _writes = tracing::subscriber::set_default(written.clone());
     assert_eq!(rig.resume(1).await, None);
+    assert!(written.lines("audit ").is_empty());
     assert_eq!(rig.resume(0).await, Some(vec![Pause::Failing]));
+    rig.settle().await;
+    let audited = written.lines("audit ");
+    let resumed = audited.iter().filter(|line| line.contains("goes on"));
+    assert_eq!(resumed.count(), 1, "{audited:?}");
     rig.settle().await;
     assert!(rig.health.is_ready());
     assert_eq!(rig.call().await, Call::Started(19, 1));

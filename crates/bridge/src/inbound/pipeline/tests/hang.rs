@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::stage::{Rig, hung, paused};
-use crate::inbound::group::GroupCommand;
+use super::stand_ins::tp;
+use crate::inbound::group::{GroupCommand, GroupEvent};
 use crate::inbound::pipeline::PipelineEnd;
 use crate::settings::{OnExhausted, OnHang};
+use crate::telemetry::Condition;
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_holds_everything_up_makes_the_process_unready_by_its_name() {
@@ -54,7 +56,10 @@ async fn where_the_settings_say_so_a_hung_member_commits_what_is_done_and_leaves
     let GroupCommand::Leave(reply) = left else {
         unreachable!()
     };
+    let asked_meanwhile = rig.ask_to_stop(Duration::from_secs(10)).await;
     reply.send(()).unwrap();
+    let told = asked_meanwhile.await.unwrap();
+    assert!(told.left_group && told.unfinished() == 1, "{told:?}");
     match rig.task.await.unwrap() {
         PipelineEnd::Hung(reason, report) => {
             assert!(reason.contains("offset 1 "), "{reason}");
@@ -63,5 +68,27 @@ async fn where_the_settings_say_so_a_hung_member_commits_what_is_done_and_leaves
         }
         other => panic!("{other:?}"),
     }
-    assert!(!rig.health.is_ready());
+    let conditions = rig.health.conditions();
+    let mut reasons = conditions.iter();
+    let unassigned = reasons.find(|(condition, _)| *condition == Condition::Unassigned);
+    assert!(
+        unassigned.unwrap().1.contains("offset 1 "),
+        "{conditions:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_last_commit_does_not_count_as_hung() {
+    let mut rig = Rig::start_with(|config| config.handler_timeout = Duration::from_secs(3600));
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "hang")]).await;
+    rig.call().await;
+    rig.call().await;
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let (_, _unanswered) = rig.commit(0).await;
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    assert_eq!(rig.reason_for(&hung()), None);
 }

@@ -292,6 +292,20 @@ impl Rig {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
+    /// Asks for a stop, and gives what its report will come by.
+    pub(super) async fn ask_to_stop(
+        &self,
+        deadline: Duration,
+    ) -> oneshot::Receiver<SubscriberReport> {
+        let (reply, report) = oneshot::channel();
+        let deadline = Instant::now() + deadline;
+        self.requests
+            .send(Request::Stop(StopRequest { deadline, reply }))
+            .await
+            .unwrap();
+        report
+    }
+
     pub(super) async fn stop_within(
         self,
         deadline: Duration,
