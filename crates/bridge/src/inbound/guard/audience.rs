@@ -59,6 +59,16 @@ mod tests {
     }
 
     #[test]
+    fn no_more_keys_are_remembered_than_it_takes_and_none_once_it_is_settled() {
+        let mut guard = AudienceGuard::default();
+        fail(&mut guard, 1..=200);
+        assert_eq!(guard.failed.len(), KEYS);
+        guard.envelope_held();
+        fail(&mut guard, 1..=200);
+        assert!(guard.failed.is_empty());
+    }
+
+    #[test]
     fn one_envelope_that_holds_settles_it_for_good() {
         let mut guard = AudienceGuard::default();
         fail(&mut guard, [1, 2, 3]);

@@ -107,18 +107,19 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
+    use cybermesh_contracts::dead_letter::Flood;
     use cybermesh_contracts::rejection::Disposition;
     use cybermesh_contracts::sign::PublicKey;
 
     use super::audit;
     use crate::inbound::burial::Burial;
+    use crate::inbound::guard::burials::Summary;
     use crate::inbound::origin::Origin;
     use crate::inbound::pipeline::tests::written::Written;
     use crate::telemetry::Audit;
 
-    #[test]
-    fn a_rejected_message_is_audited_once_by_its_hash_and_never_by_what_it_holds() {
-        let origin = Origin {
+    fn origin() -> Origin {
+        Origin {
             topic: "ai.anomalies.v1".into(),
             partition: 3,
             offset: 41,
@@ -128,11 +129,15 @@ mod tests {
             value: Some(Bytes::from_static(b"abc")),
             headers: vec![("secret".into(), Some(Bytes::from_static(b"header")))],
             unreadable: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_rejected_message_is_audited_once_by_its_hash_and_never_by_what_it_holds() {
         let claimed = Some(PublicKey([0xab; 32]));
         let disposition = Disposition::UnknownKey;
         let reason = "claimed signer is not in the trust store".into();
-        let burial = Burial::rejected(Arc::new(origin), disposition, reason, claimed, 0);
+        let burial = Burial::rejected(Arc::new(origin()), disposition, reason, claimed, 0);
         let written = Written::default();
         tracing::subscriber::with_default(written.clone(), || audit(&Audit::log_only(), &burial));
 
@@ -155,5 +160,31 @@ mod tests {
             !line.contains("secret") && !line.contains("abc\""),
             "{line}"
         );
+    }
+
+    #[test]
+    fn what_was_summed_up_is_audited_once_with_its_range_and_count() {
+        let (first, second) = (origin(), origin());
+        let mut flood = first.view(Flood::starting_with);
+        second.view(|record| flood.add(record));
+        let disposition = Disposition::Decode;
+        let burial = Burial::rejected(Arc::new(first), disposition, "many".into(), None, 0);
+        let offsets = vec![41, 47];
+        let burial = Burial {
+            summary: Some(Summary { flood, offsets }),
+            ..burial
+        };
+        let written = Written::default();
+        tracing::subscriber::with_default(written.clone(), || audit(&Audit::log_only(), &burial));
+        let lines = written.lines("audit ");
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        for part in [
+            "first_offset=41",
+            "last_offset=47",
+            "count=2",
+            "disposition=decode",
+        ] {
+            assert!(lines[0].contains(part), "no {part:?} in {}", lines[0]);
+        }
     }
 }
