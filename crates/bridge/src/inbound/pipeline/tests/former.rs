@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::stage::{Rig, paused};
 use super::stand_ins::{Call, OrderCall, tp};
 use crate::inbound::group::{GroupCommand, GroupEvent};
 
+/// A handler that blocks its thread cannot be cancelled: it takes a second thread to see it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_comes_back_waits_for_a_handler_that_could_not_be_cancelled() {
     let mut rig = Rig::start();
@@ -21,12 +23,16 @@ async fn a_partition_that_comes_back_waits_for_a_handler_that_could_not_be_cance
         .unwrap();
     rig.assign(&[0]).await;
     rig.deliver(0, &[("a", "fine")]).await;
-    rig.command(|command| matches!(command, GroupCommand::Pause(paused) if *paused == tp(0)))
-        .await;
+    // Time is not paused here.
+    let soon = Duration::from_secs(20);
+    let pauses =
+        rig.command(|command| matches!(command, GroupCommand::Pause(paused) if *paused == tp(0)));
+    timeout(soon, pauses).await.expect("the partition pauses");
     assert!(rig.calls.try_recv().is_err());
     rig.unblock.send(()).unwrap();
-    assert_eq!(rig.call().await, Call::Started(0, 1));
-    rig.committed_up_to(0, 1).await;
+    let started = timeout(soon, rig.call()).await;
+    assert_eq!(started.unwrap(), Call::Started(0, 1));
+    timeout(soon, rig.committed_up_to(0, 1)).await.unwrap();
     assert_eq!(rig.reason_for(&paused(0)), None);
 }
 

@@ -149,7 +149,10 @@ async fn a_commit_that_failed_is_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_revoke_ends_at_its_deadline_whenever_the_next_commit_is_due() {
-    let mut rig = Rig::start_with(|config| config.commit_interval = HOUR);
+    let mut rig = Rig::start_with(|config| {
+        config.commit_interval = HOUR;
+        config.handler_timeout = HOUR;
+    });
     rig.assign(&[0]).await;
     rig.deliver(0, &[("a", "fine"), ("b", "hang")]).await;
     rig.call().await;
@@ -164,6 +167,7 @@ async fn a_revoke_ends_at_its_deadline_whenever_the_next_commit_is_due() {
     assert_eq!(before.elapsed().as_secs(), 30);
     // Its last commit is not answered yet.
     assert_eq!(rig.call().await, Call::Dropped(1));
+    assert_eq!(before.elapsed().as_secs(), 30);
     reply.send(Ok(())).unwrap();
     rig.command(|command| matches!(command, GroupCommand::Release(_)))
         .await;
