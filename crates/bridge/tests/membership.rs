@@ -13,7 +13,7 @@ use cybermesh_bridge::inbound::Subscriber;
 use cybermesh_bridge::telemetry::Condition;
 use cybermesh_contracts::message::Commit;
 use cybermesh_contracts::verify::Verified;
-use cybermesh_devbroker::{Api, ErrorCode, Fault, Operation, Resource};
+use cybermesh_devbroker::{Api, ErrorCode, Fault, Operation, Resource, TransactionEnd};
 use tokio::sync::mpsc;
 
 const STOP: Duration = Duration::from_secs(10);
@@ -157,6 +157,19 @@ async fn a_damaged_stretch_of_the_log_is_buried_and_what_follows_is_handled() {
     assert_eq!(soon(handled.recv()).await, Some(2));
     bench.committed(0, 6).await;
     assert_eq!(bench.dispositions()[&1], "decode");
+    subscriber.stop(STOP).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_message_at_the_end_of_the_log_counts_as_done() {
+    let bench = Bench::start(&[(TOPIC, 1), (DEAD, 1)]).await;
+    bench.append(0, bench.signed(1, 0)).await;
+    let marker = bench
+        .broker
+        .end_transaction(TOPIC, 0, 7, 0, TransactionEnd::Commit);
+    assert_eq!(marker, Some(1));
+    let subscriber = bench.subscribe(recording(&Handled::default())).await;
+    bench.committed(0, 2).await;
     subscriber.stop(STOP).await;
 }
 

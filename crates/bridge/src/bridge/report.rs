@@ -82,9 +82,8 @@ mod tests {
     use super::*;
     use crate::inbound::{LeftBehind, TopicPartition};
 
-    #[test]
-    fn a_report_says_in_one_line_what_was_left_where() {
-        let report = StopReport {
+    fn report() -> StopReport {
+        StopReport {
             subscriber: Some(SubscriberReport {
                 left: vec![LeftBehind {
                     partition: TopicPartition::new("ai.anomalies.v1", 2),
@@ -101,12 +100,51 @@ mod tests {
             },
             dead_letters_abandoned: 0,
             took: Duration::from_millis(1_240),
-        };
+        }
+    }
+
+    #[test]
+    fn a_report_says_in_one_line_what_was_left_where() {
         assert_eq!(
-            report.to_string(),
+            report().to_string(),
             "stopped in 1.2 s; offsets committed, group not left; 3 unfinished in \
              ai.anomalies.v1/2, read again from offset 41; while closing 7 sent, 2 not sent, \
              1 of them on their way; 0 dead letters abandoned"
         );
+    }
+
+    #[test]
+    fn it_is_clean_when_nothing_at_all_was_left() {
+        let clean = || StopReport {
+            subscriber: Some(SubscriberReport {
+                left: Vec::new(),
+                committed: true,
+                left_group: true,
+            }),
+            publisher: PublisherReport {
+                logged: 7,
+                failed: 2,
+                abandoned: 0,
+            },
+            ..report()
+        };
+        assert!(clean().is_clean());
+        let sender = StopReport {
+            subscriber: None,
+            ..clean()
+        };
+        assert!(sender.is_clean());
+        let spoils: [fn(&mut StopReport); 5] = [
+            |report| report.publisher.abandoned = 1,
+            |report| report.dead_letters_abandoned = 1,
+            |report| report.subscriber.as_mut().unwrap().committed = false,
+            |report| report.subscriber.as_mut().unwrap().left_group = false,
+            |report| report.subscriber = self::report().subscriber,
+        ];
+        for (number, spoil) in spoils.into_iter().enumerate() {
+            let mut report = clean();
+            spoil(&mut report);
+            assert!(!report.is_clean(), "{number}: {report}");
+        }
     }
 }
