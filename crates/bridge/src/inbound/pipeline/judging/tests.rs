@@ -8,7 +8,7 @@ use super::*;
 use crate::inbound::pipeline::tests::stand_ins::{TOPIC, tp};
 use crate::telemetry::Exposition;
 
-/// Takes batches; refuses `bad`, and panics at `bomb`.
+/// Takes batches; refuses `bad`, panics at `bomb`, and owes an answer where one `forgets one`.
 #[derive(Default)]
 struct Batches {
     shown: Mutex<Vec<usize>>,
@@ -50,8 +50,14 @@ impl Judge for Batches {
     ) -> Vec<Judged<String>> {
         self.shown.lock().unwrap().push(origins.len());
         let each = origins.iter();
-        each.map(|origin| self.judge(trust, kind, origin, wall_ms))
-            .collect()
+        let mut judged: Vec<_> = each
+            .map(|origin| self.judge(trust, kind, origin, wall_ms))
+            .collect();
+        let forgets = |origin: &&Origin| origin.value.as_deref() == Some(b"forgets one");
+        if origins.iter().any(forgets) {
+            judged.pop();
+        }
+        judged
     }
 
     fn recheck(&self, (): &(), _: &String) -> Result<(), Rejection> {
@@ -158,4 +164,32 @@ fn a_record_that_panics_in_a_batch_is_found_and_its_neighbours_are_judged() {
     let records = vec![record(0, "good"), record(1, "bomb"), record(2, "good")];
     let (results, _) = judged(Kind::Anomaly, records);
     assert_eq!(results, [(0, true), (1, false), (2, true)]);
+}
+
+#[test]
+fn a_batch_with_fewer_answers_than_records_is_judged_one_by_one() {
+    let records = vec![
+        record(0, "forgets one"),
+        record(1, "bad"),
+        record(2, "good"),
+    ];
+    let (results, _) = judged(Kind::Anomaly, records);
+    assert_eq!(results, [(0, true), (1, false), (2, true)]);
+}
+
+#[test]
+fn a_batch_is_held_against_the_clock_as_it_was_when_the_last_of_it_came() {
+    let mut waiting = Waiting::<Batches>::default();
+    let place = Place {
+        partition: &tp(0),
+        assignment: 1,
+        kind: Kind::Anomaly,
+    };
+    let trust = Arc::new(());
+    for (wall_ms, offsets) in [(5, 0..3), (7, 3..4)] {
+        waiting.put(&place, &trust, wall_ms, VerifyMode::Batch, records(offsets));
+    }
+    let batch = waiting.take().unwrap();
+    assert_eq!((batch.wall_ms, batch.records.len()), (7, 4));
+    assert!(waiting.take().is_none());
 }

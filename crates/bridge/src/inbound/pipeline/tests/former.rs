@@ -96,7 +96,7 @@ async fn a_partition_that_is_assigned_again_begins_anew_and_is_read_whatever_pau
     rig.command(|command| matches!(command, GroupCommand::Resume(resumed) if *resumed == tp(0)))
         .await;
     assert_eq!(rig.call().await, Call::Dropped(0));
-    assert_eq!(rig.orders.recv().await, Some(OrderCall::Closed(0)));
+    assert_eq!(rig.told().await, OrderCall::Closed(0));
     rig.deliver(0, &[("a", "fine")]).await;
     rig.committed_up_to(0, 1).await;
 }

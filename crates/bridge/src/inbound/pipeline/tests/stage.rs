@@ -169,6 +169,14 @@ impl Rig {
         }
     }
 
+    /// What an order is told next.
+    pub(super) async fn told(&mut self) -> OrderCall {
+        timeout(FOREVER, self.orders.recv())
+            .await
+            .expect("an order is told something")
+            .unwrap()
+    }
+
     /// What the orders of all partitions were told since this was asked.
     pub(super) fn order_was_told(&mut self) -> Vec<OrderCall> {
         std::iter::from_fn(|| self.orders.try_recv().ok()).collect()

@@ -121,7 +121,10 @@ async fn a_stop_whose_commit_is_refused_or_never_answered_says_so() {
                 reply.send(Err(refused)).unwrap();
                 None
             }
-            "gone" => None,
+            "gone" => {
+                drop(reply);
+                None
+            }
             _ => Some(reply),
         };
         let report = report.await.unwrap();
