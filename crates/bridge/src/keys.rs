@@ -184,4 +184,13 @@ mod tests {
         assert_eq!(read_file(&path, 99).unwrap_err(), "more than 99 bytes");
         assert_eq!(read_file(&path, 100).unwrap().len(), 100);
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_no_file_and_what_is_longer_than_it_says_is_refused() {
+        let refused = |path| read_file(Path::new(path), 1 << 20).unwrap_err();
+        assert_eq!(refused("/dev/null"), "not a regular file");
+        // Says that it has no bytes, and has some.
+        assert_eq!(refused("/proc/self/status"), "it grew while it was read");
+    }
 }

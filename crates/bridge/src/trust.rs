@@ -265,4 +265,17 @@ mod tests {
         assert_eq!(refused.matches("gone.pem").count(), 1, "{refused}");
         assert!(refused.contains("\"gone.pem\": no such file"), "{refused}");
     }
+
+    #[test]
+    fn a_file_written_again_with_the_same_keys_disturbs_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trust.toml");
+        let content = format!("version = 1\n{}", entry(1, "commit"));
+        write(&path, &content);
+        let trust = Trust::read(&path).unwrap();
+        let told = trust.subscribe();
+        write(&path, &format!("{content}\n# the same\n"));
+        assert!(matches!(trust.reload(), Reload::Applied(changes) if changes.is_empty()));
+        assert!(!told.has_changed().unwrap());
+    }
 }

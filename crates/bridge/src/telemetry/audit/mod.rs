@@ -173,4 +173,6 @@ impl SinkState {
 }
 
 #[cfg(test)]
+mod restart_tests;
+#[cfg(test)]
 mod tests;

@@ -90,11 +90,11 @@ async fn a_commit_of_a_former_assignment_does_not_stand_in_for_one_of_the_next()
 async fn a_partition_that_is_assigned_again_begins_anew_and_is_read_whatever_paused_it() {
     let mut rig = Rig::start();
     rig.assign(&[0]).await;
+    rig.command(|command| matches!(command, GroupCommand::Resume(resumed) if *resumed == tp(0)))
+        .await;
     rig.deliver(0, &[("a", "hang")]).await;
     assert_eq!(rig.call().await, Call::Started(0, 1));
     rig.assign(&[0]).await;
-    rig.command(|command| matches!(command, GroupCommand::Resume(resumed) if *resumed == tp(0)))
-        .await;
     assert_eq!(rig.call().await, Call::Dropped(0));
     assert_eq!(rig.told().await, OrderCall::Closed(0));
     rig.deliver(0, &[("a", "fine")]).await;
