@@ -13,7 +13,8 @@
 //!   and nothing before it given up: a broker that restarted remembers only its last batch, so the outcome is unknown.
 //!   Ambiguous behind a given-up batch: the gap explains the 45, but so would that forgetfulness. The batches after it
 //!   decide: if one of them is in the log, so is this one, for sequences have no gaps; if none is, the broker's last
-//!   batch is older than all of them, and all go on under the next epoch.
+//!   batch is older than all of them, and all go on under the next epoch. Where one of them is given up with an outcome
+//!   that is not known, so is this one.
 //! - Until a fresh identity has been acknowledged once, one batch is on its way at a time: a broker without any state
 //!   for a producer accepts whatever sequence comes first (`ProducerAppendInfo.checkSequence`), so a second batch
 //!   could overtake a first that was lost.

@@ -11,6 +11,8 @@ use crate::{
     producer::{FixedSchedule, Written},
 };
 
+#[path = "queue/doubt_tests.rs"]
+mod doubt;
 #[path = "queue/intrusion_tests.rs"]
 mod intrusion;
 

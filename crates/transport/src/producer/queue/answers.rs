@@ -120,6 +120,7 @@ impl<T> PartitionQueue<T> {
         records: Vec<usize>,
         error: TransportError,
     ) {
+        let index = self.leave_open(index);
         let Some(mut sent) = self.sent.remove(index) else {
             return;
         };
@@ -248,7 +249,30 @@ impl<T> PartitionQueue<T> {
         self.gap_at = Some(self.gap_at.map_or(sequence, |at| at.min(sequence)));
     }
 
+    /// Before a batch is given up: one whose outcome stays unknown may be in the log, and what was in doubt before
+    /// it with it. That was refused for the gap before it, and waits to go on under the next epoch if none of those
+    /// behind it is in the log; now nobody will know, so it is given up too. Answers the batch's index after that.
+    fn leave_open(&mut self, index: usize) -> usize {
+        let in_doubt = |sent: &Sent<T>| sent.batch.ambiguous && !sent.batch.in_log;
+        if !self.sent.get(index).is_some_and(in_doubt) {
+            return index;
+        }
+        let newer = self.sent.split_off(index);
+        for older in std::mem::take(&mut self.sent) {
+            if older.status == Status::Refused && in_doubt(&older) {
+                self.note_gap(older.base_sequence);
+                self.give_up(older.batch, GiveUp::Refused);
+            } else {
+                self.sent.push_back(older);
+            }
+        }
+        let index = self.sent.len();
+        self.sent.extend(newer);
+        index
+    }
+
     pub(super) fn give_up_sent(&mut self, index: usize, reason: GiveUp) {
+        let index = self.leave_open(index);
         if let Some(sent) = self.sent.remove(index) {
             self.note_gap(sent.base_sequence);
             self.give_up(sent.batch, reason);
