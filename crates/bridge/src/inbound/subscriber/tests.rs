@@ -19,7 +19,7 @@ fn consumer(values: &[(&str, &str)]) -> ConsumerConfig {
 }
 
 fn pipeline(values: &[(&str, &str)]) -> PipelineConfig {
-    pipeline_config(&settings(values), HashMap::new())
+    pipeline_config(&settings(values), HashMap::new(), Patience::default())
 }
 
 #[test]
