@@ -32,6 +32,8 @@ pub enum Api {
     DescribeGroups,
     /// All groups.
     ListGroups,
+    /// Which SASL mechanism a client will authenticate by.
+    SaslHandshake,
     /// Which requests in which versions.
     ApiVersions,
     /// Creates topics.
@@ -48,6 +50,8 @@ pub enum Api {
     DescribeConfigs,
     /// Replaces all settings.
     AlterConfigs,
+    /// A message of the SASL mechanism.
+    SaslAuthenticate,
     /// Adds partitions to topics.
     CreatePartitions,
     /// Deletes groups without members.
@@ -84,7 +88,7 @@ const fn row(api: Api, key: i16, min: i16, max: i16, flexible: i16) -> Row {
 }
 
 /// In the order of [`Api`]'s variants, which [`Api::row`] relies on.
-const ROWS: [Row; 26] = [
+const ROWS: [Row; 28] = [
     row(Api::Produce, 0, 3, 13, 9),
     row(Api::Fetch, 1, 4, 18, 12),
     row(Api::ListOffsets, 2, 1, 10, 6),
@@ -98,6 +102,8 @@ const ROWS: [Row; 26] = [
     row(Api::SyncGroup, 14, 0, 5, 4),
     row(Api::DescribeGroups, 15, 0, 6, 5),
     row(Api::ListGroups, 16, 0, 5, 3),
+    // Version 0, in which what follows has no frames, is not there.
+    row(Api::SaslHandshake, 17, 1, 1, NEVER),
     row(Api::ApiVersions, 18, 0, 4, 3),
     row(Api::CreateTopics, 19, 2, 7, 5),
     row(Api::DeleteTopics, 20, 1, 6, 4),
@@ -106,6 +112,7 @@ const ROWS: [Row; 26] = [
     row(Api::OffsetForLeaderEpoch, 23, 2, 4, 4),
     row(Api::DescribeConfigs, 32, 1, 4, 4),
     row(Api::AlterConfigs, 33, 0, 2, 2),
+    row(Api::SaslAuthenticate, 36, 0, 2, 2),
     row(Api::CreatePartitions, 37, 0, 3, 2),
     row(Api::DeleteGroups, 42, 0, 2, 2),
     row(Api::IncrementalAlterConfigs, 44, 0, 1, 1),

@@ -1,7 +1,7 @@
 //! A small Kafka-compatible broker in one process, for demos and tests, with faults on request.
 //!
 //! A [`DevBroker`] listens on a port of this machine, or as a cluster on several, and speaks Kafka's own protocol, plaintext or
-//! over mutual TLS (with certificates from [`pki`]), to any client. It keeps everything in
+//! over mutual TLS (with certificates from [`pki`]), with SASL where [`ServerSasl`] says so, to any client. It keeps everything in
 //! memory and shows it to the test: logs record by record, groups, committed offsets. A
 //! [`Fault`] makes it fail in a chosen way at a chosen request.
 //!
@@ -48,7 +48,7 @@
 //! that a test puts in with [`append_unchecked`](DevBroker::append_unchecked) and ends with
 //! [`end_transaction`](DevBroker::end_transaction); producers cannot begin one.
 //!
-//! Not there: a transaction coordinator, SASL, quotas, access control lists (but
+//! Not there: a transaction coordinator, SASL by GSSAPI, quotas, access control lists (but
 //! [`Fault::deny`]), settings of brokers, fetch sessions, compaction, retention by time, the
 //! KIP-848 group protocol, automatic topic creation, and anything on disk. Requests are bounded
 //! (8 MiB and 100 000 elements), logs are not unless the topic sets `retention.bytes`. Timers
@@ -64,6 +64,7 @@ mod handler;
 mod log;
 pub mod pki;
 mod record;
+mod sasl;
 mod wire;
 
 /// Has the example of the read-me tested.
@@ -79,3 +80,4 @@ pub use error_code::ErrorCode;
 pub use fault::{Fault, FaultHandle, Operation, Resource};
 pub use group::{CommittedOffset, GroupMember, GroupState, GroupView};
 pub use log::{LogRecord, ProducerStamp, TimestampType, TopicLog, TransactionEnd};
+pub use sasl::ServerSasl;

@@ -13,6 +13,7 @@ use super::state::State;
 use super::tls::ServerTls;
 use crate::group::{Coordinator, SessionBounds};
 use crate::log::{TimestampType, TopicSettings, name_is_legal};
+use crate::sasl::ServerSasl;
 
 const DEFAULT_MAX_FRAME_BYTES: usize = 8 * 1024 * 1024;
 
@@ -63,6 +64,7 @@ impl TopicSpec {
 pub struct Builder {
     topics: Vec<TopicSpec>,
     tls: Option<ServerTls>,
+    sasl: Option<ServerSasl>,
     bind: SocketAddr,
     advertised_host: Option<String>,
     broker_id: i32,
@@ -78,6 +80,7 @@ impl Default for Builder {
         Self {
             topics: Vec::new(),
             tls: None,
+            sasl: None,
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             advertised_host: None,
             broker_id: 1,
@@ -105,6 +108,12 @@ impl Builder {
     /// Speaks TLS, and nothing else.
     pub fn tls(mut self, tls: ServerTls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Asks every client to authenticate by SASL, over TLS or plaintext as the rest.
+    pub fn sasl(mut self, sasl: ServerSasl) -> Self {
+        self.sasl = Some(sasl);
         self
     }
 
@@ -200,6 +209,7 @@ impl Builder {
             create(&mut state, topic)?;
         }
         let shared = Shared::new(state, self.max_frame_bytes);
+        shared.set_sasl(self.sasl);
         Ok(DevBroker::run(shared, listeners, self.tls))
     }
 }

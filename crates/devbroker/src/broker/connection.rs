@@ -14,6 +14,7 @@ use super::shared::Shared;
 use crate::api::Api;
 use crate::fault::{Asked, Step};
 use crate::handler::{self, Answer};
+use crate::sasl::Session;
 use crate::wire::{self, Malformed, Request};
 
 /// A client's connection.
@@ -25,7 +26,8 @@ pub struct ConnectionInfo {
     /// The broker it came in at.
     pub broker: i32,
     /// Who the client is: `User:` and the subject of its certificate as Kafka writes it
-    /// (`User:CN=node-1`); `User:ANONYMOUS` on plaintext.
+    /// (`User:CN=node-1`), or the name it authenticated by over SASL; `User:ANONYMOUS` before that
+    /// and on plaintext.
     pub principal: String,
     /// The client id of its last request.
     pub client_id: Option<String>,
@@ -77,7 +79,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         id
     });
     let listed = Listed { shared, id };
-    if let Err(error) = answer_all(&listed, &mut stream, &came_in).await {
+    if let Err(error) = answer_all(&listed, &mut stream, came_in).await {
         debug!(%peer, %error, "connection closed");
     }
 }
@@ -85,16 +87,23 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
     listed: &Listed,
     stream: &mut S,
-    came_in: &ConnectionInfo,
+    mut came_in: ConnectionInfo,
 ) -> io::Result<()> {
     let shared = &listed.shared;
+    let mut session = Session::new(shared.sasl());
     let mut kept = Vec::new();
     while let Some(frame) = wire::read_frame(stream, shared.max_frame_bytes).await? {
         shared.thawed().await;
         let answer = match wire::parse_request(frame) {
             Ok(request) => {
+                if !session.admits(request.api, shared.now().instant) {
+                    let reason = format!("{} before authentication", request.api);
+                    return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+                }
                 remember_client(listed, &request);
-                answer(shared, came_in, request).await?
+                let answer = answer(shared, &came_in, &mut session, request).await?;
+                remember_principal(listed, &mut came_in, &session);
+                answer
             }
             Err(Malformed::UnsupportedVersion {
                 api: Api::ApiVersions,
@@ -109,6 +118,7 @@ async fn answer_all<S: AsyncRead + AsyncWrite + Unpin>(
         let Served { answer, sending } = answer;
         let frame = match answer {
             Answer::Frame(frame) => frame,
+            Answer::Last(frame) => return write(shared, stream, frame).await,
             Answer::Nothing => continue,
             Answer::Close => return Ok(()),
         };
@@ -158,6 +168,22 @@ fn remember_client(listed: &Listed, request: &Request) {
     });
 }
 
+/// Who has authenticated is from then on who asks.
+fn remember_principal(listed: &Listed, came_in: &mut ConnectionInfo, session: &Session) {
+    let Some(principal) = session.principal() else {
+        return;
+    };
+    if came_in.principal == principal {
+        return;
+    }
+    came_in.principal.clone_from(&principal);
+    listed.shared.update(|state| {
+        if let Some(info) = state.connections.get_mut(&listed.id) {
+            info.principal = principal;
+        }
+    });
+}
+
 /// An answer, and how it is sent.
 struct Served {
     answer: Answer,
@@ -172,7 +198,12 @@ enum Sending {
 }
 
 /// Serves one request, with the faults that hit it.
-async fn answer(shared: &Shared, came_in: &ConnectionInfo, request: Request) -> io::Result<Served> {
+async fn answer(
+    shared: &Shared,
+    came_in: &ConnectionInfo,
+    session: &mut Session,
+    request: Request,
+) -> io::Result<Served> {
     let closed = Served {
         answer: Answer::Close,
         sending: Sending::Once,
@@ -191,7 +222,7 @@ async fn answer(shared: &Shared, came_in: &ConnectionInfo, request: Request) -> 
     if pass(shared, &plan.before, handler::member(&request.body)).await == Passed::Dropped {
         return Ok(closed);
     }
-    let answer = handler::handle(shared, came_in, request, &plan.injected).await?;
+    let answer = handler::handle(shared, came_in, session, request, &plan.injected).await?;
     if pass(shared, &plan.after, None).await == Passed::Dropped {
         return Ok(closed);
     }

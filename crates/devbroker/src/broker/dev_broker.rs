@@ -23,6 +23,7 @@ use crate::api::Api;
 use crate::fault::{Fault, FaultHandle};
 use crate::group::{CommittedOffset, GroupView};
 use crate::log::{TopicLog, TransactionEnd};
+use crate::sasl::ServerSasl;
 
 /// Why a broker did not start, or did not listen again.
 #[derive(Debug, Error)]
@@ -356,6 +357,11 @@ impl DevBroker {
             let (_, log) = state.topics.get_mut(topic)?.partition_mut(partition)?;
             Some(log.append_unchecked(batch, last_offset_delta))
         })
+    }
+
+    /// Asks clients that connect from now on for this; who is in already stays in.
+    pub fn set_sasl(&self, sasl: ServerSasl) {
+        self.shared.set_sasl(Some(sasl));
     }
 
     /// Closes the port and every connection, and waits until all is ended.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::state::State;
+use crate::sasl::ServerSasl;
 
 /// The two times a request is served at.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     changes: watch::Sender<u64>,
     clock_shift_ms: watch::Sender<i64>,
     frozen: watch::Sender<bool>,
+    sasl: watch::Sender<Option<Arc<ServerSasl>>>,
     /// Ends a broker's connections of now; replaced when they are cut.
     connections: Mutex<HashMap<i32, CancellationToken>>,
     pub(crate) stop: CancellationToken,
@@ -38,6 +40,7 @@ impl Shared {
             changes: watch::Sender::new(0),
             clock_shift_ms: watch::Sender::new(0),
             frozen: watch::Sender::new(false),
+            sasl: watch::Sender::new(None),
             connections: Mutex::new(HashMap::new()),
             stop,
             tasks: TaskTracker::new(),
@@ -81,6 +84,15 @@ impl Shared {
 
     pub(crate) fn shift_clock(&self, shift_ms: i64) {
         self.clock_shift_ms.send_replace(shift_ms);
+    }
+
+    /// What connections accepted from now on are asked for.
+    pub(crate) fn set_sasl(&self, sasl: Option<ServerSasl>) {
+        self.sasl.send_replace(sasl.map(Arc::new));
+    }
+
+    pub(crate) fn sasl(&self) -> Option<Arc<ServerSasl>> {
+        self.sasl.borrow().clone()
     }
 
     pub(crate) fn set_frozen(&self, frozen: bool) {

@@ -13,6 +13,7 @@ mod membership;
 mod offsets;
 mod partitions;
 mod produce;
+mod sasl;
 mod targets;
 mod topics;
 
@@ -28,6 +29,7 @@ pub(crate) use targets::targets;
 use crate::broker::{ConnectionInfo, Shared, State};
 use crate::error_code::ErrorCode;
 use crate::fault::Injected;
+use crate::sasl::Session;
 use crate::wire::{Body, Request, encode_response};
 
 /// What a request leads to.
@@ -36,6 +38,8 @@ pub(crate) enum Answer {
     Frame(Bytes),
     /// The client wants no answer (`acks=0`).
     Nothing,
+    /// The connection ends behind it.
+    Last(Bytes),
     /// The connection ends.
     Close,
 }
@@ -67,6 +71,7 @@ impl Context<'_> {
 pub(crate) async fn handle(
     shared: &Shared,
     came_in: &ConnectionInfo,
+    session: &mut Session,
     request: Request,
     injected: &Injected,
 ) -> io::Result<Answer> {
@@ -105,6 +110,7 @@ pub(crate) async fn handle(
         Body::LeaveGroup(body) => reply.with(&groups::leave(&context, body)),
         Body::DescribeGroups(body) => reply.with(&group_admin::describe(&context, body)),
         Body::ListGroups(body) => reply.with(&group_admin::list(&context, &body)),
+        Body::SaslHandshake(body) => sasl::shake_hands(&context, session, &reply, &body),
         Body::ApiVersions => reply.with(&discovery::api_versions(&context)),
         Body::CreateTopics(body) => reply.with(&topics::create(&context, body)),
         Body::DeleteTopics(body) => reply.with(&topics::delete(&context, body)),
@@ -113,6 +119,7 @@ pub(crate) async fn handle(
         Body::OffsetForLeaderEpoch(body) => reply.with(&leader_epochs::ends(&context, body)),
         Body::DescribeConfigs(body) => reply.with(&configs::describe(&context, body)),
         Body::AlterConfigs(body) => reply.with(&alter_configs::replace(&context, body)),
+        Body::SaslAuthenticate(body) => sasl::authenticate(&context, session, &reply, &body),
         Body::CreatePartitions(body) => reply.with(&partitions::create(&context, body)),
         Body::DeleteGroups(body) => reply.with(&group_admin::delete(&context, body)),
         Body::IncrementalAlterConfigs(body) => reply.with(&alter_configs::alter(&context, body)),
@@ -132,6 +139,13 @@ impl Reply {
         encode_response(self.api, self.version, self.correlation_id, response)
             .map(Answer::Frame)
             .map_err(io::Error::other)
+    }
+
+    fn last(&self, response: &impl Encodable) -> io::Result<Answer> {
+        Ok(match self.with(response)? {
+            Answer::Frame(frame) => Answer::Last(frame),
+            other => other,
+        })
     }
 }
 

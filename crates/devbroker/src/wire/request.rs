@@ -34,6 +34,7 @@ pub(crate) enum Body {
     SyncGroup(m::SyncGroupRequest),
     DescribeGroups(m::DescribeGroupsRequest),
     ListGroups(m::ListGroupsRequest),
+    SaslHandshake(m::SaslHandshakeRequest),
     ApiVersions,
     CreateTopics(m::CreateTopicsRequest),
     DeleteTopics(m::DeleteTopicsRequest),
@@ -42,6 +43,7 @@ pub(crate) enum Body {
     OffsetForLeaderEpoch(m::OffsetForLeaderEpochRequest),
     DescribeConfigs(m::DescribeConfigsRequest),
     AlterConfigs(m::AlterConfigsRequest),
+    SaslAuthenticate(m::SaslAuthenticateRequest),
     CreatePartitions(m::CreatePartitionsRequest),
     DeleteGroups(m::DeleteGroupsRequest),
     IncrementalAlterConfigs(m::IncrementalAlterConfigsRequest),
@@ -168,6 +170,7 @@ fn decode(api: Api, frame: &mut Bytes, version: i16) -> Result<Body, DecodeError
         Api::SyncGroup => Body::SyncGroup(read(frame, version)?),
         Api::DescribeGroups => Body::DescribeGroups(read(frame, version)?),
         Api::ListGroups => Body::ListGroups(read(frame, version)?),
+        Api::SaslHandshake => Body::SaslHandshake(read(frame, version)?),
         Api::ApiVersions => {
             read::<m::ApiVersionsRequest>(frame, version)?;
             Body::ApiVersions
@@ -179,6 +182,7 @@ fn decode(api: Api, frame: &mut Bytes, version: i16) -> Result<Body, DecodeError
         Api::OffsetForLeaderEpoch => Body::OffsetForLeaderEpoch(read(frame, version)?),
         Api::DescribeConfigs => Body::DescribeConfigs(read(frame, version)?),
         Api::AlterConfigs => Body::AlterConfigs(read(frame, version)?),
+        Api::SaslAuthenticate => Body::SaslAuthenticate(read(frame, version)?),
         Api::CreatePartitions => Body::CreatePartitions(read(frame, version)?),
         Api::DeleteGroups => Body::DeleteGroups(read(frame, version)?),
         Api::IncrementalAlterConfigs => Body::IncrementalAlterConfigs(read(frame, version)?),

@@ -79,6 +79,7 @@ pub(super) fn of(api: Api) -> &'static Struct {
         Api::SyncGroup => &SYNC_GROUP,
         Api::DescribeGroups => &DESCRIBE_GROUPS,
         Api::ListGroups => &LIST_GROUPS,
+        Api::SaslHandshake => &SASL_HANDSHAKE,
         Api::ApiVersions => &API_VERSIONS,
         Api::CreateTopics => &CREATE_TOPICS,
         Api::DeleteTopics => &DELETE_TOPICS,
@@ -87,6 +88,7 @@ pub(super) fn of(api: Api) -> &'static Struct {
         Api::OffsetForLeaderEpoch => &OFFSET_FOR_LEADER_EPOCH,
         Api::DescribeConfigs => &DESCRIBE_CONFIGS,
         Api::AlterConfigs => &ALTER_CONFIGS,
+        Api::SaslAuthenticate => &SASL_AUTHENTICATE,
         Api::CreatePartitions => &CREATE_PARTITIONS,
         Api::DeleteGroups => &DELETE_GROUPS,
         Api::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
@@ -252,6 +254,10 @@ static SYNC_GROUP: Struct = plain(&[
 static DESCRIBE_GROUPS: Struct = plain(&[all(TEXTS), since(BOOL, 3)]);
 
 static LIST_GROUPS: Struct = plain(&[since(TEXTS, 4), since(TEXTS, 5)]);
+
+static SASL_HANDSHAKE: Struct = plain(&[all(TEXT)]);
+
+static SASL_AUTHENTICATE: Struct = plain(&[all(BYTES)]);
 
 static API_VERSIONS: Struct = plain(&[since(TEXT, 3), since(TEXT, 3)]);
 

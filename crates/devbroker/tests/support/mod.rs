@@ -1,6 +1,8 @@
 //! A client for one connection, on the client half of the message library, and batches made by
 //! its encoder: neither shares code with the broker's own reading of batches.
 
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
 use std::pin::Pin;
 
 use bytes::{Buf as _, Bytes, BytesMut};
