@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{ErrorKind, Operation, Target, TransportError};
+use crate::sasl::Sasl;
 use crate::tls::{SecurityInUse, TlsConfig};
 
 /// The address of a broker: a host name or IP address, and a port.
@@ -202,6 +203,8 @@ pub struct ClientConfig {
     pub(crate) frame_limit_bytes: usize,
     pub(crate) redial: Arc<dyn RedialSchedule>,
     pub(crate) plaintext_beyond_loopback: bool,
+    pub(crate) sasl: Option<Sasl>,
+    pub(crate) sasl_over_plaintext: bool,
 }
 
 /// A response other than a fetch is never large.
@@ -220,6 +223,8 @@ impl ClientConfig {
             frame_limit_bytes: 64 << 20,
             redial: Arc::new(ExponentialRedial::default()),
             plaintext_beyond_loopback: false,
+            sasl: None,
+            sasl_over_plaintext: false,
         }
     }
 
@@ -229,7 +234,7 @@ impl ClientConfig {
         self
     }
 
-    /// The deadline of one connection: resolving, connecting, TLS and the exchange of versions together;
+    /// The deadline of one connection: resolving, connecting, TLS, the exchange of versions and SASL together;
     /// 10 s by default.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = finite(timeout);
@@ -268,11 +273,34 @@ impl ClientConfig {
         self
     }
 
+    /// Says by SASL who the client is; not at all by default, where brokers go by the client's certificate. Only over
+    /// TLS, unless [`danger_sasl_over_plaintext`](Self::danger_sasl_over_plaintext) was called.
+    pub fn sasl(mut self, sasl: Sasl) -> Self {
+        self.sasl = Some(sasl);
+        self
+    }
+
+    /// Lets SASL go over plaintext, to this machine as to any other that plaintext may go to. Whoever is on the way,
+    /// or listens where a broker should, learns a password of PLAIN and a token of OAUTHBEARER, and of SCRAM enough to
+    /// guess the password at leisure.
+    pub fn danger_sasl_over_plaintext(mut self) -> Self {
+        self.sasl_over_plaintext = true;
+        self
+    }
+
     /// Whether this address may be dialled at all, protected like this.
     pub(crate) fn may_dial(&self, address: &Address, security: &Security) -> bool {
         match security {
             Security::Tls(_) => true,
             Security::Plaintext => self.plaintext_beyond_loopback || address.is_loopback(),
+        }
+    }
+
+    /// Whether SASL, where it is asked for, may go over a connection protected like this.
+    pub(crate) fn may_authenticate(&self, security: &Security) -> bool {
+        match security {
+            Security::Tls(_) => true,
+            Security::Plaintext => self.sasl_over_plaintext || self.sasl.is_none(),
         }
     }
 

@@ -44,7 +44,7 @@
 //!
 //! # The parts, in the order data meets them
 //!
-//! [`config`] and [`tls`] are what a client is told. `dial` opens a connection, `broker` carries requests over it,
+//! [`config`], [`tls`] and [`sasl`] are what a client is told. `dial` opens a connection, `broker` carries requests over it,
 //! `wire` knows their bytes, `cluster` knows whom to ask. [`producer`] and [`record`] are the way out, [`consumer`] the
 //! way in, [`admin`] looks after topics.
 //!
@@ -77,6 +77,7 @@ mod group;
 pub mod producer;
 pub mod record;
 mod route;
+pub mod sasl;
 pub mod tls;
 mod wire;
 
@@ -93,4 +94,5 @@ pub use producer::{
     ResendSchedule, Reservation, Written,
 };
 pub use record::{Compression, FetchedRecord, Header, Record, TimestampType, TopicPartition};
+pub use sasl::{Sasl, Secret};
 pub use wire::{IsolationLevel, OffsetSpec};

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, BufStream, ReadBuf};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Address;
@@ -92,15 +93,23 @@ pub(crate) struct Connection {
     engine: Engine<Wire>,
     address: Address,
     fate: Fate,
+    good_until: Option<Instant>,
     answered: AtomicBool,
 }
 
 impl Connection {
-    pub(crate) fn new(engine: Engine<Wire>, address: Address, fate: Fate) -> Self {
+    /// `good_until` is when it is to be replaced, because the broker will end it some time after.
+    pub(crate) fn new(
+        engine: Engine<Wire>,
+        address: Address,
+        fate: Fate,
+        good_until: Option<Instant>,
+    ) -> Self {
         Self {
             engine,
             address,
             fate,
+            good_until,
             answered: AtomicBool::new(false),
         }
     }
@@ -111,6 +120,14 @@ impl Connection {
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Comes when the connection is to be replaced; never, where it may stay.
+    pub(super) async fn outlived(&self) {
+        match self.good_until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Comes when the connection has ended.

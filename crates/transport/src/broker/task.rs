@@ -83,8 +83,8 @@ async fn next_wanted(
 
 /// Carries requests until the connection ends; hands back a request that came too late to be sent over it.
 ///
-/// When certificates are exchanged, what is in flight is still answered, and what comes after waits for the next
-/// connection.
+/// When certificates are exchanged, or the broker's session is about to be over (KIP-368), what is in flight is still
+/// answered, and what comes after waits for the next connection.
 async fn serve(
     connection: &Arc<Connection>,
     first: Box<dyn Job>,
@@ -93,7 +93,8 @@ async fn serve(
 ) -> Option<Box<dyn Job>> {
     let mut flights = FuturesUnordered::new();
     let mut next = Some(first);
-    let mut is_outdated = false;
+    let mut outdated = None;
+    let mut outlived = std::pin::pin!(connection.outlived());
     let held_over = loop {
         if let Some(job) = next.take() {
             if connection.has_ended() {
@@ -107,20 +108,25 @@ async fn serve(
                 }
             }
         }
-        if is_outdated && flights.is_empty() {
-            connection.end(Ending::Closed("its certificates were exchanged"));
+        if let (Some(why), true) = (outdated, flights.is_empty()) {
+            connection.end(Ending::Closed(why));
             break None;
         }
         tokio::select! {
             biased;
             () = connection.ended() => break None,
-            exchanged = security.changed(), if !is_outdated => is_outdated = exchanged.is_ok(),
+            Ok(()) = security.changed(), if outdated.is_none() => {
+                outdated = Some("its certificates were exchanged");
+            }
+            () = &mut outlived, if outdated.is_none() => {
+                outdated = Some("the broker's session was about to end");
+            }
             Some(landed) = flights.next(), if !flights.is_empty() => {
                 if let Some(ending) = landed {
                     connection.end(ending);
                 }
             }
-            job = queue.recv(), if !is_outdated => match job {
+            job = queue.recv(), if outdated.is_none() => match job {
                 Some(job) => next = Some(job),
                 None => {
                     connection.end(Ending::Closed("the client was closed"));

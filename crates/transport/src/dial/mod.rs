@@ -1,6 +1,8 @@
-//! From an address to an open connection: resolve, connect, handshake, exchange of versions.
+//! From an address to an open connection: resolve, connect, handshake, exchange of versions, SASL.
 //!
 //! All of it under one deadline, and each failure told by what it was and how far it had come.
+
+mod authentication;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,10 +17,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::broker::{Connection, Fate, Purpose, Stream, Watched};
 use crate::config::{Address, ClientConfig, Security};
 use crate::error::{
-    DialPhase, ErrorCode, ErrorKind, Operation, Target, TlsFailure, TransportError,
+    DialPhase, ErrorCode, ErrorKind, Operation, SaslFailure, Target, TlsFailure, TransportError,
 };
 use crate::tls::TlsConfig;
-use crate::wire::{Engine, EngineError, FrameGuard};
+use crate::wire::{Api, ApiVersionsRequest, Engine, EngineError, FrameGuard, Request};
 
 /// A request and the length before it leave in one piece up to this size; larger ones are not copied.
 const WRITE_BUFFER_BYTES: usize = 32 << 10;
@@ -47,6 +49,9 @@ pub(crate) async fn dial(
     if !config.may_dial(address, security) {
         return Err(dialling.error(ErrorKind::PlaintextRefused));
     }
+    if !config.may_authenticate(security) {
+        return Err(dialling.error(ErrorKind::Sasl(SaslFailure::PlaintextRefused)));
+    }
     let candidates = dialling.resolve().await?;
     let tcp = dialling.connect(&candidates).await?;
     let (stream, tls): (Box<dyn Stream>, _) = match security {
@@ -62,8 +67,20 @@ pub(crate) async fn dial(
     let watched = Watched::new(stream, guard, fate.clone(), tls.is_none());
     let wire = BufStream::with_capacity(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES, watched);
     let mut engine = Engine::new(wire, frame_limit_bytes, Arc::clone(&config.client_id));
-    dialling.versions(&mut engine, &fate, tls).await?;
-    Ok(Connection::new(engine, address.clone(), fate))
+    let protection = Protection { fate: &fate, tls };
+    dialling.versions(&mut engine, protection).await?;
+    let good_until = match &config.sasl {
+        Some(sasl) => dialling.authenticate(&engine, protection, sasl).await?,
+        None => None,
+    };
+    Ok(Connection::new(engine, address.clone(), fate, good_until))
+}
+
+/// What a fresh connection runs over, and how that ends.
+#[derive(Clone, Copy)]
+struct Protection<'a> {
+    fate: &'a Fate,
+    tls: Option<&'a TlsConfig>,
 }
 
 /// One attempt to connect.
@@ -162,27 +179,42 @@ impl Dialling<'_> {
     async fn versions(
         &self,
         engine: &mut Engine<crate::broker::Wire>,
-        fate: &Fate,
-        tls: Option<&TlsConfig>,
+        protection: Protection<'_>,
     ) -> Result<(), TransportError> {
         let exchanged = self
             .within(DialPhase::Versions, engine.exchange_versions())
             .await?;
-        let kind = match exchanged {
-            Ok(()) => return Ok(()),
-            Err(EngineError::Malformed(reason)) => ErrorKind::Malformed {
+        match exchanged {
+            Ok(()) => Ok(()),
+            Err(trouble) => Err(self
+                .trouble::<ApiVersionsRequest>(trouble, protection)
+                .await),
+        }
+    }
+
+    /// A request that has no response, before the connection is handed over.
+    async fn trouble<R: Request>(
+        &self,
+        trouble: EngineError,
+        Protection { fate, tls }: Protection<'_>,
+    ) -> TransportError {
+        let kind = match trouble {
+            EngineError::Malformed(reason) => ErrorKind::Malformed {
                 reason: reason.into(),
             },
-            Err(EngineError::VersionsRefused(code)) => ErrorKind::Code {
+            EngineError::VersionsRefused(code) => ErrorKind::Code {
                 code: ErrorCode::from_code(code).unwrap_or(ErrorCode::Other(code)),
                 message: None,
             },
-            Err(EngineError::NoCommonVersion { .. } | EngineError::Unencodable(_)) => {
-                ErrorKind::Unencodable {
-                    reason: "the exchange of versions".into(),
-                }
-            }
-            Err(EngineError::Lost(reason)) => {
+            EngineError::NoCommonVersion { theirs } => ErrorKind::UnsupportedVersion {
+                api: R::API.name(),
+                ours: R::VERSIONS.to_string().into(),
+                theirs: theirs.map_or("none".into(), |range| range.to_string().into()),
+            },
+            EngineError::Unencodable(why) => ErrorKind::Unencodable {
+                reason: why.to_string().into(),
+            },
+            EngineError::Lost(reason) => {
                 // Writing may fail before the broker's last words, such as an alert, have been read.
                 let last_words =
                     timeout_at(self.deadline.min(Instant::now() + LAST_WORDS), fate.ended());
@@ -190,13 +222,13 @@ impl Dialling<'_> {
                 let ending = fate
                     .ending()
                     .unwrap_or(crate::broker::Ending::Broken(reason.into()));
-                match tls {
+                match tls.filter(|_| R::API == Api::ApiVersions) {
                     Some(tls) => right_after_handshake(ending, tls),
                     None => ending.kind(false),
                 }
             }
         };
-        Err(self.error(kind))
+        self.error(kind)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Class, ErrorCode, TlsFailure};
+use super::{Class, ErrorCode, SaslFailure, TlsFailure};
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -47,6 +47,9 @@ pub enum ErrorKind {
     /// TLS could not be established, or ended with an alert.
     #[error("{0}")]
     Tls(TlsFailure),
+    /// Broker and client did not agree on who the client is.
+    #[error("{0}")]
+    Sasl(SaslFailure),
     /// Plaintext was spoken to a port that speaks TLS.
     #[error("the broker speaks TLS on this port, but TLS is switched off here")]
     SpeaksTls,
@@ -159,6 +162,10 @@ pub enum DialPhase {
     Handshake,
     /// Waiting for the broker to tell which requests it speaks.
     Versions,
+    /// Waiting for a token to authenticate with.
+    Token,
+    /// Waiting for the broker to accept who we are.
+    Authenticate,
 }
 
 impl fmt::Display for DialPhase {
@@ -170,6 +177,8 @@ impl fmt::Display for DialPhase {
             Self::Versions => {
                 "waiting for the broker to name its versions (connected, but it says nothing)"
             }
+            Self::Token => "waiting for a token to authenticate with",
+            Self::Authenticate => "waiting for the broker to authenticate this client",
         })
     }
 }
@@ -202,6 +211,13 @@ impl ErrorKind {
                     Class::Fatal
                 }
             }
+            Self::Sasl(failure) => {
+                if failure.may_pass() {
+                    Class::Retriable
+                } else {
+                    Class::Fatal
+                }
+            }
             Self::SpeaksTls
             | Self::PlaintextRefused
             | Self::Unencodable { .. }
@@ -220,6 +236,7 @@ impl ErrorKind {
             | Self::Unreachable { .. }
             | Self::Silent { .. }
             | Self::Tls(_)
+            | Self::Sasl(_)
             | Self::SpeaksTls
             | Self::ConnectionLost { .. }
             | Self::TimedOut { .. } => true,
@@ -244,16 +261,22 @@ impl ErrorKind {
     /// A broker's error with its words, which come from outside: cut to a readable length and without
     /// control characters, so that they can neither fill a log nor forge a line of it.
     pub(crate) fn told_by_broker(code: ErrorCode, message: Option<String>) -> Self {
-        const LONGEST_CHARS: usize = 300;
-        let message = message.filter(|text| !text.trim().is_empty()).map(|text| {
-            let readable = text.chars().take(LONGEST_CHARS);
-            let readable: String = readable
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
-            readable.into()
-        });
+        let message = message.and_then(|text| readable(&text));
         Self::Code { code, message }
     }
+}
+
+/// Words that come from outside, fit to be shown; `None` where there are none.
+pub(super) fn readable(text: &str) -> Option<Box<str>> {
+    const LONGEST_CHARS: usize = 300;
+    if text.trim().is_empty() {
+        return None;
+    }
+    let readable = text.chars().take(LONGEST_CHARS);
+    let readable: String = readable
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    Some(readable.into())
 }
 
 fn with_message(message: &Option<Box<str>>) -> String {

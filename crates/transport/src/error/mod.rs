@@ -2,15 +2,17 @@
 //!
 //! A [`TransportError`] says what was being done ([`Operation`]), with whom and what ([`Target`]) and what
 //! went wrong ([`ErrorKind`]); [`TransportError::class`] boils it down to one of four answers. Broker error
-//! codes are in [`ErrorCode`], failures of TLS in [`TlsFailure`].
+//! codes are in [`ErrorCode`], failures of TLS in [`TlsFailure`], those of SASL in [`SaslFailure`].
 
 mod code;
 mod kind;
+mod sasl;
 mod target;
 mod tls;
 
 pub use code::ErrorCode;
 pub use kind::{DialPhase, ErrorKind};
+pub use sasl::SaslFailure;
 pub use target::{Operation, Target};
 pub use tls::TlsFailure;
 

@@ -26,6 +26,7 @@ mod offsets;
 mod partitions;
 mod produce;
 mod producer_id;
+mod sasl;
 mod topics;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -62,6 +63,7 @@ pub(crate) use produce::{ProducePartition, ProduceRequest, ProducedPartition};
 pub(crate) use producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 pub(crate) use reader::{Malformed, Reader};
 pub(crate) use request::{Request, VersionRange};
+pub(crate) use sasl::{SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest};
 pub(crate) use topics::{CreateTopic, CreateTopicsRequest, DeleteTopicsRequest};
 pub(crate) use writer::{Unencodable, Writer};
 

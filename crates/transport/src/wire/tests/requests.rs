@@ -395,3 +395,24 @@ fn records_are_deleted_before_an_offset() {
         assert_eq!(read.timeout_ms, 1000);
     }
 }
+
+#[test]
+fn sasl_names_a_mechanism_and_carries_its_messages_unseen() {
+    let request = SaslHandshakeRequest {
+        mechanism: "SCRAM-SHA-256",
+    };
+    for version in versions::<SaslHandshakeRequest>() {
+        let read: peer::SaslHandshakeRequest = read_by_peer(&request, version);
+        assert_eq!(read.mechanism.as_str(), "SCRAM-SHA-256");
+    }
+    let request = SaslAuthenticateRequest {
+        message: b"\0user\0hunter2".to_vec().into(),
+    };
+    for version in versions::<SaslAuthenticateRequest>() {
+        let read: peer::SaslAuthenticateRequest = read_by_peer(&request, version);
+        assert_eq!(&*read.auth_bytes, b"\0user\0hunter2");
+    }
+    let shown = format!("{request:?}");
+    assert!(shown.contains("13"), "{shown}");
+    assert!(!shown.contains("104, 117"), "{shown}");
+}

@@ -13,6 +13,7 @@ use crate::wire::group::{JoinedMember, LeaveGroupResponse, SyncGroupResponse};
 use crate::wire::list_offsets::ListedOffset;
 use crate::wire::offsets::FetchedOffset;
 use crate::wire::producer_id::InitProducerIdResponse;
+use crate::wire::sasl::{SaslAuthenticateResponse, SaslHandshakeResponse};
 use crate::wire::topics::{CreatedTopic, DeletedTopic};
 
 #[test]
@@ -567,6 +568,41 @@ fn deleted_records_come_with_the_first_offset_that_is_left() {
         assert_eq!(
             (deleted[0].low_watermark, deleted[0].error_code),
             (1 << 40, 0)
+        );
+    }
+}
+
+#[test]
+fn sasl_tells_what_is_offered_what_is_said_and_how_long_it_lasts() {
+    let response = peer::SaslHandshakeResponse::default()
+        .with_error_code(33)
+        .with_mechanisms(vec![text("PLAIN"), text("OAUTHBEARER")]);
+    for version in versions::<SaslHandshakeRequest>() {
+        let expected = SaslHandshakeResponse {
+            error_code: 33,
+            mechanisms: vec!["PLAIN".into(), "OAUTHBEARER".into()],
+        };
+        assert_eq!(
+            written_by_peer::<SaslHandshakeRequest>(&response, version),
+            expected
+        );
+    }
+    for version in versions::<SaslAuthenticateRequest>() {
+        let session_lifetime_ms = if version >= 1 { 1 << 40 } else { 0 };
+        let response = peer::SaslAuthenticateResponse::default()
+            .with_error_code(58)
+            .with_error_message(Some(text("no")))
+            .with_auth_bytes(Bytes::from_static(b"v=x"))
+            .with_session_lifetime_ms(session_lifetime_ms);
+        let expected = SaslAuthenticateResponse {
+            error_code: 58,
+            error_message: Some("no".into()),
+            message: Bytes::from_static(b"v=x"),
+            session_lifetime_ms,
+        };
+        assert_eq!(
+            written_by_peer::<SaslAuthenticateRequest>(&response, version),
+            expected
         );
     }
 }
