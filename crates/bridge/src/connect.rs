@@ -3,15 +3,15 @@
 use std::{path::Path, sync::Arc};
 
 use cybermesh_transport::{
-    ClientConfig, Compression, ProducerConfig, Security,
+    ClientConfig, Compression, ProducerConfig, Sasl, Security, TransportError,
     tls::{MinVersion, Pem, ProviderChoice, TlsConfig},
 };
 
 use crate::{
-    keys::read_pem,
+    keys::{read_password, read_pem},
     outbound::{gate::ClusterGate, retry::RetrySchedule},
     reload::SigningFile,
-    settings::{self, Problem, Settings, TlsMinVersion, TlsProvider, table},
+    settings::{self, Problem, SaslMechanism, Settings, TlsMinVersion, TlsProvider, table},
     trust::Trust,
 };
 
@@ -26,8 +26,8 @@ impl TlsProvider {
 }
 
 impl Settings {
-    /// What the transport needs to reach the cluster; `security` where the caller brings its own.
-    pub(crate) fn client_config(&self, security: Security) -> ClientConfig {
+    /// What the transport needs to reach the cluster.
+    pub(crate) fn client_config(&self, security: Security, sasl: Option<Sasl>) -> ClientConfig {
         let mut config = ClientConfig::new(self.kafka.brokers.clone(), security)
             .client_id(
                 self.node
@@ -40,6 +40,12 @@ impl Settings {
             .metadata_max_age(self.kafka.metadata_max_age);
         if self.tls.danger_plaintext {
             config = config.danger_plaintext_beyond_loopback();
+        }
+        if let Some(sasl) = sasl {
+            config = config.sasl(sasl);
+        }
+        if self.sasl.danger_plaintext {
+            config = config.danger_sasl_over_plaintext();
         }
         config
     }
@@ -94,6 +100,38 @@ impl Settings {
                 None
             }
         }
+    }
+
+    /// Who we are by name and password, where that is configured; the password read from its file if it is in one.
+    pub(crate) fn sasl(&self, problems: &mut Vec<Problem>) -> Option<Sasl> {
+        let sasl = &self.sasl;
+        let make = match sasl.mechanism? {
+            SaslMechanism::Plain => Sasl::plain,
+            SaslMechanism::ScramSha256 => Sasl::scram_sha_256,
+            SaslMechanism::ScramSha512 => Sasl::scram_sha_512,
+        };
+        let password = match (&sasl.password, &sasl.password_file) {
+            (Some(password), _) => password.clone(),
+            (None, Some(path)) => self.or_problem(
+                read_password(path),
+                table::SASL_PASSWORD_FILE,
+                path,
+                problems,
+            )?,
+            // Judged when the settings were read.
+            (None, None) => return None,
+        };
+        let made: Result<Sasl, TransportError> =
+            make(sasl.username.as_deref().unwrap_or_default(), password);
+        made.map_err(|error| {
+            problems.push(Problem {
+                name: "SASL".to_owned(),
+                source: self.source_of(table::SASL_MECHANISM.env),
+                reason: error.to_string(),
+                accepts: String::new(),
+            });
+        })
+        .ok()
     }
 
     /// Our signing key, where one is configured.

@@ -8,12 +8,14 @@ use std::{
 };
 
 use cybermesh_contracts::sign::{Ed25519Signer, Signer};
+use cybermesh_transport::Secret;
 use zeroize::Zeroizing;
 
 use crate::settings::source::reason;
 
 /// No key or certificate bundle is longer.
 const LONGEST_PEM_BYTES: usize = 1 << 20;
+const LONGEST_PASSWORD_BYTES: usize = 4096;
 
 /// The signing key in force. Cheap to clone; all clones see the same key.
 #[derive(Debug, Clone)]
@@ -54,6 +56,21 @@ pub fn read_signing_key(path: &Path) -> Result<Ed25519Signer, String> {
 pub(crate) fn read_pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let (file, metadata) = open(path)?;
     bounded(file, &metadata, LONGEST_PEM_BYTES)
+}
+
+/// Reads a password: what is in the file, without the end of its line.
+pub(crate) fn read_password(path: &Path) -> Result<Secret, String> {
+    let content = read_file(path, LONGEST_PASSWORD_BYTES)?;
+    let text = std::str::from_utf8(&content).map_err(|_| "not UTF-8".to_owned())?;
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err("empty".to_owned());
+    }
+    if line.contains('\n') {
+        return Err("more than one line".to_owned());
+    }
+    Ok(Secret::new(line))
 }
 
 /// Reads a regular file of at most `most` bytes.
@@ -192,5 +209,24 @@ mod tests {
         assert_eq!(refused("/dev/null"), "not a regular file");
         // Says that it has no bytes, and has some.
         assert_eq!(refused("/proc/self/status"), "it grew while it was read");
+    }
+
+    #[test]
+    fn a_password_file_is_read_without_the_end_of_its_line_and_with_its_blanks() {
+        let folder = tempfile::tempdir().unwrap();
+        for content in [" pass word ", " pass word \n", " pass word \r\n"] {
+            let path = written(&folder, 0o400, content);
+            assert_eq!(read_password(&path).unwrap().expose(), " pass word ");
+            fs::remove_file(path).unwrap();
+        }
+        for (content, reason) in [
+            ("", "empty"),
+            ("\n", "empty"),
+            ("a\nb", "more than one line"),
+        ] {
+            let path = written(&folder, 0o400, content);
+            assert_eq!(read_password(&path).unwrap_err(), reason);
+            fs::remove_file(path).unwrap();
+        }
     }
 }

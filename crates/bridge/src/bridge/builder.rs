@@ -8,7 +8,7 @@ use cybermesh_contracts::{
     sign::Signer,
     trust::{Right, TrustStore},
 };
-use cybermesh_transport::{Client, Producer, ResendSchedule, Security};
+use cybermesh_transport::{Client, Producer, ResendSchedule, Sasl, Security};
 use tokio_util::sync::CancellationToken;
 
 use super::{Bridge, StartError};
@@ -26,7 +26,7 @@ use crate::{
         publisher::Parts,
         retry::RetrySchedule,
     },
-    reload::{Certificates, LimitsFile, Reloader, SigningFile, Stamp, Watched},
+    reload::{Certificates, LimitsFile, PasswordFile, Reloader, SigningFile, Stamp, Watched},
     settings::{DeadLetterFormat, Problem, Settings, SettingsError, table},
     state::StateDir,
     telemetry::{Audit, Condition, Exposition, Health, Metrics, OpsServer, vitals::Vitals},
@@ -41,6 +41,7 @@ const DEAD_LETTER_BUFFER_BYTES: usize = 8 << 20;
 pub struct Builder {
     settings: Settings,
     security: Option<Security>,
+    sasl: Option<Sasl>,
     signer: Option<Arc<dyn Signer>>,
     trust: Option<TrustStore>,
     nonces: Option<Nonces>,
@@ -59,6 +60,8 @@ struct Material {
     security: Security,
     /// The state of the files that security was made from, where it was made from files.
     certificates: Option<Vec<Stamp>>,
+    sasl: Option<Sasl>,
+    password: Option<PasswordFile>,
     signer: Option<SigningKey>,
     signing: Option<SigningFile>,
     trust: Option<Trust>,
@@ -71,6 +74,7 @@ impl Builder {
             receives: settings.role.receives().to_vec(),
             settings,
             security: None,
+            sasl: None,
             signer: None,
             trust: None,
             nonces: None,
@@ -87,6 +91,14 @@ impl Builder {
     #[must_use]
     pub fn security(mut self, security: Security) -> Self {
         self.security = Some(security);
+        self
+    }
+
+    /// Who we are to brokers that go by SASL, instead of the name and password of the settings; the way for tokens
+    /// (`Sasl::oauth_bearer`).
+    #[must_use]
+    pub fn sasl(mut self, sasl: Sasl) -> Self {
+        self.sasl = Some(sasl);
         self
     }
 
@@ -194,6 +206,8 @@ impl Builder {
         let Material {
             security,
             certificates,
+            sasl,
+            password,
             signer,
             signing,
             trust,
@@ -221,7 +235,7 @@ impl Builder {
             None => getrandom::u64().map_err(NonceFault::Randomness)?,
         };
 
-        let client = Client::connect(self.settings.client_config(security)).await?;
+        let client = Client::connect(self.settings.client_config(security, sasl)).await?;
         self.learn_topics(&client).await;
         let gate = ClusterGate::new(self.breaker, seed, metrics.clone(), health.clone());
         let schedule: Arc<dyn ResendSchedule> = Arc::new(CountedResends {
@@ -283,6 +297,7 @@ impl Builder {
             signing,
             certificates: certificates
                 .map(|seen| Certificates::new(self.settings.clone(), client.clone(), seen)),
+            password,
             limits: LimitsFile::of(&self.settings, &publisher),
         };
         if let Some(trust) = &trust {
@@ -344,6 +359,18 @@ impl Builder {
                 (security, is_tls.then_some(seen))
             }
         };
+        let (sasl, password) = match self.sasl.take() {
+            Some(sasl) => (Some(sasl), None),
+            None => {
+                let seen = PasswordFile::stamp(settings);
+                let sasl = settings.sasl(&mut problems);
+                let password = sasl
+                    .as_ref()
+                    .zip(seen)
+                    .map(|(sasl, seen)| PasswordFile::new(settings.clone(), sasl.clone(), seen));
+                (sasl, password)
+            }
+        };
         let (signer, signing) = match self.signer.take() {
             Some(signer) => (Some(SigningKey::new(signer)), None),
             None => {
@@ -370,6 +397,8 @@ impl Builder {
             Some(security) if problems.is_empty() => Ok(Material {
                 security,
                 certificates,
+                sasl,
+                password,
                 signer,
                 signing,
                 trust,

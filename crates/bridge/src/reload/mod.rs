@@ -1,13 +1,13 @@
-//! Files that are read again while the process runs: trust store, signing key, certificates, limits.
+//! Files that are read again while the process runs: trust store, signing key, certificates, password, limits.
 //!
 //! Each is looked at now and then, and at once when [`Reloader::reload`] is called. A file that does not
 //! load, or whose certificates no broker accepts, leaves in force what was, and log, metrics and health say so until
-//! it does. `signing`,
-//! `certificates` and `limits` say what a new file changes; the trust store has a module of its own
+//! it does. `signing`, `certificates`, `password` and `limits` say what a new file changes; the trust store has a module of its own
 //! ([`crate::trust`]).
 
 mod certificates;
 mod limits;
+mod password;
 mod signing;
 mod stamp;
 
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use certificates::Certificates;
 use certificates::Trial;
 pub(crate) use limits::LimitsFile;
+pub(crate) use password::PasswordFile;
 pub(crate) use signing::SigningFile;
 pub(crate) use stamp::Stamp;
 
@@ -80,13 +81,14 @@ pub(crate) struct Watched {
     pub(crate) trust: Option<Trust>,
     pub(crate) signing: Option<SigningFile>,
     pub(crate) certificates: Option<Certificates>,
+    pub(crate) password: Option<PasswordFile>,
     pub(crate) limits: Option<LimitsFile>,
 }
 
 struct Looked {
     watched: Watched,
     trust: Reload,
-    others: [(&'static str, Look); 3],
+    others: [(&'static str, Look); 4],
 }
 
 impl Watched {
@@ -95,10 +97,12 @@ impl Watched {
         let trust = self.trust.as_ref().map_or(Reload::Unchanged, Trust::reload);
         let signing = self.signing.as_mut().map(SigningFile::look);
         let certificates = self.certificates.as_mut().map(Certificates::look);
+        let password = self.password.as_mut().map(PasswordFile::look);
         let limits = self.limits.as_mut().map(LimitsFile::look);
         let others = [
             ("signing-key", signing),
             (CERTIFICATES, certificates),
+            ("password", password),
             ("settings", limits),
         ];
         Looked {

@@ -58,6 +58,7 @@ impl Settings {
             ),
             _ => {}
         }
+        self.judge_sasl(&mut refuse);
         if self.receive.heartbeat_interval * 3 > self.receive.session_timeout {
             refuse(
                 table::HEARTBEAT_INTERVAL,
@@ -90,6 +91,36 @@ impl Settings {
         }
     }
 
+    /// To connect without the authentication that was asked for is not what was asked for, so half of it is
+    /// refused.
+    fn judge_sasl(&self, refuse: &mut impl FnMut(&'static Spec, String)) {
+        let sasl = &self.sasl;
+        if sasl.mechanism.is_some() {
+            let needed = || "unset, while KAFKA_SASL_MECHANISM is set".to_owned();
+            if sasl.username.is_none() {
+                refuse(table::SASL_USERNAME, needed());
+            }
+            match (&sasl.password, &sasl.password_file) {
+                (None, None) => refuse(table::SASL_PASSWORD, needed()),
+                (Some(_), Some(_)) => refuse(
+                    table::SASL_PASSWORD_FILE,
+                    "set, while KAFKA_SASL_PASSWORD is set as well".to_owned(),
+                ),
+                _ => {}
+            }
+            return;
+        }
+        for (spec, is_set) in [
+            (table::SASL_USERNAME, sasl.username.is_some()),
+            (table::SASL_PASSWORD, sasl.password.is_some()),
+            (table::SASL_PASSWORD_FILE, sasl.password_file.is_some()),
+        ] {
+            if is_set {
+                refuse(spec, "set, while KAFKA_SASL_MECHANISM is unset".to_owned());
+            }
+        }
+    }
+
     /// What a process that connects needs beyond single values: plaintext only where it harms nobody.
     pub(crate) fn judge_connection(&self, problems: &mut Vec<Problem>) {
         let mut refuse = |spec: &'static Spec, reason: String| {
@@ -115,6 +146,11 @@ impl Settings {
             );
             refuse(table::TLS_ENABLED, reason);
         }
+        let sasl = &self.sasl;
+        if !self.tls.enabled && sasl.mechanism.is_some() && !sasl.danger_plaintext {
+            let reason = "false, while KAFKA_SASL_MECHANISM is set: refused without KAFKA_DANGER_SASL_PLAINTEXT=true";
+            refuse(table::TLS_ENABLED, reason.to_owned());
+        }
     }
 
     /// Warnings about what is allowed and seldom meant.
@@ -122,6 +158,12 @@ impl Settings {
         if !self.tls.enabled {
             self.notes.push(
                 "KAFKA_TLS_ENABLED is false: everything crosses the network in plaintext"
+                    .to_owned(),
+            );
+        }
+        if self.sasl.mechanism.is_some() && !self.tls.enabled && self.sasl.danger_plaintext {
+            self.notes.push(
+                "KAFKA_DANGER_SASL_PLAINTEXT is true: whoever listens may learn the password"
                     .to_owned(),
             );
         }

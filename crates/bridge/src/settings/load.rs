@@ -10,6 +10,7 @@ use super::{
     table::{self, Spec},
 };
 use crate::reload::Stamp;
+use cybermesh_transport::Secret;
 
 /// Where settings are read from. Nothing is read that was not named.
 #[derive(Default, Clone)]
@@ -156,6 +157,14 @@ impl Reader {
             return Some(None);
         }
         self.parsed(spec, &text, source, parse).map(Some)
+    }
+
+    /// A value that is listed as set or unset, and is never repeated.
+    pub(super) fn secret(&mut self, spec: &'static Spec) -> Option<Secret> {
+        let (text, source) = self.text(spec);
+        let is_set = !text.is_empty();
+        self.list(spec, is_set.then(|| "set".to_owned()), source);
+        is_set.then(|| Secret::new(text))
     }
 
     fn text(&self, spec: &'static Spec) -> (String, Source) {

@@ -36,8 +36,9 @@ pub use load::Loader;
 pub use problem::{Problem, SettingsError, Source};
 pub use values::{
     Assignor, Audit, Compression, DeadLetterFormat, Guard, Isolation, Kafka, Keys, Limits, Log,
-    LogFormat, Node, OnExhausted, OnHang, Ops, PayloadRule, RateLimit, Receive, Replay, Role, Send,
-    StartPosition, Tls, TlsMinVersion, TlsProvider, Topics, Verify, VerifyMode, VerifyModes,
+    LogFormat, Node, OnExhausted, OnHang, Ops, PayloadRule, RateLimit, Receive, Replay, Role, Sasl,
+    SaslMechanism, Send, StartPosition, Tls, TlsMinVersion, TlsProvider, Topics, Verify,
+    VerifyMode, VerifyModes,
 };
 
 /// All settings of a process, typed and in range.
@@ -53,6 +54,8 @@ pub struct Settings {
     pub kafka: Kafka,
     /// Transport security.
     pub tls: Tls,
+    /// Who we are to brokers that go by a name and a password.
+    pub sasl: Sasl,
     /// Topic names.
     pub topics: Topics,
     /// The way out.

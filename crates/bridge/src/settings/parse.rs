@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use cybermesh_contracts::kind::Kind;
 use cybermesh_transport::Address;
 
-use super::{Assignor, RateLimit, VerifyMode, VerifyModes};
+use super::{Assignor, RateLimit, SaslMechanism, VerifyMode, VerifyModes};
 
 /// Why a text is no value; `None` where the setting's own "accepts" says it all.
 pub(super) type Reason = Option<String>;
@@ -15,6 +15,20 @@ pub(super) fn boolean(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
         "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err(None),
+    }
+}
+
+/// A mechanism that a name and a password are enough for.
+pub(super) fn sasl_mechanism(text: &str) -> Parsed<SaslMechanism> {
+    match text.to_ascii_uppercase().as_str() {
+        "PLAIN" => Ok(SaslMechanism::Plain),
+        "SCRAM-SHA-256" => Ok(SaslMechanism::ScramSha256),
+        "SCRAM-SHA-512" => Ok(SaslMechanism::ScramSha512),
+        "OAUTHBEARER" => Err(Some(
+            "tokens come from a program, which hands them to the library (Builder::sasl)"
+                .to_owned(),
+        )),
         _ => Err(None),
     }
 }

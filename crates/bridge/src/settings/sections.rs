@@ -14,7 +14,8 @@ impl Reader {
             table::ROLE,
             parse::word(&[("node", Role::Node), ("backend", Role::Backend)]),
         );
-        let (kafka, tls, topics) = (self.kafka(), self.tls(), self.topics());
+        let (kafka, tls, sasl) = (self.kafka(), self.tls(), self.sasl());
+        let topics = self.topics();
         let (send, receive, verify, replay) =
             (self.send(), self.receive(), self.verify(), self.replay());
         let dead_letter_format = self.value(
@@ -37,6 +38,7 @@ impl Reader {
             role: role?,
             kafka: kafka?,
             tls: tls?,
+            sasl: sasl?,
             topics: topics?,
             send: send?,
             receive: receive?,
@@ -102,6 +104,21 @@ impl Reader {
             server_name: server_name?,
             provider: provider?,
             min_version: min_version?,
+            danger_plaintext: danger_plaintext?,
+        })
+    }
+
+    fn sasl(&mut self) -> Option<Sasl> {
+        let mechanism = self.optional(table::SASL_MECHANISM, parse::sasl_mechanism);
+        let username = self.optional(table::SASL_USERNAME, parse::text);
+        let password = self.secret(table::SASL_PASSWORD);
+        let password_file = self.optional(table::SASL_PASSWORD_FILE, parse::path);
+        let danger_plaintext = self.value(table::DANGER_SASL_PLAINTEXT, parse::boolean);
+        Some(Sasl {
+            mechanism: mechanism?,
+            username: username?,
+            password,
+            password_file: password_file?,
             danger_plaintext: danger_plaintext?,
         })
     }

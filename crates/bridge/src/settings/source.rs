@@ -114,31 +114,13 @@ impl Gathered {
                 }),
             }
         }
-        self.refuse_unbuilt(variables);
         self.warn_of_strangers(variables);
-    }
-
-    fn refuse_unbuilt(&mut self, variables: &BTreeMap<String, OsString>) {
-        for name in table::REFUSED {
-            if variables.get(*name).is_some_and(|value| !value.is_empty()) {
-                self.problems.push(Problem {
-                    name: (*name).to_owned(),
-                    source: Source::Environment(name),
-                    reason: "SASL is not built in this version".to_owned(),
-                    accepts:
-                        "unset it, and authenticate with KAFKA_CLIENT_CERT and KAFKA_CLIENT_KEY"
-                            .to_owned(),
-                });
-            }
-        }
     }
 
     fn warn_of_strangers(&mut self, variables: &BTreeMap<String, OsString>) {
         for name in variables.keys() {
             let ours = name.starts_with("KAFKA_") || name.starts_with("CYBERMESH_");
-            let silent = name == table::CONFIG_FILE
-                || table::FOREIGN.contains(&name.as_str())
-                || table::REFUSED.contains(&name.as_str());
+            let silent = name == table::CONFIG_FILE || table::FOREIGN.contains(&name.as_str());
             if !ours || silent || table::find(name).is_some() {
                 continue;
             }
@@ -180,7 +162,12 @@ impl Gathered {
     }
 
     fn say(&mut self, spec: &'static Spec, text: String, source: Source) {
-        self.said.insert(spec.env, (text.trim().to_owned(), source));
+        // A blank may be part of a password.
+        let text = match spec.form {
+            Form::Secret => text,
+            Form::Text | Form::Path => text.trim().to_owned(),
+        };
+        self.said.insert(spec.env, (text, source));
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Form {
     Text,
     /// A path; relative ones in a settings file start at that file's folder.
     Path,
+    /// Text that is listed as set or unset, and appears nowhere else.
+    Secret,
 }
 
 macro_rules! table {
@@ -54,7 +56,7 @@ table! {
         "deadline of one request";
     CONNECT_TIMEOUT = "KAFKA_CONNECT_TIMEOUT_MS" [] "kafka.connect_timeout", Text, "10000",
         "give 100 to 600000 milliseconds, or a duration like 10s",
-        "deadline of resolving, connecting and the TLS handshake together";
+        "deadline of resolving, connecting, the TLS handshake and SASL together";
     METADATA_MAX_AGE = "KAFKA_METADATA_MAX_AGE_MS" [] "kafka.metadata_max_age", Text, "300000",
         "give 1000 to 86400000 milliseconds, or a duration like 5m",
         "how old the picture of the cluster may grow";
@@ -83,6 +85,21 @@ table! {
     DANGER_PLAINTEXT = "KAFKA_DANGER_PLAINTEXT" [] "tls.danger_plaintext", Text, "false",
         "give true or false",
         "allow plaintext to brokers that are not on this machine";
+
+    SASL_MECHANISM = "KAFKA_SASL_MECHANISM" [] "sasl.mechanism", Text, "",
+        "give PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+        "how we say to brokers who we are, beside our certificate; not at all where unset";
+    SASL_USERNAME = "KAFKA_SASL_USERNAME" [] "sasl.username", Text, "",
+        "give a name, together with KAFKA_SASL_MECHANISM", "the name we say it by";
+    SASL_PASSWORD = "KAFKA_SASL_PASSWORD" [] "sasl.password", Secret, "",
+        "give a password, here or by KAFKA_SASL_PASSWORD_FILE, together with KAFKA_SASL_MECHANISM",
+        "the password of that name";
+    SASL_PASSWORD_FILE = "KAFKA_SASL_PASSWORD_FILE" [] "sasl.password_file", Path, "",
+        "give the path of a file that holds the password and nothing else",
+        "file with the password, read again when it changes";
+    DANGER_SASL_PLAINTEXT = "KAFKA_DANGER_SASL_PLAINTEXT" [] "sasl.danger_plaintext", Text, "false",
+        "give true or false",
+        "allow SASL over plaintext, where anyone on the way may learn the password";
 
     TOPIC_ANOMALY = "KAFKA_TOPIC_ANOMALY" [] "topics.anomaly", Text, "ai.anomalies.v1",
         "give 1 to 249 characters of a-z A-Z 0-9 . _ -", "topic of anomalies";
@@ -244,21 +261,11 @@ table! {
 pub(super) const RESERVED: &[&str] = &[
     "KAFKA_GROUP_PROTOCOL",
     "KAFKA_RACK",
-    "KAFKA_DANGER_SASL_PLAINTEXT",
     "CYBERMESH_OUTBOX",
     "CYBERMESH_OUTBOX_BYTES",
     "CYBERMESH_OUTBOX_AGE",
     "CYBERMESH_OUTBOX_FULL",
     "CYBERMESH_OUTBOX_SYNC",
-];
-
-/// Names that ask for what this version does not have, and that must not be passed over: to connect
-/// without the authentication that was asked for is not what was asked for.
-pub(super) const REFUSED: &[&str] = &[
-    "KAFKA_SASL_MECHANISM",
-    "KAFKA_SASL_USERNAME",
-    "KAFKA_SASL_PASSWORD",
-    "KAFKA_SASL_PASSWORD_FILE",
 ];
 
 /// Variables of Apache Kafka's own start scripts, which say nothing to us and deserve no warning.

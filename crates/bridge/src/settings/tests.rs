@@ -64,7 +64,6 @@ fn no_name_stands_for_two_settings() {
         for name in [spec.env, spec.key].iter().chain(spec.aliases) {
             assert!(seen.insert(*name), "{name} twice");
             assert!(!table::RESERVED.contains(name), "{name} is reserved");
-            assert!(!table::REFUSED.contains(name), "{name} is refused");
         }
     }
 }
@@ -231,21 +230,98 @@ fn misspelt_variables_are_warned_of_with_the_nearest_name_and_never_with_their_v
 }
 
 #[test]
-fn authentication_that_is_not_built_is_refused_and_not_passed_over() {
-    let error = environment(&[
-        ("KAFKA_SASL_MECHANISM", "PLAIN"),
-        ("KAFKA_SASL_USERNAME", ""),
-        ("KAFKA_SASL_PASSWORD", "hunter2"),
+fn name_and_password_are_read_and_the_password_is_listed_as_set_and_shown_nowhere() {
+    let settings = environment(&[
+        ("KAFKA_SASL_MECHANISM", "scram-sha-512"),
+        ("KAFKA_SASL_USERNAME", "node-1"),
+        ("KAFKA_SASL_PASSWORD", " hunter2 "),
     ])
-    .unwrap_err();
-    assert_eq!(
-        names(&error),
-        ["KAFKA_SASL_MECHANISM", "KAFKA_SASL_PASSWORD"]
+    .unwrap();
+    assert_eq!(settings.sasl.mechanism, Some(SaslMechanism::ScramSha512));
+    let password = settings.sasl.password.as_ref().unwrap();
+    assert_eq!(password.expose(), " hunter2 ");
+    let listed = settings.entries().iter().map(ToString::to_string);
+    let listed = listed.collect::<Vec<_>>().join("\n");
+    assert!(listed.contains("KAFKA_SASL_PASSWORD = set ("), "{listed}");
+    let notes = settings.notes().join("\n");
+    let shown = format!("{listed} {notes} {settings:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn half_of_an_authentication_is_refused_and_not_passed_over() {
+    let (mechanism, name) = (
+        ("KAFKA_SASL_MECHANISM", "PLAIN"),
+        ("KAFKA_SASL_USERNAME", "a"),
     );
-    assert!(
-        !format!("{error} {error:?}").contains("hunter2"),
-        "{error:?}"
-    );
+    let password = ("KAFKA_SASL_PASSWORD", "hunter2");
+    let file = ("KAFKA_SASL_PASSWORD_FILE", "hunter2.txt");
+    for (set, wrong) in [
+        (
+            vec![mechanism],
+            vec!["KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"],
+        ),
+        (vec![mechanism, password], vec!["KAFKA_SASL_USERNAME"]),
+        (vec![mechanism, name], vec!["KAFKA_SASL_PASSWORD"]),
+        (
+            vec![mechanism, name, password, file],
+            vec!["KAFKA_SASL_PASSWORD_FILE"],
+        ),
+        (
+            vec![name, password],
+            vec!["KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"],
+        ),
+        (vec![file], vec!["KAFKA_SASL_PASSWORD_FILE"]),
+    ] {
+        let error = environment(&set).unwrap_err();
+        assert_eq!(names(&error), wrong, "{set:?}");
+        assert!(
+            !format!("{error} {error:?}").contains("\"hunter2\""),
+            "{error:?}"
+        );
+    }
+    assert!(environment(&[mechanism, name, file]).is_ok());
+}
+
+#[test]
+fn of_mechanisms_only_those_of_names_and_passwords_can_be_set_and_oauthbearer_is_told_where_it_is()
+{
+    for (mechanism, told) in [
+        ("OAUTHBEARER", "Builder::sasl"),
+        ("GSSAPI", "SCRAM-SHA-256"),
+    ] {
+        let error = environment(&[
+            ("KAFKA_SASL_MECHANISM", mechanism),
+            ("KAFKA_SASL_USERNAME", "a"),
+            ("KAFKA_SASL_PASSWORD", "b"),
+        ])
+        .unwrap_err();
+        assert_eq!(error.problems()[0].name, "KAFKA_SASL_MECHANISM");
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+#[test]
+fn a_password_goes_over_plaintext_only_where_that_is_allowed_even_on_this_machine() {
+    let judged = |more: &[(&'static str, &'static str)]| {
+        let mut set = vec![
+            ("KAFKA_TLS_ENABLED", "false"),
+            ("KAFKA_SASL_MECHANISM", "PLAIN"),
+            ("KAFKA_SASL_USERNAME", "a"),
+            ("KAFKA_SASL_PASSWORD", "b"),
+        ];
+        set.extend(more);
+        let settings = environment(&set).unwrap();
+        let mut problems = Vec::new();
+        settings.judge_connection(&mut problems);
+        (problems, settings.notes().join("\n"))
+    };
+    let (problems, _) = judged(&[]);
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].reason.contains("KAFKA_DANGER_SASL_PLAINTEXT"));
+    let (problems, notes) = judged(&[("KAFKA_DANGER_SASL_PLAINTEXT", "true")]);
+    assert!(problems.is_empty());
+    assert!(notes.contains("KAFKA_DANGER_SASL_PLAINTEXT"), "{notes}");
 }
 
 #[test]

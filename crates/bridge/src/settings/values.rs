@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use cybermesh_contracts::kind::Kind;
-use cybermesh_transport::Address;
+use cybermesh_transport::{Address, Secret};
 
 /// Which end of the wire this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Kafka {
     pub group: String,
     /// Deadline of one request.
     pub request_timeout: Duration,
-    /// Deadline of resolving, connecting and the TLS handshake together.
+    /// Deadline of resolving, connecting, the TLS handshake and SASL together.
     pub connect_timeout: Duration,
     /// How old metadata may grow.
     pub metadata_max_age: Duration,
@@ -83,6 +83,32 @@ pub struct Tls {
     /// Lowest version spoken.
     pub min_version: TlsMinVersion,
     /// Plaintext to brokers on other machines is allowed.
+    pub danger_plaintext: bool,
+}
+
+/// How a name and a password are said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SaslMechanism {
+    /// As they are.
+    Plain,
+    /// Proved over SHA-256.
+    ScramSha256,
+    /// Proved over SHA-512.
+    ScramSha512,
+}
+
+/// Who we are to brokers that go by a name and a password. All unset where they do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sasl {
+    /// How it is said; set together with the others.
+    pub mechanism: Option<SaslMechanism>,
+    /// The name.
+    pub username: Option<String>,
+    /// The password; this or `password_file`.
+    pub password: Option<Secret>,
+    /// The file it is in.
+    pub password_file: Option<PathBuf>,
+    /// SASL over plaintext is allowed.
     pub danger_plaintext: bool,
 }
 

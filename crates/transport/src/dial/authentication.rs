@@ -112,14 +112,14 @@ fn accepted(
     }
 }
 
-/// Somewhere between three quarters and nine tenths of the session, so that connections that were opened together are
-/// not replaced together, and what is in flight then has a tenth of it left to be answered.
+/// Somewhere between 70 and 85 % of the session, so that connections that were opened together are
+/// not replaced together, and what is in flight then has 15 % of it left to be answered.
 fn good_until(said_at: Instant, session_lifetime_ms: i64) -> Option<Instant> {
     let lifetime = u64::try_from(session_lifetime_ms)
         .ok()
         .filter(|ms| *ms > 0)?;
     let chance = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
-    Some(said_at + finite(Duration::from_millis(lifetime)).mul_f64(0.75 + 0.15 * chance))
+    Some(said_at + finite(Duration::from_millis(lifetime)).mul_f64(0.7 + 0.15 * chance))
 }
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
         drawn.sort();
         drawn.dedup();
         assert!(drawn.len() > 1, "all at once");
-        let bounds = Duration::from_millis(7_500)..=Duration::from_millis(9_001);
+        let bounds = Duration::from_millis(7_000)..=Duration::from_millis(8_501);
         assert!(
             drawn.iter().all(|after| bounds.contains(after)),
             "{drawn:?}"
