@@ -186,7 +186,7 @@ impl CertificateFiles {
     }
 }
 
-fn var(name: &str) -> String {
+pub(crate) fn var(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!(
             "{name} is not set: there is no Apache Kafka to run over; use `cargo xtask test`, or \

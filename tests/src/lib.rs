@@ -8,7 +8,7 @@
 //!
 //! [`scenario`] runs a body, [`stage`] is what it plays on, [`cluster`] the broker under it,
 //! [`intruder`] someone who may write too and takes producer ids that are not theirs, [`identity`] the keys and who trusts them, [`proxy`] stands between client and broker and loses
-//! what is said, [`history`] judges what a consumer did, [`console`] reads a topic with Kafka's own
+//! what is said, [`sasl`] asks clients who they are, [`history`] judges what a consumer did, [`console`] reads a topic with Kafka's own
 //! consumer, [`java`] starts Kafka's other programs, [`brokers`] kills, pauses and starts the brokers of a cluster,
 //! [`deliveries`] judges what a producer was told by what the log holds.
 
@@ -29,6 +29,7 @@ pub mod offsets;
 pub mod play;
 pub mod process;
 pub mod proxy;
+pub mod sasl;
 pub mod scenario;
 pub mod stage;
 pub mod transaction;

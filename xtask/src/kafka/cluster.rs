@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::client::ClientEnv;
 use super::pki::Pki;
-use super::properties::{Broker, LOG4J, Ports, READY};
+use super::properties::{Broker, LOG4J, Ports, READY, SASL_PASSWORD, SASL_USER, SCRAM};
 use super::state::RunningBroker;
 use super::{VERSION, install, ports};
 use crate::error::TaskError;
@@ -278,14 +278,25 @@ fn ended_with(what: String, status: ExitStatus, log: &Path) -> TaskError {
 }
 
 fn draw_ports(brokers: u16) -> Result<Vec<(u16, Ports)>, TaskError> {
-    let free = ports::free(usize::from(brokers) * 6)?;
+    let free = ports::free(usize::from(brokers) * 8)?;
     let has_ipv6 = ports::has_ipv6();
-    let ports = free.chunks_exact(6).filter_map(|six| match *six {
-        [tls, behind_proxy, proxy, ipv6, replication, controller] => Some(Ports {
+    let ports = free.chunks_exact(8).filter_map(|eight| match *eight {
+        [
+            tls,
+            behind_proxy,
+            proxy,
+            ipv6,
+            sasl,
+            sasl_plain_only,
+            replication,
+            controller,
+        ] => Some(Ports {
             tls,
             behind_proxy,
             proxy,
             ipv6: has_ipv6.then_some(ipv6),
+            sasl,
+            sasl_plain_only,
             replication,
             controller,
         }),
@@ -318,6 +329,13 @@ fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
         ("TESTS_KAFKA_EXPIRED_KEY", text(&pki.expired_key)),
         ("TESTS_KAFKA_BEHIND_PROXY", list(|ports| ports.behind_proxy)),
         ("TESTS_KAFKA_PROXY", list(|ports| ports.proxy)),
+        ("TESTS_KAFKA_SASL", list(|ports| ports.sasl)),
+        (
+            "TESTS_KAFKA_SASL_PLAIN_ONLY",
+            list(|ports| ports.sasl_plain_only),
+        ),
+        ("TESTS_KAFKA_SASL_USER", SASL_USER.to_owned()),
+        ("TESTS_KAFKA_SASL_PASSWORD", SASL_PASSWORD.to_owned()),
     ])
 }
 
@@ -354,7 +372,11 @@ impl Java {
             "-t",
             cluster_id,
         ]);
+        let users = SCRAM
+            .map(|mechanism| format!("{mechanism}=[name={SASL_USER},password={SASL_PASSWORD}]"));
+        let users = users.iter().flat_map(|user| ["--add-scram", user]);
         let mut group = run
+            .args(users)
             .args(["-c".as_ref(), properties.as_os_str()])
             .into_log(log)?;
         let status = group.wait().await?;

@@ -26,6 +26,10 @@ pub(super) struct Ports {
     pub(super) proxy: u16,
     /// As `tls`, at `[::1]`; none where this machine has no IPv6.
     pub(super) ipv6: Option<u16>,
+    /// For clients that authenticate by SASL, over TLS without a certificate of theirs.
+    pub(super) sasl: u16,
+    /// The same, by PLAIN alone.
+    pub(super) sasl_plain_only: u16,
     /// Between brokers, plaintext.
     pub(super) replication: u16,
     /// Between controllers, plaintext.
@@ -53,6 +57,8 @@ impl Broker<'_> {
             behind_proxy,
             proxy,
             ipv6,
+            sasl,
+            sasl_plain_only,
             replication,
             controller,
         } = self.ports;
@@ -71,22 +77,34 @@ impl Broker<'_> {
             "listeners",
             &format!(
                 "TLS://127.0.0.1:{tls},PROXIED://127.0.0.1:{behind_proxy},\
+                 SASL://127.0.0.1:{sasl},PLAINONLY://127.0.0.1:{sasl_plain_only},\
                  REPLICATION://127.0.0.1:{replication},CONTROLLER://127.0.0.1:{controller}{ipv6}"
             ),
         );
         set(
             "advertised.listeners",
             &format!(
-                "TLS://127.0.0.1:{tls},PROXIED://127.0.0.1:{proxy},REPLICATION://127.0.0.1:{replication}{ipv6}"
+                "TLS://127.0.0.1:{tls},PROXIED://127.0.0.1:{proxy},SASL://127.0.0.1:{sasl},\
+                 PLAINONLY://127.0.0.1:{sasl_plain_only},REPLICATION://127.0.0.1:{replication}{ipv6}"
             ),
         );
         set("controller.listener.names", &"CONTROLLER");
         set("inter.broker.listener.name", &"REPLICATION");
         set(
             "listener.security.protocol.map",
-            &"TLS:SSL,PROXIED:SSL,IPV6:SSL,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            &"TLS:SSL,PROXIED:SSL,IPV6:SSL,SASL:SASL_SSL,PLAINONLY:SASL_SSL,\
+              REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT",
         );
         set("ssl.client.auth", &"required");
+        for (name, value) in sasl_listener() {
+            set(&format!("listener.name.sasl.{name}"), &value);
+            let fewer = if name == ENABLED_MECHANISMS {
+                "PLAIN"
+            } else {
+                &value
+            };
+            set(&format!("listener.name.plainonly.{name}"), &fewer);
+        }
         set("ssl.keystore.type", &"PEM");
         set("ssl.keystore.location", &self.keystore.display());
         set("ssl.truststore.type", &"PEM");
@@ -110,6 +128,48 @@ impl Broker<'_> {
     }
 }
 
+/// Who comes in by SASL: one user, with a password for each mechanism that has one. A token is believed without
+/// a signature, as Kafka does where no validator is set.
+pub(super) const SASL_USER: &str = "test-user";
+pub(super) const SASL_PASSWORD: &str = "test-password";
+
+/// Each mechanism that Kafka's SCRAM users are made for.
+pub(super) const SCRAM: [&str; 2] = ["SCRAM-SHA-256", "SCRAM-SHA-512"];
+
+const ENABLED_MECHANISMS: &str = "sasl.enabled.mechanisms";
+
+/// Short, so that a test sees several end.
+const SASL_SESSION_MS: u32 = 5000;
+
+/// The settings of the SASL listener, without its prefix.
+fn sasl_listener() -> Vec<(String, String)> {
+    let module = |name: &str, options: &str| {
+        format!("org.apache.kafka.common.security.{name} required{options};")
+    };
+    let of = |mechanism: &str, jaas: String| (format!("{mechanism}.sasl.jaas.config"), jaas);
+    let plain = format!(" user_{SASL_USER}=\"{SASL_PASSWORD}\"");
+    let scram = module("scram.ScramLoginModule", "");
+    let bearer = " unsecuredLoginStringClaim_sub=\"broker\"";
+    vec![
+        ("ssl.client.auth".to_owned(), "none".to_owned()),
+        (
+            ENABLED_MECHANISMS.to_owned(),
+            "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER".to_owned(),
+        ),
+        (
+            "connections.max.reauth.ms".to_owned(),
+            SASL_SESSION_MS.to_string(),
+        ),
+        of("plain", module("plain.PlainLoginModule", &plain)),
+        of("scram-sha-256", scram.clone()),
+        of("scram-sha-512", scram),
+        of(
+            "oauthbearer",
+            module("oauthbearer.OAuthBearerLoginModule", bearer),
+        ),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +184,8 @@ mod tests {
             tls: 1,
             behind_proxy: 2,
             proxy: 3,
+            sasl: 6,
+            sasl_plain_only: 7,
             replication: 4,
             controller: 5,
         };
@@ -146,7 +208,9 @@ mod tests {
 
     #[test]
     fn no_listener_for_clients_is_plaintext() {
-        assert!(text(1).contains("\nlistener.security.protocol.map=TLS:SSL,PROXIED:SSL,IPV6:SSL,"));
+        assert!(text(1).contains(
+            "\nlistener.security.protocol.map=TLS:SSL,PROXIED:SSL,IPV6:SSL,SASL:SASL_SSL,PLAINONLY:SASL_SSL,"
+        ));
     }
 
     #[test]
