@@ -1,6 +1,7 @@
-//! Making, deleting and describing topics; `changing` grows, changes and empties them.
+//! Making, deleting and describing topics; `changing` grows, changes and empties them, `groups` looks after groups.
 
 mod changing;
+mod groups;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::wire::{
 };
 
 pub use changing::{ConfigChange, DeleteUpTo};
+pub use groups::{GroupDescription, GroupListing, GroupMember, GroupState};
 
 /// A topic to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +82,7 @@ impl TopicDescription {
     }
 }
 
-/// Makes, grows, changes, empties, deletes and describes topics.
+/// Makes, grows, changes, empties, deletes and describes topics; lists, describes, moves and deletes groups.
 #[derive(Debug, Clone)]
 pub struct Admin {
     client: Client,
@@ -270,7 +272,7 @@ fn only<T>(operation: Operation, target: Target, answers: Vec<T>) -> Result<T, T
         .next()
         .filter(|_| count == 1)
         .ok_or_else(|| {
-            let reason = format!("{count} answers for one topic").into();
+            let reason = format!("{count} answers to one question").into();
             TransportError::new(operation, target, ErrorKind::Malformed { reason })
         })
 }

@@ -1,13 +1,13 @@
-//! Making, describing and deleting topics, and what is known of them.
+//! Making, describing and deleting topics and groups, and what is known of them.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::time::Duration;
 
 use cybermesh_devbroker::{Api, DevBroker, ErrorCode as Answer, Fault};
-use cybermesh_transport::admin::{ConfigChange, DeleteUpTo, NewTopic};
+use cybermesh_transport::admin::{ConfigChange, DeleteUpTo, GroupState, NewTopic};
 use cybermesh_transport::{
-    Address, Admin, Class, Client, ClientConfig, ErrorCode, ErrorKind, Producer, Security,
-    TimestampType,
+    Address, Admin, Class, Client, ClientConfig, ErrorCode, ErrorKind, OffsetToCommit, Producer,
+    Security, TimestampType, TopicPartition,
 };
 
 mod support;
@@ -311,4 +311,82 @@ async fn a_question_during_which_the_broker_hangs_up_is_asked_again() {
     let client = client(&broker).await;
     broker.fault(Fault::drop_after_apply(Api::Metadata).once());
     assert_eq!(client.partition_count("t").await, Ok(2));
+}
+
+/// Somebody's offsets for the one partition of `t`.
+fn at_offset(offset: i64) -> Vec<OffsetToCommit> {
+    vec![OffsetToCommit {
+        partition: TopicPartition::new("t", 0),
+        offset,
+        leader_epoch: None,
+        metadata: "moved".to_owned(),
+    }]
+}
+
+#[tokio::test]
+async fn groups_of_every_broker_are_listed_once_by_name() {
+    let broker = DevBroker::builder().brokers(3).topic("t", 1);
+    let broker = broker.start().await.unwrap();
+    let admin = Admin::new(client(&broker).await);
+    let names: Vec<_> = (0..12).map(|number| format!("g{number:02}")).collect();
+    for name in names.iter().rev() {
+        admin.alter_group_offsets(name, at_offset(0)).await.unwrap();
+    }
+    let coordinators: std::collections::BTreeSet<_> =
+        names.iter().map(|name| broker.coordinator(name)).collect();
+    assert_eq!(coordinators.len(), 3);
+    let listed = admin.list_groups().await.unwrap();
+    let listed: Vec<_> = listed.into_iter().map(|group| group.group).collect();
+    assert_eq!(listed, names);
+
+    // One whose broker cannot say makes the list less than whole.
+    broker.fault(Fault::error(Api::ListGroups, Answer(14)).broker(2).once());
+    let error = admin.list_groups().await.unwrap_err();
+    let loading = Some(ErrorCode::CoordinatorLoadInProgress);
+    assert_eq!(
+        (error.error_code(), error.class()),
+        (loading, Class::Retriable)
+    );
+}
+
+#[tokio::test]
+async fn a_coordinator_that_has_moved_is_looked_for_before_a_group_is_moved_or_deleted() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let admin = Admin::new(client(&broker).await);
+    for api in [Api::OffsetCommit, Api::DescribeGroups, Api::DeleteGroups] {
+        broker.fault(Fault::error(api, Answer::NOT_COORDINATOR).once());
+    }
+    admin.alter_group_offsets("g", at_offset(7)).await.unwrap();
+    let committed = broker.committed("g", "t", 0).unwrap();
+    assert_eq!((committed.offset, &*committed.metadata), (7, "moved"));
+    let described = admin.describe_group("g").await.unwrap();
+    assert_eq!(described.state, GroupState::Empty);
+    admin.delete_group("g").await.unwrap();
+    assert!(broker.group("g").is_none());
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_deletion_of_a_group_leaves_its_outcome_unknown() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let admin = Admin::new(client(&broker).await);
+    admin.alter_group_offsets("g", at_offset(7)).await.unwrap();
+    broker.fault(Fault::drop_after_apply(Api::DeleteGroups).once());
+    let error = admin.delete_group("g").await.unwrap_err();
+    assert_eq!(error.class(), Class::UnknownOutcome);
+    assert_eq!(error.target().group_id(), Some("g"));
+}
+
+#[tokio::test]
+async fn an_offset_that_is_refused_is_named_with_its_partition() {
+    let broker = DevBroker::builder().topic("t", 1).start().await.unwrap();
+    let admin = Admin::new(client(&broker).await);
+    let mut offsets = at_offset(1);
+    offsets.push(OffsetToCommit {
+        partition: TopicPartition::new("t", 5),
+        ..offsets[0].clone()
+    });
+    let error = admin.alter_group_offsets("g", offsets).await.unwrap_err();
+    assert_eq!(error.error_code(), Some(ErrorCode::UnknownTopicOrPartition));
+    assert_eq!(error.target().partition_index(), Some(5));
+    assert_eq!(broker.committed("g", "t", 0).unwrap().offset, 1);
 }

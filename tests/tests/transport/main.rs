@@ -4,6 +4,7 @@
 mod addresses;
 mod authenticating;
 mod grouping;
+mod groups;
 mod interop;
 mod intruding;
 mod neighbours;

@@ -172,6 +172,15 @@ impl Client {
         }
     }
 
+    /// Every broker of the cluster that is known.
+    pub(crate) fn every_broker(&self, purpose: Purpose) -> Vec<Broker> {
+        let view = self.view();
+        let addresses = view.brokers.values();
+        addresses
+            .map(|address| self.0.pool.broker(address, purpose))
+            .collect()
+    }
+
     /// The broker that leads a partition, with the leader's epoch.
     pub(crate) async fn leader_broker(
         &self,

@@ -35,6 +35,12 @@ pub enum Operation {
     OffsetCommit,
     /// Reading positions of a group.
     OffsetFetch,
+    /// Asking for groups.
+    ListGroups,
+    /// Asking for the members of a group.
+    DescribeGroups,
+    /// Deleting groups.
+    DeleteGroups,
     /// Making topics.
     CreateTopics,
     /// Deleting topics.
@@ -55,6 +61,7 @@ impl Operation {
         match self {
             Self::Produce
             | Self::OffsetCommit
+            | Self::DeleteGroups
             | Self::CreateTopics
             | Self::DeleteTopics
             | Self::CreatePartitions
@@ -71,6 +78,8 @@ impl Operation {
             | Self::ListOffsets
             | Self::Heartbeat
             | Self::OffsetFetch
+            | Self::ListGroups
+            | Self::DescribeGroups
             | Self::DescribeConfigs => true,
         }
     }
@@ -93,6 +102,9 @@ impl fmt::Display for Operation {
             Self::LeaveGroup => "leave group",
             Self::OffsetCommit => "commit offsets",
             Self::OffsetFetch => "fetch committed offsets",
+            Self::ListGroups => "list groups",
+            Self::DescribeGroups => "describe groups",
+            Self::DeleteGroups => "delete groups",
             Self::CreateTopics => "create topics",
             Self::DeleteTopics => "delete topics",
             Self::CreatePartitions => "create partitions",

@@ -21,6 +21,8 @@ pub(crate) fn reads_as(api: Api, version: i16, body: Bytes) -> bool {
         Api::Heartbeat => reads::<HeartbeatRequest>,
         Api::LeaveGroup => reads::<LeaveGroupRequest>,
         Api::SyncGroup => reads::<SyncGroupRequest>,
+        Api::DescribeGroups => reads::<DescribeGroupsRequest>,
+        Api::ListGroups => reads::<ListGroupsRequest>,
         Api::SaslHandshake => reads::<SaslHandshakeRequest>,
         Api::ApiVersions => reads::<ApiVersionsRequest>,
         Api::CreateTopics => reads::<CreateTopicsRequest>,
@@ -30,6 +32,7 @@ pub(crate) fn reads_as(api: Api, version: i16, body: Bytes) -> bool {
         Api::DescribeConfigs => reads::<DescribeConfigsRequest>,
         Api::SaslAuthenticate => reads::<SaslAuthenticateRequest>,
         Api::CreatePartitions => reads::<CreatePartitionsRequest>,
+        Api::DeleteGroups => reads::<DeleteGroupsRequest>,
         Api::IncrementalAlterConfigs => reads::<IncrementalAlterConfigsRequest>,
     };
     reads(version, body)

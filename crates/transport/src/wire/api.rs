@@ -18,6 +18,8 @@ pub(crate) enum Api {
     Heartbeat = 12,
     LeaveGroup = 13,
     SyncGroup = 14,
+    DescribeGroups = 15,
+    ListGroups = 16,
     SaslHandshake = 17,
     ApiVersions = 18,
     CreateTopics = 19,
@@ -27,11 +29,12 @@ pub(crate) enum Api {
     DescribeConfigs = 32,
     SaslAuthenticate = 36,
     CreatePartitions = 37,
+    DeleteGroups = 42,
     IncrementalAlterConfigs = 44,
 }
 
 impl Api {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -43,6 +46,8 @@ impl Api {
         Self::Heartbeat,
         Self::LeaveGroup,
         Self::SyncGroup,
+        Self::DescribeGroups,
+        Self::ListGroups,
         Self::SaslHandshake,
         Self::ApiVersions,
         Self::CreateTopics,
@@ -52,6 +57,7 @@ impl Api {
         Self::DescribeConfigs,
         Self::SaslAuthenticate,
         Self::CreatePartitions,
+        Self::DeleteGroups,
         Self::IncrementalAlterConfigs,
     ];
 
@@ -78,6 +84,8 @@ impl Api {
             Self::Heartbeat => "Heartbeat",
             Self::LeaveGroup => "LeaveGroup",
             Self::SyncGroup => "SyncGroup",
+            Self::DescribeGroups => "DescribeGroups",
+            Self::ListGroups => "ListGroups",
             Self::SaslHandshake => "SaslHandshake",
             Self::ApiVersions => "ApiVersions",
             Self::CreateTopics => "CreateTopics",
@@ -87,6 +95,7 @@ impl Api {
             Self::DescribeConfigs => "DescribeConfigs",
             Self::SaslAuthenticate => "SaslAuthenticate",
             Self::CreatePartitions => "CreatePartitions",
+            Self::DeleteGroups => "DeleteGroups",
             Self::IncrementalAlterConfigs => "IncrementalAlterConfigs",
         }
     }
@@ -105,6 +114,8 @@ impl Api {
             Self::Heartbeat => Operation::Heartbeat,
             Self::LeaveGroup => Operation::LeaveGroup,
             Self::SyncGroup => Operation::SyncGroup,
+            Self::DescribeGroups => Operation::DescribeGroups,
+            Self::ListGroups => Operation::ListGroups,
             Self::ApiVersions | Self::SaslHandshake | Self::SaslAuthenticate => Operation::Connect,
             Self::CreateTopics => Operation::CreateTopics,
             Self::DeleteTopics => Operation::DeleteTopics,
@@ -112,6 +123,7 @@ impl Api {
             Self::InitProducerId => Operation::InitProducerId,
             Self::DescribeConfigs => Operation::DescribeConfigs,
             Self::CreatePartitions => Operation::CreatePartitions,
+            Self::DeleteGroups => Operation::DeleteGroups,
             Self::IncrementalAlterConfigs => Operation::AlterConfigs,
         }
     }

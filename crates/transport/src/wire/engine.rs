@@ -212,6 +212,8 @@ const fn api_key(api: Api) -> ApiKey {
         Api::Heartbeat => ApiKey::Heartbeat,
         Api::LeaveGroup => ApiKey::LeaveGroup,
         Api::SyncGroup => ApiKey::SyncGroup,
+        Api::DescribeGroups => ApiKey::DescribeGroups,
+        Api::ListGroups => ApiKey::ListGroups,
         Api::SaslHandshake => ApiKey::SaslHandshake,
         Api::ApiVersions => ApiKey::ApiVersions,
         Api::CreateTopics => ApiKey::CreateTopics,
@@ -221,6 +223,7 @@ const fn api_key(api: Api) -> ApiKey {
         Api::DescribeConfigs => ApiKey::DescribeConfigs,
         Api::SaslAuthenticate => ApiKey::SaslAuthenticate,
         Api::CreatePartitions => ApiKey::CreatePartitions,
+        Api::DeleteGroups => ApiKey::DeleteGroups,
         Api::IncrementalAlterConfigs => ApiKey::IncrementalAlterConfigs,
     }
 }

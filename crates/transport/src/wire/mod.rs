@@ -20,6 +20,7 @@ mod coordinator;
 mod delete_records;
 mod fetch;
 mod group;
+mod groups;
 mod list_offsets;
 mod metadata;
 mod offsets;
@@ -51,6 +52,9 @@ pub(crate) use frame_guard::{FrameGuard, FrameViolation};
 pub(crate) use group::{
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeavingMember,
     SyncGroupRequest,
+};
+pub(crate) use groups::{
+    DeleteGroupsRequest, DescribeGroupsRequest, DescribedGroup, ListGroupsRequest,
 };
 pub use list_offsets::OffsetSpec;
 pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListedOffset};

@@ -416,3 +416,27 @@ fn sasl_names_a_mechanism_and_carries_its_messages_unseen() {
     assert!(shown.contains("13"), "{shown}");
     assert!(!shown.contains("104, 117"), "{shown}");
 }
+
+#[test]
+fn groups_are_asked_for_by_name_or_all_of_them() {
+    for version in versions::<ListGroupsRequest>() {
+        let read: peer::ListGroupsRequest = read_by_peer(&ListGroupsRequest, version);
+        assert!(read.states_filter.is_empty() && read.types_filter.is_empty());
+    }
+    let groups = vec!["g".to_owned(), "h".to_owned()];
+    let request = DescribeGroupsRequest {
+        groups: groups.clone(),
+    };
+    for version in versions::<DescribeGroupsRequest>() {
+        let read: peer::DescribeGroupsRequest = read_by_peer(&request, version);
+        let names: Vec<_> = read.groups.iter().map(|group| group.as_str()).collect();
+        assert_eq!(names, ["g", "h"]);
+        assert!(!read.include_authorized_operations);
+    }
+    let request = DeleteGroupsRequest { groups };
+    for version in versions::<DeleteGroupsRequest>() {
+        let read: peer::DeleteGroupsRequest = read_by_peer(&request, version);
+        let names = read.groups_names.iter().map(|group| group.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["g", "h"]);
+    }
+}

@@ -10,6 +10,7 @@ use crate::wire::configs::DescribedResource;
 use crate::wire::coordinator::FindCoordinatorResponse;
 use crate::wire::fetch::{AbortedTransaction, FetchedTopic};
 use crate::wire::group::{JoinedMember, LeaveGroupResponse, SyncGroupResponse};
+use crate::wire::groups::{DescribedMember, ListGroupsResponse, ListedGroup};
 use crate::wire::list_offsets::ListedOffset;
 use crate::wire::offsets::FetchedOffset;
 use crate::wire::producer_id::InitProducerIdResponse;
@@ -604,5 +605,102 @@ fn sasl_tells_what_is_offered_what_is_said_and_how_long_it_lasts() {
             written_by_peer::<SaslAuthenticateRequest>(&response, version),
             expected
         );
+    }
+}
+
+#[test]
+fn groups_are_told_with_what_each_version_knows_of_them() {
+    use peer::describe_groups_response as described;
+
+    let id = || peer::GroupId(text("g"));
+    for version in versions::<ListGroupsRequest>() {
+        let (state, kind) = (version >= 4, version >= 5);
+        let mut listed = peer::list_groups_response::ListedGroup::default()
+            .with_group_id(id())
+            .with_protocol_type(text("consumer"));
+        if state {
+            listed = listed.with_group_state(text("Stable"));
+        }
+        if kind {
+            listed = listed.with_group_type(text("classic"));
+        }
+        let response = peer::ListGroupsResponse::default()
+            .with_error_code(14)
+            .with_groups(vec![listed]);
+        let expected = ListGroupsResponse {
+            error_code: 14,
+            groups: vec![ListedGroup {
+                group_id: "g".into(),
+                protocol_type: "consumer".into(),
+                state: state.then(|| "Stable".into()),
+                group_type: kind.then(|| "classic".into()),
+            }],
+        };
+        assert_eq!(
+            written_by_peer::<ListGroupsRequest>(&response, version),
+            expected
+        );
+    }
+    let assignment = Bytes::from_static(b"\0\x03\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\x07");
+    for version in versions::<DescribeGroupsRequest>() {
+        let instance_id = (version >= 4).then(|| "i".to_owned());
+        let member = described::DescribedGroupMember::default()
+            .with_member_id(text("m"))
+            .with_group_instance_id(instance_id.as_deref().map(text))
+            .with_client_id(text("c"))
+            .with_client_host(text("/10.0.0.1"))
+            .with_member_metadata(Bytes::from_static(b"what it wants"))
+            .with_member_assignment(assignment.clone());
+        let group = described::DescribedGroup::default()
+            .with_error_code(0)
+            .with_group_id(id())
+            .with_group_state(text("Stable"))
+            .with_protocol_type(text("consumer"))
+            .with_protocol_data(text("range"))
+            .with_members(vec![member]);
+        let response = peer::DescribeGroupsResponse::default().with_groups(vec![group]);
+        let expected = DescribedGroup {
+            error_code: 0,
+            group_id: "g".into(),
+            state: "Stable".into(),
+            protocol_type: "consumer".into(),
+            protocol: "range".into(),
+            members: vec![DescribedMember {
+                member_id: "m".into(),
+                instance_id,
+                client_id: "c".into(),
+                client_host: "/10.0.0.1".into(),
+                assignment: assignment.clone(),
+            }],
+        };
+        let read = written_by_peer::<DescribeGroupsRequest>(&response, version);
+        assert_eq!(read, [expected]);
+        let assigned = Some(vec![("t".to_owned(), vec![7])]);
+        assert_eq!(read[0].members[0].assigned(), assigned);
+    }
+    for version in versions::<DeleteGroupsRequest>() {
+        let result = peer::delete_groups_response::DeletableGroupResult::default()
+            .with_group_id(id())
+            .with_error_code(68);
+        let response = peer::DeleteGroupsResponse::default().with_results(vec![result]);
+        assert_eq!(
+            written_by_peer::<DeleteGroupsRequest>(&response, version),
+            [("g".to_owned(), 68)]
+        );
+    }
+}
+
+#[test]
+fn an_assignment_that_is_none_of_consumers_is_told_as_such_and_takes_no_memory() {
+    let member = |assignment: &'static [u8]| DescribedMember {
+        member_id: String::new(),
+        instance_id: None,
+        client_id: String::new(),
+        client_host: String::new(),
+        assignment: Bytes::from_static(assignment),
+    };
+    assert_eq!(member(b"").assigned(), Some(Vec::new()));
+    for none in [&b"\0"[..], b"connector", b"\0\0\x7f\xff\xff\xff\0\x01t"] {
+        assert_eq!(member(none).assigned(), None);
     }
 }
