@@ -100,7 +100,7 @@ async fn a_password_is_read_again_when_its_file_changes_and_a_bad_file_leaves_th
         }
     })
     .await;
-    stage.broker.disconnect_clients();
+    stage.broker.disconnect_clients().await;
     bridge.publisher().send(anomaly()).await.unwrap();
 
     put(&file, "the next one\n");
@@ -113,7 +113,7 @@ async fn a_password_is_read_again_when_its_file_changes_and_a_bad_file_leaves_th
     .await;
     let sasl = ServerSasl::new().scram_sha_512("node-1", "the next one");
     stage.broker.set_sasl(sasl);
-    stage.broker.disconnect_clients();
+    stage.broker.disconnect_clients().await;
     bridge.publisher().send(anomaly()).await.unwrap();
     assert!(is_known(&stage));
     bridge.stop(STOP).await;

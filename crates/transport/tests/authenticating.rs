@@ -428,7 +428,7 @@ async fn credentials_exchanged_while_running_are_shown_by_the_next_connection() 
     let next = Sasl::scram_sha_256("alice", "the next one").unwrap();
     sasl.exchange(&next);
     assert_eq!(sasl.mechanism(), Mechanism::ScramSha256);
-    both.0.disconnect_clients();
+    both.0.disconnect_clients().await;
     within(send(&producer, "t", 0, "after").await)
         .await
         .unwrap();
@@ -442,7 +442,7 @@ async fn whoever_waits_is_told_that_the_credentials_are_no_longer_taken() {
     let client = connect(&both, sasl).await.unwrap();
     let producer = Producer::new(client, eager(0));
     both.0.set_sasl(ServerSasl::new().plain("alice", "another"));
-    both.0.disconnect_clients();
+    both.0.disconnect_clients().await;
     let room = within(producer.reserve("t", 0, 100)).await;
     let error = room.map(drop).unwrap_err();
     let shown = format!("{error} {error:?}");
