@@ -18,7 +18,9 @@ pub struct ConsumerConfig {
     pub fetch: FetchConfig,
     /// How the group may divide partitions, in order of preference; all members must have one in common, and the group
     /// takes the one that most of them prefer (Java's `partition.assignment.strategy`). To change it in a running group,
-    /// first add the new one behind the old one everywhere. Default range alone.
+    /// first add the new one behind the old one everywhere. Rebalances are cooperative where all that are named here
+    /// are: to come from range to cooperative-sticky, first name both everywhere, then take range away. Default range
+    /// alone.
     pub assignors: Vec<Assignor>,
     /// How long the coordinator waits for a sign of life. Default 45 s.
     pub session_timeout: Duration,

@@ -10,22 +10,23 @@ use crate::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// These partitions are ours now. None is read before `begin` is called for it.
+    /// These partitions are ours now, besides those that were. None is read before `begin` is called for it.
     Assigned {
         /// The generation that gave them.
         generation: i32,
-        /// With what the group last committed.
+        /// With what the group last committed. None where a generation gave nothing new.
         partitions: Vec<AssignedPartition>,
     },
     /// These are to be given up: nothing more of them is delivered. Finish what is running, commit, then call
     /// `release`, within the rebalance timeout; heartbeats go on meanwhile.
     Revoked {
-        /// All that are held: the classic protocol's eager rebalance.
+        /// All that are held in an eager rebalance; in a cooperative one (KIP-429) only those that go to others, while
+        /// the rest is read, handled and committed as before.
         partitions: Vec<TopicPartition>,
     },
     /// These are no longer ours, and others may have them already: commits for them would be refused.
     Lost {
-        /// All that were held.
+        /// All that were held, revoked and not yet released ones too.
         partitions: Vec<TopicPartition>,
         /// How that came to light.
         reason: TransportError,

@@ -33,7 +33,8 @@ use crate::{
     record::TopicPartition,
 };
 
-/// A member of a consumer group (classic protocol, eager rebalances).
+/// A member of a consumer group (classic protocol). Rebalances are cooperative (KIP-429) where all assignors it is
+/// configured with are, else eager.
 ///
 /// Joining, heartbeats and fetching go on in tasks of their own while the caller is busy. All methods take `&self`; one
 /// caller at a time may wait in [`next`](Self::next). Dropped without [`leave`](Self::leave), it stays a member until
@@ -55,7 +56,9 @@ impl Consumer {
         if config.assignors.is_empty() {
             let kind = ErrorKind::Settings {
                 what: "assignors".into(),
-                reason: "there is none; name at least one of range and roundrobin".into(),
+                reason:
+                    "there is none; name at least one of range, roundrobin and cooperative-sticky"
+                        .into(),
             };
             let target = Target::default().group(config.group);
             return Err(TransportError::new(Operation::Configure, target, kind));
@@ -126,7 +129,9 @@ impl Consumer {
     /// # Errors
     /// [`ErrorCode::IllegalGeneration`](crate::ErrorCode) if one of them is not held; nothing is stored then. Otherwise
     /// the first refusal of the coordinator. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
-    /// [`Event::Lost`] follows; 27 (retriable) that the group is rebalancing. Dropping the future takes nothing back.
+    /// [`Event::Lost`] follows; 27 (retriable) that the group is rebalancing. Through a cooperative rebalance a commit
+    /// of what is kept waits and is made in the new generation, up to the rebalance timeout; later commits wait behind
+    /// it. Dropping the future takes nothing back.
     pub async fn commit(&self, offsets: Vec<OffsetToCommit>) -> Result<(), TransportError> {
         if offsets.is_empty() {
             return Ok(());
@@ -140,7 +145,8 @@ impl Consumer {
         .await
     }
 
-    /// Gives revoked partitions up, once they are drained and committed. When all are, the member joins again.
+    /// Gives revoked partitions up, once they are drained and committed. When all that were revoked are, the member joins
+    /// again, and others get them.
     pub fn release(&self, partitions: Vec<TopicPartition>) {
         // A member that has ended has nothing to release.
         let _ = self.commands.send(GroupCommand::Release(partitions));

@@ -38,9 +38,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the caller knows the assignment of this generation.
-    pub(crate) fn has_heard(&self, generation: i32) -> bool {
-        self.lock().has_heard(generation)
+    /// Which of its assignments the caller speaks of when it speaks of this partition.
+    pub(crate) fn tenure(&self, partition: &TopicPartition) -> Option<u64> {
+        self.lock().tenure(partition)
     }
 
     /// Changes the state, and has both sides look at it.

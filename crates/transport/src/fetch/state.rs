@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    consumer::{Event, FetchConfig, Position, Progress},
+    consumer::{AssignedPartition, Event, FetchConfig, Position, Progress},
     record::{AbortedFilter, Batches, TopicPartition},
 };
 use partition::{Item, Partition, offset_of};
@@ -69,8 +69,12 @@ pub(crate) struct FetchState {
     /// The partition that was served last: the others come first.
     served: Option<TopicPartition>,
     next_incarnation: u64,
-    /// The generation of the last assignment that the caller was given.
-    heard: Option<i32>,
+    /// Which assignment gave each partition.
+    given: BTreeMap<TopicPartition, u64>,
+    /// Assignments told.
+    told: u64,
+    /// Those of them that the caller was given.
+    heard: u64,
     ended: bool,
 }
 
@@ -84,7 +88,9 @@ impl FetchState {
             events: VecDeque::new(),
             served: None,
             next_incarnation: 0,
-            heard: None,
+            given: BTreeMap::new(),
+            told: 0,
+            heard: 0,
             ended: false,
         }
     }
@@ -97,10 +103,26 @@ impl FetchState {
         }
     }
 
-    /// These may be read from now on.
-    pub(crate) fn hold(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
-        if let Some(held) = &mut self.held {
-            held.extend(partitions);
+    /// These may be read from now on, and the caller is told so.
+    pub(crate) fn assign(&mut self, generation: i32, partitions: Vec<AssignedPartition>) {
+        self.told += 1;
+        for assigned in &partitions {
+            if let Some(held) = &mut self.held {
+                held.insert(assigned.partition.clone());
+            }
+            self.given.insert(assigned.partition.clone(), self.told);
+        }
+        self.tell(Event::Assigned {
+            generation,
+            partitions,
+        });
+    }
+
+    /// As [`drop_partitions`](Self::drop_partitions), and nothing the caller says of them counts any more.
+    pub(crate) fn lose(&mut self, partitions: &[TopicPartition]) {
+        self.drop_partitions(partitions);
+        for partition in partitions {
+            self.given.remove(partition);
         }
     }
 
@@ -193,10 +215,11 @@ impl FetchState {
         }
     }
 
-    /// Whether the caller has been given the assignment of this generation: what it says before that is about
-    /// partitions it held under an earlier one.
-    pub(crate) fn has_heard(&self, generation: i32) -> bool {
-        self.heard == Some(generation)
+    /// Which of its assignments the caller speaks of when it speaks of this partition; `None` before it has heard of
+    /// the last one: until then it speaks of one that is over.
+    pub(crate) fn tenure(&self, partition: &TopicPartition) -> Option<u64> {
+        let given = self.given.get(partition).copied();
+        given.filter(|given| *given <= self.heard)
     }
 
     /// No event comes after those there are.
@@ -400,8 +423,8 @@ impl FetchState {
     /// The next event: what was told first, then records, one partition after the other.
     pub(crate) fn take_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
-            if let Event::Assigned { generation, .. } = event {
-                self.heard = Some(generation);
+            if matches!(event, Event::Assigned { .. }) {
+                self.heard += 1;
             }
             return Some(event);
         }

@@ -154,13 +154,45 @@ fn partitions_take_turns() {
     assert_eq!(served, [0, 1, 2, 0, 1, 2]);
 }
 
+fn given(number: i32) -> AssignedPartition {
+    AssignedPartition {
+        partition: name(number),
+        committed: None,
+        start: Some(Position::Earliest),
+    }
+}
+
+#[test]
+fn what_a_caller_says_of_a_partition_is_about_the_assignment_it_has_heard_of() {
+    let mut state = FetchState::of_member(FetchConfig::default());
+    state.assign(5, vec![given(0), given(1)]);
+    assert_eq!(state.tenure(&name(0)), None, "not heard of yet");
+    state.take_event();
+    let first = state.tenure(&name(0));
+    assert!(first.is_some());
+    // More of them change nothing about those that are kept, heard of or not.
+    state.assign(6, vec![given(2)]);
+    assert_eq!(state.tenure(&name(0)), first);
+    assert_eq!(state.tenure(&name(2)), None);
+    state.lose(&[name(0)]);
+    assert_eq!(state.tenure(&name(0)), None);
+    // Given again, and the caller still speaks of the time before.
+    state.assign(7, vec![given(0)]);
+    state.take_event();
+    assert_eq!(state.tenure(&name(0)), None);
+    state.take_event();
+    assert!(state.tenure(&name(0)) > first);
+    assert!(state.tenure(&name(1)).is_some());
+}
+
 #[test]
 fn a_partition_of_a_member_is_read_only_while_it_is_held() {
     let now = Instant::now();
     let mut state = FetchState::of_member(FetchConfig::default());
     state.begin(&name(0), Position::Offset(0));
     assert!(state.wanted(now).is_empty());
-    state.hold([name(0)]);
+    state.assign(1, vec![given(0)]);
+    assert!(matches!(state.take_event(), Some(Event::Assigned { .. })));
     state.begin(&name(0), Position::Offset(0));
     let (_, incarnation, _) = ask(&mut state, now).remove(0);
     state.drop_partitions(&[name(0)]);

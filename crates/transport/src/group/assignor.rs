@@ -1,8 +1,10 @@
 //! Who gets which partition: the rules a group's leader divides by.
 //!
-//! Each divides as Java's assignor of the same name does, in the same order of members, so that a group of both kinds of
-//! members gets the same whoever leads it. Racks are not weighed.
+//! Range and round-robin divide as Java's assignor of the same name does, in the same order of members, so that a group
+//! of both kinds of members gets the same whoever leads it. Cooperative-sticky goes by the same claims and the same rule
+//! of balance as Java's, so that either leaves alone what the other has divided. Racks are not weighed.
 
+mod cooperative_sticky;
 mod range;
 mod round_robin;
 
@@ -17,17 +19,26 @@ pub enum Assignor {
     Range,
     /// The partitions of all topics dealt out one by one: even over all topics together.
     RoundRobin,
+    /// Even over all topics together, and whoever holds a partition keeps it as far as that allows; what moves is first
+    /// given up by one member and then taken by another, while all go on with what they keep (KIP-429).
+    CooperativeSticky,
 }
 
 impl Assignor {
-    const ALL: [Self; 2] = [Self::Range, Self::RoundRobin];
+    const ALL: [Self; 3] = [Self::Range, Self::RoundRobin, Self::CooperativeSticky];
 
     /// The name members know it by, as in Java's `partition.assignment.strategy`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Range => "range",
             Self::RoundRobin => "roundrobin",
+            Self::CooperativeSticky => "cooperative-sticky",
         }
+    }
+
+    /// Whether members may keep their partitions through a rebalance.
+    pub const fn is_cooperative(self) -> bool {
+        matches!(self, Self::CooperativeSticky)
     }
 
     /// Divides the topics, of which each has so many partitions, among the members. Topics without a count are left
@@ -40,6 +51,7 @@ impl Assignor {
         match self {
             Self::Range => range::divide(members, partitions),
             Self::RoundRobin => round_robin::divide(members, partitions),
+            Self::CooperativeSticky => cooperative_sticky::divide(members, partitions),
         }
     }
 }
@@ -61,7 +73,7 @@ impl std::str::FromStr for Assignor {
 
 /// The name is of no assignor there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown assignor; accepted are range and roundrobin")]
+#[error("unknown assignor; accepted are range, roundrobin and cooperative-sticky")]
 pub struct UnknownAssignor;
 
 /// A member and what it wants.
@@ -71,6 +83,10 @@ pub(super) struct Member {
     /// Static members come first, in the order of these (KIP-345).
     pub(super) instance_id: Option<String>,
     pub(super) topics: Vec<String>,
+    /// What it says it holds, partitions by topic.
+    pub(super) owned: BTreeMap<String, Vec<i32>>,
+    /// The generation it holds that in; −1 in none.
+    pub(super) generation: i32,
 }
 
 impl Member {
@@ -97,8 +113,8 @@ fn in_order(members: &[Member]) -> Vec<&Member> {
     in_order
 }
 
-fn topics_of(members: &[Member]) -> BTreeSet<&str> {
-    let topics = members.iter().flat_map(|member| &member.topics);
+fn topics_of<'a>(members: impl IntoIterator<Item = &'a Member>) -> BTreeSet<&'a str> {
+    let topics = members.into_iter().flat_map(|member| &member.topics);
     topics.map(String::as_str).collect()
 }
 
@@ -111,6 +127,8 @@ mod tests {
             id: id.into(),
             instance_id: instance_id.map(Into::into),
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            owned: BTreeMap::new(),
+            generation: -1,
         }
     }
 
@@ -130,6 +148,7 @@ mod tests {
         for (assignor, name) in [
             (Assignor::Range, "range"),
             (Assignor::RoundRobin, "roundrobin"),
+            (Assignor::CooperativeSticky, "cooperative-sticky"),
         ] {
             assert_eq!(
                 (assignor.to_string().as_str(), name.parse()),

@@ -48,11 +48,13 @@ pub(super) fn understand_join(
         .members
         .into_iter()
         .map(|member| {
-            let topics = protocol::decode_subscription(member.metadata)?;
+            let subscription = protocol::decode_subscription(member.metadata)?;
             Ok(Member {
                 id: member.member_id,
                 instance_id: member.group_instance_id,
-                topics,
+                topics: subscription.topics,
+                owned: subscription.owned,
+                generation: subscription.generation,
             })
         })
         .collect();

@@ -1,5 +1,10 @@
 //! One member against a coordinator played by hand, and against one that answers at random.
 
+#[path = "cooperative_tests.rs"]
+mod cooperative;
+#[path = "group_tests.rs"]
+mod group;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -35,6 +40,15 @@ fn joined(generation: i32) -> Joined {
     }
 }
 
+/// Joining with empty hands.
+fn join(member_id: &str) -> Action {
+    Action::Join {
+        member_id: member_id.into(),
+        owned: Vec::new(),
+        generation: -1,
+    }
+}
+
 /// Polls until there is nothing more to do, answering nothing.
 fn drain(member: &mut Membership, now: Instant) -> Vec<Action> {
     std::iter::from_fn(|| member.poll(now)).collect()
@@ -43,20 +57,10 @@ fn drain(member: &mut Membership, now: Instant) -> Vec<Action> {
 /// A member that holds partitions 0 and 1 in generation 5.
 fn stable() -> (Membership, Instant) {
     let now = Instant::now();
-    let mut member = Membership::new("g".into(), TIMES, now);
-    assert_eq!(
-        drain(&mut member, now),
-        [Action::Join {
-            member_id: String::new()
-        }]
-    );
+    let mut member = Membership::new("g".into(), TIMES, false, now);
+    assert_eq!(drain(&mut member, now), [join("")]);
     member.joined(now, Ok(Joined::MemberIdRequired("m-1".into())));
-    assert_eq!(
-        drain(&mut member, now),
-        [Action::Join {
-            member_id: "m-1".into()
-        }]
-    );
+    assert_eq!(drain(&mut member, now), [join("m-1")]);
     member.joined(now, Ok(joined(5)));
     assert_eq!(
         drain(&mut member, now),
@@ -113,20 +117,37 @@ fn a_rebalance_revokes_and_waits_for_the_release_while_heartbeats_go_on() {
     member.heartbeat(later, 5, Err(error(ErrorCode::RebalanceInProgress)));
     assert_eq!(drain(&mut member, later), []);
     assert_eq!(
-        member.identity(),
-        Some(("m-1", 5)),
+        member.may_commit(),
+        MayCommit::As("m-1", 5),
         "commits are still possible"
     );
     member.released(later, &[partition(0)]);
     assert_eq!(drain(&mut member, later), []);
     member.released(later, &[partition(1)]);
-    assert_eq!(
-        drain(&mut member, later),
-        [Action::Join {
-            member_id: "m-1".into()
-        }]
-    );
-    assert_eq!(member.identity(), None);
+    assert_eq!(drain(&mut member, later), [join("m-1")]);
+    assert_eq!(member.may_commit(), MayCommit::No);
+}
+
+#[test]
+fn draining_may_take_as_long_as_the_group_can_have_waited_not_as_long_as_it_is_known() {
+    let (mut member, now) = stable();
+    let heard = now + TIMES.heartbeat_interval;
+    drain(&mut member, heard);
+    member.heartbeat(heard, 5, Err(error(ErrorCode::RebalanceInProgress)));
+    assert!(matches!(
+        &drain(&mut member, heard)[..],
+        [Action::Tell(News::Revoked(_))]
+    ));
+    let mut at = heard;
+    while at + TIMES.heartbeat_interval < now + TIMES.rebalance_timeout {
+        at += TIMES.heartbeat_interval;
+        drain(&mut member, at);
+        member.heartbeat(at, 5, Err(error(ErrorCode::RebalanceInProgress)));
+    }
+    assert!(matches!(
+        &drain(&mut member, now + TIMES.rebalance_timeout)[0],
+        Action::Tell(News::Lost { .. })
+    ));
 }
 
 #[test]
@@ -137,24 +158,14 @@ fn a_missed_generation_loses_everything_and_keeps_the_member_id() {
     assert!(
         matches!(&actions[0], Action::Tell(News::Lost { partitions, .. }) if partitions.len() == 2)
     );
-    assert_eq!(
-        actions[1],
-        Action::Join {
-            member_id: "m-1".into()
-        }
-    );
+    assert_eq!(actions[1], join("m-1"));
 }
 
 #[test]
 fn an_unknown_member_loses_everything_and_its_id() {
     let (mut member, now) = stable();
     member.heartbeat(now, 5, Err(error(ErrorCode::UnknownMemberId)));
-    assert_eq!(
-        drain(&mut member, now)[1],
-        Action::Join {
-            member_id: String::new()
-        }
-    );
+    assert_eq!(drain(&mut member, now)[1], join(""));
 }
 
 #[test]
@@ -241,7 +252,7 @@ fn a_commit_refused_for_another_reason_leaves_the_membership_alone() {
 #[test]
 fn what_can_never_work_ends_the_membership_with_one_word() {
     let now = Instant::now();
-    let mut member = Membership::new("g".into(), TIMES, now);
+    let mut member = Membership::new("g".into(), TIMES, false, now);
     drain(&mut member, now);
     member.joined(now, Err(error(ErrorCode::GroupAuthorizationFailed)));
     assert_eq!(
@@ -257,7 +268,7 @@ fn what_can_never_work_ends_the_membership_with_one_word() {
 #[test]
 fn a_coordinator_that_is_away_is_asked_again_ever_more_slowly() {
     let mut now = Instant::now();
-    let mut member = Membership::new("g".into(), TIMES, now);
+    let mut member = Membership::new("g".into(), TIMES, false, now);
     let mut waits = Vec::new();
     for _ in 0..8 {
         drain(&mut member, now);
@@ -298,7 +309,7 @@ proptest! {
     #[test]
     fn nothing_is_assigned_twice_and_nothing_is_held_while_joining(replies in prop::collection::vec(reply(), 1..150)) {
         let mut now = Instant::now();
-        let mut member = Membership::new("g".into(), TIMES, now);
+        let mut member = Membership::new("g".into(), TIMES, false, now);
         let mut held: Vec<TopicPartition> = Vec::new();
         let mut to_release = Vec::new();
         let mut generation = 0;
@@ -315,8 +326,8 @@ proptest! {
             };
             let failure = match reply { Reply::Good => None, Reply::Bad(code) => Some(error(code)) };
             match action {
-                Action::Join { .. } => {
-                    prop_assert!(held.is_empty());
+                Action::Join { owned, .. } => {
+                    prop_assert!(held.is_empty() && owned.is_empty());
                     generation += 1;
                     member.joined(now, failure.map_or(Ok(joined(generation)), Err));
                 }

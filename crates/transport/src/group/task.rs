@@ -1,6 +1,7 @@
-//! The task of a group's member: carries out what the membership decides, and commits on the caller's behalf.
-//! [`requests`] are what it asks of the coordinator.
+//! The task of a group's member: carries out what the membership decides. [`requests`] are what it asks of the
+//! coordinator; [`commits`] is what it does so on the caller's behalf.
 
+mod commits;
 mod requests;
 
 use std::{collections::BTreeSet, pin::Pin, sync::Arc};
@@ -23,6 +24,7 @@ use crate::{
     fetch,
     record::TopicPartition,
 };
+use commits::Commits;
 
 /// What a caller asks of the member.
 #[derive(Debug)]
@@ -58,7 +60,6 @@ enum Outcome {
     Committed {
         generation: i32,
         answer: Result<(), TransportError>,
-        done: oneshot::Sender<Result<(), TransportError>>,
     },
     Recounted {
         generation: i32,
@@ -86,8 +87,7 @@ pub(crate) struct GroupTask {
     doing: FuturesUnordered<Doing>,
     /// What this member divided, if it leads, and when to look whether that still holds.
     led: Option<(Divided, Instant)>,
-    /// Commits on their way.
-    commits: usize,
+    commits: Commits,
 }
 
 impl GroupTask {
@@ -104,14 +104,19 @@ impl GroupTask {
         };
         Self {
             coordinator: Arc::new(Coordinator::new(client.clone(), Arc::clone(&config.group))),
-            membership: Membership::new(Arc::clone(&config.group), times, Instant::now()),
+            membership: Membership::new(
+                Arc::clone(&config.group),
+                times,
+                config.assignors.iter().all(|one| one.is_cooperative()),
+                Instant::now(),
+            ),
             client,
             config,
             fetch,
             commands,
             doing: FuturesUnordered::new(),
             led: None,
-            commits: 0,
+            commits: Commits::default(),
         }
     }
 
@@ -119,9 +124,7 @@ impl GroupTask {
     pub(crate) async fn run(mut self) {
         loop {
             let now = Instant::now();
-            while let Some(action) = self.membership.poll(now) {
-                self.carry_out(action);
-            }
+            self.act(now);
             if self.membership.has_ended() && self.doing.is_empty() {
                 self.fetch.change(fetch::FetchState::end);
                 self.refuse_commands().await;
@@ -131,7 +134,7 @@ impl GroupTask {
             let recount_at = self
                 .led
                 .as_ref()
-                .filter(|_| self.membership.identity().is_some())
+                .filter(|_| self.membership.generation().is_some())
                 .map(|led| led.1);
             let wakeup = self
                 .membership
@@ -157,10 +160,21 @@ impl GroupTask {
         }
     }
 
+    fn act(&mut self, now: Instant) {
+        while let Some(action) = self.membership.poll(now) {
+            self.carry_out(action);
+        }
+        self.commit_next();
+    }
+
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Tell(news) => self.tell(news),
-            Action::Join { member_id } => self.join(member_id),
+            Action::Join {
+                member_id,
+                owned,
+                generation,
+            } => self.join(member_id, &owned, generation),
             Action::Sync {
                 member_id,
                 generation,
@@ -182,10 +196,9 @@ impl GroupTask {
         self.fetch.change(|state| match news {
             News::Assigned { generation, partitions } => {
                 tracing::info!(group = %self.config.group, generation, partitions = partitions.len(), "partitions assigned");
-                state.hold(partitions.iter().map(|assigned| assigned.partition.clone()));
                 let nowhere: Vec<TopicPartition> = partitions.iter().filter(|assigned| assigned.start.is_none())
                     .map(|assigned| assigned.partition.clone()).collect();
-                state.tell(Event::Assigned { generation, partitions });
+                state.assign(generation, partitions);
                 for partition in nowhere {
                     let target = Target::default().partition(partition.topic, partition.partition)
                         .group(Arc::clone(&self.config.group));
@@ -199,7 +212,7 @@ impl GroupTask {
             }
             News::Lost { partitions, reason } => {
                 tracing::warn!(group = %self.config.group, partitions = partitions.len(), %reason, "partitions lost");
-                state.drop_partitions(&partitions);
+                state.lose(&partitions);
                 state.tell(Event::Lost { partitions, reason });
             }
             News::Failed(error) => state.tell(Event::Failed(error)),
@@ -232,23 +245,9 @@ impl GroupTask {
             Outcome::Offsets { generation, answer } => {
                 self.membership.offsets(now, generation, answer)
             }
-            Outcome::Committed {
-                generation,
-                answer,
-                done,
-            } => {
-                self.commits -= 1;
-                if let Err(error) = &answer {
-                    self.membership.commit_refused(now, generation, error);
-                }
-                // A caller that stopped waiting has its reasons.
-                let _ = done.send(answer);
-            }
+            Outcome::Committed { generation, answer } => self.committed(now, generation, answer),
             Outcome::Recounted { generation, counts } => {
-                let is_current = self
-                    .membership
-                    .identity()
-                    .is_some_and(|(_, current)| current == generation);
+                let is_current = self.membership.generation() == Some(generation);
                 if let Some((divided, check_at)) = &mut self.led {
                     *check_at = now + self.client.config().metadata_max_age;
                     if is_current && divided.counts != counts {
@@ -261,7 +260,7 @@ impl GroupTask {
 
     /// The leader divides anew when topics have got more partitions.
     fn recount_if_due(&mut self, now: Instant) {
-        let Some((_, generation)) = self.membership.identity() else {
+        let Some(generation) = self.membership.generation() else {
             return;
         };
         let Some((divided, check_at)) = &mut self.led else {

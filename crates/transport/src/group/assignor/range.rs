@@ -95,6 +95,8 @@ mod tests {
                 id: format!("m{at}"),
                 instance_id: None,
                 topics: wants.iter().map(|topic| format!("t{topic}")).collect(),
+                owned: BTreeMap::new(),
+                generation: -1,
             }).collect();
             let partitions: BTreeMap<_, _> = (0..).zip(sizes).map(|(at, size): (u32, _)| (format!("t{at}"), size)).collect();
             let assignment = divide(&members, &partitions);

@@ -110,6 +110,8 @@ mod tests {
                 id: format!("m{}", at * 7 % 10),
                 instance_id: instance.map(|instance| format!("i{instance}-{at}")),
                 topics: wants.iter().map(|topic| format!("t{topic}")).collect(),
+                owned: BTreeMap::new(),
+                generation: -1,
             }).collect();
             let partitions: BTreeMap<_, _> = (0..).zip(sizes).map(|(at, size): (u32, _)| (format!("t{at}"), size)).collect();
             let mut given: Vec<_> = divide(&members, &partitions).into_iter()

@@ -1,22 +1,21 @@
 //! What a member asks of its coordinator: each request, and what its answer means as an outcome.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
-use super::{Divided, GroupTask, Outcome};
+use super::{Divided, GroupTask, Outcome, sleep_until};
 use crate::{
-    consumer::OffsetToCommit,
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
     group::{
         assignor::{Assignor, Member},
         coordinator::Coordinator,
         exchange::{count, divide, understand_assignment, understand_join},
-        offsets::{self, Committer},
-        protocol,
+        offsets,
+        protocol::{self, Subscription},
     },
     record::TopicPartition,
     wire::{
@@ -43,10 +42,20 @@ impl GroupTask {
         Instant::now() + self.config.rebalance_timeout + BEYOND_REBALANCE
     }
 
-    pub(super) fn join(&mut self, member_id: String) {
+    pub(super) fn join(&mut self, member_id: String, owned: &[TopicPartition], generation: i32) {
         self.led = None;
         let target = self.target();
-        let Some(subscription) = protocol::encode_subscription(&self.config.topics) else {
+        let subscription = Subscription {
+            topics: self.config.topics.iter().map(ToString::to_string).collect(),
+            owned: by_topic(owned),
+            generation,
+        };
+        let encoded = |one: &Assignor| {
+            let subscription = protocol::encode_subscription(&subscription, one.is_cooperative())?;
+            Some((one.name().to_owned(), bytes::Bytes::from(subscription)))
+        };
+        let offered = self.config.assignors.clone();
+        let Some(protocols) = offered.iter().map(encoded).collect() else {
             let kind = ErrorKind::Unencodable {
                 reason: "a topic's name is too long".into(),
             };
@@ -54,8 +63,6 @@ impl GroupTask {
             self.membership.joined(Instant::now(), Err(error));
             return;
         };
-        let subscription = bytes::Bytes::from(subscription);
-        let offered = self.config.assignors.clone();
         let request = JoinGroupRequest {
             group_id: self.config.group.to_string(),
             session_timeout_ms: millis(self.config.session_timeout),
@@ -63,10 +70,7 @@ impl GroupTask {
             member_id,
             group_instance_id: self.instance_id(),
             protocol_type: PROTOCOL_TYPE.to_owned(),
-            protocols: offered
-                .iter()
-                .map(|one| (one.name().to_owned(), subscription.clone()))
-                .collect(),
+            protocols,
             reason: None,
         };
         let (coordinator, deadline) = (Arc::clone(&self.coordinator), self.rebalance_deadline());
@@ -198,69 +202,19 @@ impl GroupTask {
         }));
     }
 
-    pub(super) fn commit(
-        &mut self,
-        offsets: Vec<OffsetToCommit>,
-        done: oneshot::Sender<Result<(), TransportError>>,
-    ) {
-        // The coordinator does not look whose partitions they are, and takes lower offsets too: what is not held,
-        // or is held again without the caller knowing, may have been committed further by others.
-        let stray = offsets
-            .iter()
-            .find(|one| !self.membership.holds(&one.partition))
-            .map(|one| {
-                self.target()
-                    .partition(Arc::clone(&one.partition.topic), one.partition.partition)
-            });
-        let identity = self
-            .membership
-            .identity()
-            .filter(|(_, generation)| stray.is_none() && self.fetch.has_heard(*generation));
-        let Some((member_id, generation)) = identity else {
-            let _ = done.send(Err(TransportError::code(
-                Operation::OffsetCommit,
-                stray.unwrap_or_else(|| self.target()),
-                ErrorCode::IllegalGeneration,
-            )));
-            return;
-        };
-        let committer = Committer {
-            group: Arc::clone(&self.config.group),
-            generation,
-            member_id: member_id.to_owned(),
-            instance_id: self.config.instance_id.clone(),
-        };
-        let (coordinator, target) = (Arc::clone(&self.coordinator), self.target());
-        let deadline = self.client.request_deadline();
-        self.commits += 1;
-        self.doing.push(Box::pin(async move {
-            let request = offsets::commit_request(&committer, &offsets);
-            let answer = async {
-                let answer = within(deadline, coordinator.connections())
-                    .await?
-                    .rest
-                    .request(request, deadline)
-                    .await?;
-                offsets::commit_outcome(&committer.group, &offsets, answer)
-            };
-            let answer = answer
-                .await
-                .map_err(|error| error.during(Operation::OffsetCommit).about(target));
-            Outcome::Committed {
-                generation,
-                answer: answer.inspect_err(|error| coordinator.doubt(error)),
-                done,
-            }
-        }));
-    }
-
     /// Leaving twice does no harm, so what may pass is tried again.
     pub(super) async fn leave(&mut self, deadline: Instant) -> Result<(), TransportError> {
-        // Commits on their way are for partitions we still hold; they go first.
-        while self.commits > 0 {
-            match tokio::time::timeout_at(deadline, self.doing.next()).await {
-                Ok(Some(outcome)) => self.take_in(outcome),
-                Ok(None) | Err(_) => break,
+        // Commits on their way are for partitions we still hold; they go first, if need be in the next generation.
+        loop {
+            self.act(Instant::now());
+            if self.commits.are_done() {
+                break;
+            }
+            let wakeup = self.membership.next_wakeup();
+            tokio::select! {
+                Some(outcome) = self.doing.next() => self.take_in(outcome),
+                () = sleep_until(wakeup) => {}
+                () = tokio::time::sleep_until(deadline) => break,
             }
         }
         if self.config.instance_id.is_some() {
@@ -338,8 +292,17 @@ async fn leave_once(
     }
 }
 
+fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<String, Vec<i32>> {
+    let mut by_topic: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+    for one in partitions {
+        let numbers = by_topic.entry(one.topic.to_string()).or_default();
+        numbers.push(one.partition);
+    }
+    by_topic
+}
+
 /// Looking the coordinator up counts against the deadline too.
-async fn within<T>(
+pub(super) async fn within<T>(
     deadline: Instant,
     future: impl Future<Output = Result<T, TransportError>>,
 ) -> Result<T, TransportError> {

@@ -1,0 +1,160 @@
+//! Offsets on their way to the coordinator: one commit after the other, so that none overtakes a later one.
+//!
+//! While the group divides anew a commit may be refused only because the generation went on. Where its partitions are
+//! held without a break it is made again in the next one, and the caller hears of it when that is done.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{GroupTask, Outcome, requests::within};
+use crate::{
+    consumer::OffsetToCommit,
+    error::{ErrorCode, Operation, Target, TransportError},
+    group::{
+        membership::MayCommit,
+        offsets::{self, Committer},
+    },
+};
+
+type Done = oneshot::Sender<Result<(), TransportError>>;
+
+/// Commits that are not answered yet, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    waiting: VecDeque<Commit>,
+    /// Whether the first of them was sent.
+    is_sent: bool,
+    /// Whether the first of them waits until the group has divided.
+    waits: bool,
+}
+
+#[derive(Debug)]
+struct Commit {
+    offsets: Vec<OffsetToCommit>,
+    /// For each, which of the assignments that the caller heard of it is made under.
+    tenures: Vec<u64>,
+    done: Done,
+}
+
+impl Commits {
+    pub(super) fn are_done(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+impl GroupTask {
+    pub(super) fn commit(&mut self, offsets: Vec<OffsetToCommit>, done: Done) {
+        match self.tenures(&offsets) {
+            Ok(tenures) => self.commits.waiting.push_back(Commit {
+                offsets,
+                tenures,
+                done,
+            }),
+            // Whoever stopped waiting does not want to know.
+            Err(error) => drop(done.send(Err(error))),
+        }
+    }
+
+    /// The coordinator does not look whose partitions they are, and takes lower offsets too: what is not held, or is
+    /// held again without the caller knowing, may have been committed further by others.
+    fn tenures(&self, offsets: &[OffsetToCommit]) -> Result<Vec<u64>, TransportError> {
+        let tenure = |one: &OffsetToCommit| {
+            let heard = self.fetch.tenure(&one.partition);
+            heard
+                .filter(|_| self.membership.holds(&one.partition))
+                .ok_or_else(|| {
+                    let (topic, partition) = (&one.partition.topic, one.partition.partition);
+                    self.not_held(self.target().partition(Arc::clone(topic), partition))
+                })
+        };
+        offsets.iter().map(tenure).collect()
+    }
+
+    fn not_held(&self, target: Target) -> TransportError {
+        TransportError::code(
+            Operation::OffsetCommit,
+            target,
+            ErrorCode::IllegalGeneration,
+        )
+    }
+
+    /// Sends the next commit, unless one is on its way or it has to wait for the group.
+    pub(super) fn commit_next(&mut self) {
+        self.commits.waits &= self.membership.generation().is_none();
+        while !self.commits.is_sent && !self.commits.waits {
+            let Some(commit) = self.commits.waiting.front() else {
+                return;
+            };
+            let lost = match self.tenures(&commit.offsets) {
+                Ok(tenures) if tenures == commit.tenures => None,
+                Ok(_) => Some(self.not_held(self.target())),
+                Err(error) => Some(error),
+            };
+            let lost = match (lost, self.membership.may_commit()) {
+                (Some(error), _) => error,
+                (None, MayCommit::No) => self.not_held(self.target()),
+                (None, MayCommit::Later) => return,
+                (None, MayCommit::As(member_id, generation)) => {
+                    let committer = Committer {
+                        group: Arc::clone(&self.config.group),
+                        generation,
+                        member_id: member_id.to_owned(),
+                        instance_id: self.config.instance_id.clone(),
+                    };
+                    let offsets = commit.offsets.clone();
+                    return self.send_commit(committer, offsets);
+                }
+            };
+            self.answer_commit(Err(lost));
+        }
+    }
+
+    fn answer_commit(&mut self, answer: Result<(), TransportError>) {
+        if let Some(commit) = self.commits.waiting.pop_front() {
+            // A caller that stopped waiting has its reasons.
+            let _ = commit.done.send(answer);
+        }
+    }
+
+    fn send_commit(&mut self, committer: Committer, offsets: Vec<OffsetToCommit>) {
+        let (coordinator, target) = (Arc::clone(&self.coordinator), self.target());
+        let deadline = self.client.request_deadline();
+        self.commits.is_sent = true;
+        self.doing.push(Box::pin(async move {
+            let request = offsets::commit_request(&committer, &offsets);
+            let answer = async {
+                let answer = within(deadline, coordinator.connections())
+                    .await?
+                    .rest
+                    .request(request, deadline)
+                    .await?;
+                offsets::commit_outcome(&committer.group, &offsets, answer)
+            };
+            let answer = answer
+                .await
+                .map_err(|error| error.during(Operation::OffsetCommit).about(target));
+            Outcome::Committed {
+                generation: committer.generation,
+                answer: answer.inspect_err(|error| coordinator.doubt(error)),
+            }
+        }));
+    }
+
+    pub(super) fn committed(
+        &mut self,
+        now: Instant,
+        generation: i32,
+        answer: Result<(), TransportError>,
+    ) {
+        self.commits.is_sent = false;
+        if let Err(error) = &answer {
+            self.membership.commit_refused(now, generation, error);
+            if self.membership.commits_again(generation, error) {
+                self.commits.waits = true;
+                return;
+            }
+        }
+        self.answer_commit(answer);
+    }
+}
