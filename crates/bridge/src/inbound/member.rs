@@ -125,7 +125,7 @@ async fn tell(consumer: &Consumer, events: &mpsc::Sender<GroupEvent>, starts: &S
         let told = match event {
             Event::Assigned { partitions, .. } => {
                 let mut starts = starts.lock().unwrap_or_else(PoisonError::into_inner);
-                *starts = partitions.iter().filter_map(start_of).collect();
+                starts.extend(partitions.iter().filter_map(start_of));
                 Some(GroupEvent::Assigned(
                     partitions.into_iter().map(assignment).collect(),
                 ))

@@ -305,10 +305,12 @@ fn consumer_config(settings: &Settings, topics: impl Iterator<Item = Arc<str>>) 
         StartPosition::Latest => StartPolicy::Latest,
         StartPosition::None => StartPolicy::None,
     };
-    config.assignors = vec![match receive.assignor {
+    let assignors = receive.assignors.iter().map(|assignor| match assignor {
         settings::Assignor::Range => Assignor::Range,
         settings::Assignor::RoundRobin => Assignor::RoundRobin,
-    }];
+        settings::Assignor::CooperativeSticky => Assignor::CooperativeSticky,
+    });
+    config.assignors = assignors.collect();
     config.instance_id = receive.instance_id.as_deref().map(Arc::from);
     config.fetch = FetchConfig {
         isolation: match receive.isolation {

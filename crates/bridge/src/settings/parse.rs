@@ -218,15 +218,18 @@ pub(super) fn rate_limit(text: &str) -> Parsed<Option<RateLimit>> {
     Ok(Some(RateLimit { burst, per_second }))
 }
 
-/// An assignor by Kafka's name for it.
-pub(super) fn assignor(text: &str) -> Parsed<Assignor> {
-    if text.eq_ignore_ascii_case("cooperative-sticky") {
-        return Err(Some("not built in this version".to_owned()));
-    }
-    word(&[
+/// Assignors by Kafka's names for them.
+pub(super) fn assignors(text: &str) -> Parsed<Vec<Assignor>> {
+    let assignors = list(word(&[
         ("range", Assignor::Range),
         ("roundrobin", Assignor::RoundRobin),
-    ])(text)
+        ("cooperative-sticky", Assignor::CooperativeSticky),
+    ]))(text)?;
+    if assignors.is_empty() {
+        Err(Some("no assignor".to_owned()))
+    } else {
+        Ok(assignors)
+    }
 }
 
 /// `strict`, `batch`, or `kind=mode` pairs for some kinds. Control kinds are strict, whoever asks.

@@ -191,7 +191,7 @@ impl Reader {
                 ("read_uncommitted", Isolation::ReadUncommitted),
             ]),
         );
-        let assignor = self.value(table::ASSIGNOR, parse::assignor);
+        let assignors = self.value(table::ASSIGNOR, parse::assignors);
         let instance_id = self.optional(table::INSTANCE_ID, parse::topic);
         let session_timeout = self.value(
             table::SESSION_TIMEOUT,
@@ -233,7 +233,7 @@ impl Reader {
         Some(Receive {
             start: start?,
             isolation: isolation?,
-            assignor: assignor?,
+            assignors: assignors?,
             instance_id: instance_id?,
             session_timeout: session_timeout?,
             heartbeat_interval: heartbeat_interval?,

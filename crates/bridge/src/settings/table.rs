@@ -145,8 +145,8 @@ table! {
         "give read_committed or read_uncommitted",
         "whether records of open or aborted transactions are read";
     ASSIGNOR = "KAFKA_ASSIGNOR" [] "receive.assignor", Text, "range",
-        "give range or roundrobin",
-        "how the members of the group divide the partitions";
+        "give range, roundrobin or cooperative-sticky, or several of them with commas, the best first",
+        "how the members of the group divide the partitions; cooperative-sticky alone lets each keep what stays with it";
     INSTANCE_ID = "KAFKA_GROUP_INSTANCE_ID" [] "receive.instance_id", Text, "",
         "give 1 to 249 characters of a-z A-Z 0-9 . _ -, another one for each process",
         "makes this a static member of the group, which keeps its partitions through a restart";

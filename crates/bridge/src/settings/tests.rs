@@ -353,18 +353,22 @@ fn verification_in_batches_is_chosen_for_each_kind_and_never_for_control_kinds()
 }
 
 #[test]
-fn an_assignor_that_is_not_built_is_refused_plainly() {
-    let refused = environment(&[("KAFKA_ASSIGNOR", "cooperative-sticky")]).unwrap_err();
-    assert!(
-        refused.to_string().contains("not built in this version"),
-        "{refused}"
-    );
+fn assignors_are_taken_in_order_of_preference_and_an_unknown_one_is_refused_plainly() {
+    let of = |text: &str| {
+        environment(&[("KAFKA_ASSIGNOR", text)]).map(|settings| settings.receive.assignors)
+    };
+    let refused = of("cooperative-sticky,sticky").unwrap_err().to_string();
+    assert!(refused.contains("cooperative-sticky"), "{refused}");
+    assert!(of(",").is_err());
+    assert_eq!(of("").unwrap(), [Assignor::Range]);
+    let both = [Assignor::CooperativeSticky, Assignor::Range];
+    assert_eq!(of("cooperative-sticky, range").unwrap(), both);
     let taken = environment(&[
         ("KAFKA_ASSIGNOR", "roundrobin"),
         ("KAFKA_GROUP_INSTANCE_ID", "n-1"),
     ])
     .unwrap();
-    assert_eq!(taken.receive.assignor, Assignor::RoundRobin);
+    assert_eq!(taken.receive.assignors, [Assignor::RoundRobin]);
     assert_eq!(taken.receive.instance_id.as_deref(), Some("n-1"));
 }
 

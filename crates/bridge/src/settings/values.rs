@@ -230,6 +230,8 @@ pub enum Assignor {
     Range,
     /// All partitions of all topics in turn.
     RoundRobin,
+    /// Evenly, and each keeps what it has as far as that allows, also while the group divides anew (KIP-429).
+    CooperativeSticky,
 }
 
 /// The way in.
@@ -239,8 +241,8 @@ pub struct Receive {
     pub start: StartPosition,
     /// Isolation level of fetches.
     pub isolation: Isolation,
-    /// How partitions are divided when this member leads its group.
-    pub assignor: Assignor,
+    /// How the group may divide its partitions, in order of preference. At least one.
+    pub assignors: Vec<Assignor>,
     /// Makes this a static member (KIP-345).
     pub instance_id: Option<String>,
     /// Silence after which the group takes a member for dead.
