@@ -3,7 +3,6 @@
 
 use std::process::Stdio;
 
-use cybermesh_transport::Assignor;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -95,8 +94,7 @@ pub async fn produce(stage: &Stage, topic: &str, codec: &str, lines: &[String]) 
     );
 }
 
-/// A console consumer that is a member of a group by one kind of assignment, and begins with the oldest
-/// record where nothing is committed.
+/// A console consumer that is a member of a group, and begins with the oldest record where nothing is committed.
 #[derive(Debug)]
 pub struct GroupMember {
     process: Child,
@@ -104,16 +102,14 @@ pub struct GroupMember {
 }
 
 impl GroupMember {
-    /// Has it join `group`, where it knows this assignor alone.
+    /// Has it join `group` by the assignors of these names, which are of Kafka's own classes, with commas.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn join(stage: &Stage, group: &str, topic: &str, assignor: Assignor) -> Self {
-        let assignor = match assignor {
-            Assignor::Range => "org.apache.kafka.clients.consumer.RangeAssignor",
-            Assignor::RoundRobin => "org.apache.kafka.clients.consumer.RoundRobinAssignor",
-            other => panic!("no class of Kafka's is known for {other:?}"),
-        };
+    pub fn join_by(stage: &Stage, group: &str, topic: &str, assignors: &str) -> Self {
+        let classes = assignors.split(',');
+        let classes = classes.map(|name| format!("org.apache.kafka.clients.consumer.{name}"));
+        let assignor = classes.collect::<Vec<_>>().join(",");
         let mut process = console::command(stage, topic)
             .args(["--group", group, "--consumer-property"])
             .arg(format!("partition.assignment.strategy={assignor}"))

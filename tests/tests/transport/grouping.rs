@@ -24,6 +24,8 @@ cybermesh_tests::scenarios! {
         members_that_prefer_round_robin_are_dealt_the_partitions_of_all_topics_one_by_one,
         lag_falls_as_records_are_read_and_rises_as_they_are_written,
         new_partitions_of_a_topic_are_found_and_shared_without_anybody_joining_or_leaving,
+        cooperative_members_that_come_and_go_take_nothing_from_each_other_but_what_is_due,
+        a_static_member_that_restarts_keeps_its_partitions_and_nobody_else_notices,
     ],
 }
 
@@ -37,6 +39,8 @@ pub(crate) struct Member {
     pub(crate) held: BTreeMap<i32, i64>,
     /// Where each of its last assignment began.
     pub(crate) assigned: Vec<AssignedPartition>,
+    /// All that it had to give up, in order.
+    pub(crate) revoked: Vec<i32>,
     /// All that it was given, in order.
     pub(crate) got: Vec<(Place, String)>,
     topic: String,
@@ -44,17 +48,21 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) async fn join(stage: &Stage, topic: &str) -> Self {
-        let assignors = ConsumerConfig::new("", [topic]).assignors;
-        Self::join_by(stage, topic, assignors).await
+        Self::join_by(stage, topic, &[Assignor::Range], None).await
     }
 
-    /// With these assignors, the one it prefers first.
-    pub(crate) async fn join_by(stage: &Stage, topic: &str, assignors: Vec<Assignor>) -> Self {
+    pub(crate) async fn join_by(
+        stage: &Stage,
+        topic: &str,
+        assignors: &[Assignor],
+        instance: Option<&str>,
+    ) -> Self {
         let config = ConsumerConfig {
-            assignors,
             // The shortest that brokers take.
             session_timeout: Duration::from_secs(6),
             heartbeat_interval: Duration::from_millis(300),
+            assignors: assignors.to_vec(),
+            instance_id: instance.map(Into::into),
             ..ConsumerConfig::new(stage.own("group"), [topic])
         };
         let consumer = Consumer::join(stage.client().await, config).await.unwrap();
@@ -62,6 +70,7 @@ impl Member {
             consumer,
             held: BTreeMap::new(),
             assigned: Vec::new(),
+            revoked: Vec::new(),
             got: Vec::new(),
             topic: topic.to_owned(),
         }
@@ -87,13 +96,10 @@ impl Member {
     async fn take(&mut self, event: Event) {
         match event {
             Event::Assigned { partitions, .. } => {
-                self.held = partitions
-                    .iter()
-                    .map(|one| {
-                        let committed = one.committed.as_ref().map_or(0, |one| one.offset);
-                        (one.partition.partition, committed)
-                    })
-                    .collect();
+                self.held.extend(partitions.iter().map(|one| {
+                    let committed = one.committed.as_ref().map_or(0, |one| one.offset);
+                    (one.partition.partition, committed)
+                }));
                 for one in &partitions {
                     self.consumer
                         .begin(&one.partition, one.start.expect("by policy"));
@@ -102,7 +108,10 @@ impl Member {
             }
             Event::Revoked { partitions } => {
                 self.commit().await;
-                self.held.clear();
+                for one in &partitions {
+                    self.held.remove(&one.partition);
+                    self.revoked.push(one.partition);
+                }
                 self.consumer.release(partitions);
             }
             Event::Lost { .. } => self.held.clear(),
@@ -444,4 +453,126 @@ async fn new_partitions_of_a_topic_are_found_and_shared_without_anybody_joining_
     all.sort();
     let expected: Vec<_> = (0..6).map(|number| format!("{topic}/{number}")).collect();
     assert_eq!(all, expected);
+}
+
+async fn cooperative_members_that_come_and_go_take_nothing_from_each_other_but_what_is_due(
+    stage: Stage,
+) {
+    let (topic, producer) = topic(&stage, 6).await;
+    send_numbers(&producer, &topic, 6, 0..5).await;
+    let join = async || Member::join_by(&stage, &topic, &[Assignor::CooperativeSticky], None).await;
+    let mut first = join().await;
+    play(&mut [&mut first], |members| members[0].got.len() == 30).await;
+    let mut second = join().await;
+    play(&mut [&mut first, &mut second], |members| {
+        held(members) == [3, 3]
+    })
+    .await;
+    assert_eq!(first.revoked.len(), 3, "half, and only once");
+    send_numbers(&producer, &topic, 6, 5..10).await;
+    let mut third = join().await;
+    play(&mut [&mut first, &mut second, &mut third], |members| {
+        held(members) == [2, 2, 2] && members.iter().map(|one| one.got.len()).sum::<usize>() == 60
+    })
+    .await;
+    assert_eq!((first.revoked.len(), second.revoked.len()), (4, 1));
+    // What one leaves behind is shared by those that stay, and they keep what they have.
+    let mut got = third.leave().await;
+    send_numbers(&producer, &topic, 6, 10..15).await;
+    play(&mut [&mut first, &mut second], |members| {
+        let read: usize = members.iter().map(|one| one.got.len()).sum();
+        held(members) == [3, 3] && read + got.len() == 90
+    })
+    .await;
+    assert_eq!((first.revoked.len(), second.revoked.len()), (4, 1));
+    got.extend(first.leave().await);
+    got.extend(second.leave().await);
+    assert_eq!(places_once(&got), all_places(6, 15));
+}
+
+/// A static member, what it holds and in which generation it last heard of the group.
+struct Named {
+    consumer: Consumer,
+    held: BTreeSet<i32>,
+    generation: i32,
+    revocations: usize,
+}
+
+impl Named {
+    async fn join(stage: &Stage, topic: &str, assignor: Assignor, name: &str) -> Self {
+        let config = ConsumerConfig {
+            session_timeout: Duration::from_secs(6),
+            heartbeat_interval: Duration::from_millis(300),
+            assignors: vec![assignor],
+            instance_id: Some(name.into()),
+            ..ConsumerConfig::new(stage.own(assignor.name()), [topic])
+        };
+        Self {
+            consumer: Consumer::join(stage.client().await, config).await.unwrap(),
+            held: BTreeSet::new(),
+            generation: 0,
+            revocations: 0,
+        }
+    }
+
+    /// Until it is so; the partition of records, if that is what happened last.
+    async fn until(&mut self, is_so: impl Fn(&Self, Option<i32>) -> bool) {
+        let mut read = None;
+        while !is_so(self, read) {
+            match within(self.consumer.next()).await.expect("a member") {
+                Event::Assigned {
+                    generation,
+                    partitions,
+                } => {
+                    self.generation = generation;
+                    for one in partitions {
+                        self.held.insert(one.partition.partition);
+                        self.consumer
+                            .begin(&one.partition, one.start.expect("by policy"));
+                    }
+                }
+                Event::Revoked { partitions } => {
+                    self.revocations += 1;
+                    self.held
+                        .retain(|number| partitions.iter().all(|one| one.partition != *number));
+                    self.consumer.release(partitions);
+                }
+                Event::Records(batch) => read = Some(batch.partition.partition),
+                Event::Failed(error) if error.class() == Class::Retriable => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+async fn a_static_member_that_restarts_keeps_its_partitions_and_nobody_else_notices(stage: Stage) {
+    let (topic, producer) = topic(&stage, 4).await;
+    for assignor in [Assignor::Range, Assignor::CooperativeSticky] {
+        let mut first = Named::join(&stage, &topic, assignor, "one").await;
+        first.until(|first, _| first.held.len() == 4).await;
+        let mut second = Named::join(&stage, &topic, assignor, "two").await;
+        let both = tokio::join!(
+            first.until(|first, _| first.held.len() == 2),
+            second.until(|second, _| second.held.len() == 2),
+        );
+        let ((), ()) = both;
+        // The last that the first hears of it.
+        let generation = second.generation;
+        first.until(|first, _| first.generation == generation).await;
+        let before = (first.revocations, first.held.clone());
+        // It stops as static members do, without leaving, and comes back as another process.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        within(second.consumer.leave(deadline)).await.unwrap();
+        let held = second.held;
+        drop(second.consumer);
+        let mut again = Named::join(&stage, &topic, assignor, "two").await;
+        again.until(|again, _| again.held.len() == 2).await;
+        assert_eq!((again.generation, &again.held), (generation, &held));
+        send_numbers(&producer, &topic, 4, 0..1).await;
+        for member in [&mut first, &mut again] {
+            member.until(|_, read| read.is_some()).await;
+        }
+        assert_eq!((first.revocations, first.held), before);
+        assert_eq!(first.generation, generation, "no rebalance");
+    }
 }

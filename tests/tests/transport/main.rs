@@ -3,6 +3,7 @@
 
 mod addresses;
 mod authenticating;
+mod churning;
 mod grouping;
 mod groups;
 mod interop;

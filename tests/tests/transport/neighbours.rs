@@ -24,6 +24,12 @@ cybermesh_tests::scenarios! {
             "what is tried is how we get on with Kafka's own programs and broker together",
         a_group_by_round_robin_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing:
             "what is tried is how we get on with Kafka's own programs and broker together",
+        a_cooperative_group_of_ours_and_kafkas_consumer_loses_and_doubles_nothing_where_ours_leads:
+            "what is tried is how we get on with Kafka's own programs and broker together",
+        a_cooperative_group_of_ours_and_kafkas_consumer_loses_and_doubles_nothing_where_kafkas_leads:
+            "what is tried is how we get on with Kafka's own programs and broker together",
+        a_group_goes_from_range_to_cooperative_sticky_member_by_member_beside_kafkas_consumer:
+            "what is tried is how we get on with Kafka's own programs and broker together",
         kafkas_tool_describes_our_group_with_our_offsets:
             "what is tried is how we get on with Kafka's own programs and broker together",
     ],
@@ -99,7 +105,7 @@ async fn we_read_what_kafkas_console_producer_wrote_in_every_codec(stage: Stage)
 }
 
 async fn a_group_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing(stage: Stage) {
-    let theirs = share(&stage, Assignor::Range, "range").await;
+    let theirs = share(&stage, Assignor::Range, "RangeAssignor").await;
     assert!(
         theirs == BTreeSet::from([0, 1]) || theirs == BTreeSet::from([2, 3]),
         "not a range: {theirs:?}"
@@ -109,7 +115,7 @@ async fn a_group_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing(s
 async fn a_group_by_round_robin_of_ours_and_kafkas_consumer_loses_nothing_and_doubles_nothing(
     stage: Stage,
 ) {
-    let theirs = share(&stage, Assignor::RoundRobin, "roundrobin").await;
+    let theirs = share(&stage, Assignor::RoundRobin, "RoundRobinAssignor").await;
     assert!(
         theirs == BTreeSet::from([0, 2]) || theirs == BTreeSet::from([1, 3]),
         "not dealt in turn: {theirs:?}"
@@ -118,20 +124,20 @@ async fn a_group_by_round_robin_of_ours_and_kafkas_consumer_loses_nothing_and_do
 
 /// Kafka's consumer joins our member's group and leaves it again, while records come. Gives back the
 /// partitions it was given.
-async fn share(stage: &Stage, assignor: Assignor, named: &str) -> BTreeSet<i32> {
+async fn share(stage: &Stage, assignor: Assignor, class: &str) -> BTreeSet<i32> {
     let topic = stage.own("shared");
     stage.make_topic(&topic, 4).await;
     let producer = Producer::new(stage.client().await, ProducerConfig::default());
     send_numbers(&producer, &topic, 4, 0..10).await;
-    let mut ours = Member::join_by(stage, &topic, vec![assignor]).await;
+    let mut ours = Member::join_by(stage, &topic, &[assignor], None).await;
     play(&mut [&mut ours], |members| members[0].got.len() == 40).await;
 
     let group = stage.own("group");
-    let mut theirs = GroupMember::join(stage, &group, &topic, assignor);
+    let mut theirs = GroupMember::join_by(stage, &group, &topic, class);
     play(&mut [&mut ours], |members| members[0].held.len() == 2).await;
     assert_eq!(
         java::group_state(stage, &group).await,
-        [named, "Stable", "2"]
+        [assignor.name(), "Stable", "2"]
     );
     send_numbers(&producer, &topic, 4, 10..20).await;
     play(&mut [&mut ours], |members| members[0].got.len() == 60).await;
@@ -156,6 +162,162 @@ fn place(record: &LoggedRecord) -> ((i32, i64), String) {
         (record.partition, record.offset),
         text(record.value.as_ref()),
     )
+}
+
+const STICKY: [Assignor; 1] = [Assignor::CooperativeSticky];
+const KAFKAS_STICKY: &str = "CooperativeStickyAssignor";
+
+/// Reads on until it has had so many records.
+async fn read_on(theirs: &mut GroupMember, got: &mut Vec<((i32, i64), String)>, until: usize) {
+    while got.len() < until {
+        got.push(place(&within(theirs.next()).await));
+    }
+}
+
+async fn a_cooperative_group_of_ours_and_kafkas_consumer_loses_and_doubles_nothing_where_ours_leads(
+    stage: Stage,
+) {
+    let topic = stage.own("shared");
+    stage.make_topic(&topic, 6).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    send_numbers(&producer, &topic, 6, 0..10).await;
+    let mut ours = Member::join_by(&stage, &topic, &STICKY, None).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 60).await;
+
+    // Theirs takes half, and what ours keeps it never has to give up.
+    let group = stage.own("group");
+    let mut theirs = GroupMember::join_by(&stage, &group, &topic, KAFKAS_STICKY);
+    play(&mut [&mut ours], |members| members[0].held.len() == 3).await;
+    assert_eq!(ours.revoked.len(), 3);
+    send_numbers(&producer, &topic, 6, 10..20).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 90).await;
+    let mut got = Vec::new();
+    read_on(&mut theirs, &mut got, 30).await;
+
+    // A third of ours takes one from each, and leaves again.
+    let mut third = Member::join_by(&stage, &topic, &STICKY, None).await;
+    play(&mut [&mut ours, &mut third], |members| {
+        (members[0].held.len(), members[1].held.len()) == (2, 2)
+    })
+    .await;
+    assert_eq!(ours.revoked.len(), 4);
+    send_numbers(&producer, &topic, 6, 20..30).await;
+    play(&mut [&mut ours, &mut third], |members| {
+        members[0].got.len() == 110 && members[1].got.len() == 20
+    })
+    .await;
+    read_on(&mut theirs, &mut got, 50).await;
+    let third = third.leave().await;
+    play(&mut [&mut ours], |members| members[0].held.len() == 3).await;
+    send_numbers(&producer, &topic, 6, 30..40).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 140).await;
+    read_on(&mut theirs, &mut got, 80).await;
+
+    // Theirs leaves: ours gets the rest besides what it has.
+    got.extend(theirs.leave().await.iter().map(place));
+    play(&mut [&mut ours], |members| members[0].held.len() == 6).await;
+    send_numbers(&producer, &topic, 6, 40..50).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 200).await;
+    assert_eq!(ours.revoked.len(), 4);
+    got.extend(third);
+    got.extend(ours.leave().await);
+    assert_eq!(places_once(&got), all_places(6, 50));
+}
+
+async fn a_cooperative_group_of_ours_and_kafkas_consumer_loses_and_doubles_nothing_where_kafkas_leads(
+    stage: Stage,
+) {
+    let topic = stage.own("shared");
+    stage.make_topic(&topic, 6).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    send_numbers(&producer, &topic, 6, 0..10).await;
+    let group = stage.own("group");
+    let mut theirs = GroupMember::join_by(&stage, &group, &topic, KAFKAS_STICKY);
+    let mut got = Vec::new();
+    read_on(&mut theirs, &mut got, 60).await;
+
+    let mut ours = Member::join_by(&stage, &topic, &STICKY, None).await;
+    play(&mut [&mut ours], |members| members[0].held.len() == 3).await;
+    send_numbers(&producer, &topic, 6, 10..20).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 30).await;
+    read_on(&mut theirs, &mut got, 90).await;
+
+    let mut third = Member::join_by(&stage, &topic, &STICKY, None).await;
+    play(&mut [&mut ours, &mut third], |members| {
+        (members[0].held.len(), members[1].held.len()) == (2, 2)
+    })
+    .await;
+    assert_eq!(ours.revoked.len(), 1);
+    send_numbers(&producer, &topic, 6, 20..30).await;
+    play(&mut [&mut ours, &mut third], |members| {
+        members[0].got.len() == 50 && members[1].got.len() == 20
+    })
+    .await;
+    read_on(&mut theirs, &mut got, 110).await;
+
+    // The leader leaves: what it had is shared by ours, of whom one leads now, and nobody gives anything up.
+    got.extend(theirs.leave().await.iter().map(place));
+    play(&mut [&mut ours, &mut third], |members| {
+        (members[0].held.len(), members[1].held.len()) == (3, 3)
+    })
+    .await;
+    send_numbers(&producer, &topic, 6, 30..40).await;
+    play(&mut [&mut ours, &mut third], |members| {
+        members[0].got.len() == 80 && members[1].got.len() == 50
+    })
+    .await;
+    assert_eq!((ours.revoked.len(), third.revoked.len()), (1, 0));
+    got.extend(ours.leave().await);
+    got.extend(third.leave().await);
+    assert_eq!(places_once(&got), all_places(6, 40));
+}
+
+async fn a_group_goes_from_range_to_cooperative_sticky_member_by_member_beside_kafkas_consumer(
+    stage: Stage,
+) {
+    let topic = stage.own("shared");
+    stage.make_topic(&topic, 4).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    let both = [Assignor::CooperativeSticky, Assignor::Range];
+    let group = stage.own("group");
+    let strategy = async || java::group_state(&stage, &group).await[0].clone();
+    let mut old = Member::join(&stage, &topic).await;
+    play(&mut [&mut old], |members| members[0].held.len() == 4).await;
+    // Theirs knows both; the group goes by the only one that all know.
+    let theirs = "CooperativeStickyAssignor,RangeAssignor";
+    let mut theirs = GroupMember::join_by(&stage, &group, &topic, theirs);
+    play(&mut [&mut old], |members| members[0].held.len() == 2).await;
+    assert_eq!(strategy().await, "range");
+    send_numbers(&producer, &topic, 4, 0..10).await;
+    play(&mut [&mut old], |members| members[0].got.len() == 20).await;
+    let mut got = Vec::new();
+    read_on(&mut theirs, &mut got, 20).await;
+    // Ours goes, and comes back with both: whoever knows both gives everything up in a rebalance still.
+    let old = old.leave().await;
+    let mut new = Member::join_by(&stage, &topic, &both, None).await;
+    play(&mut [&mut new], |members| members[0].held.len() == 2).await;
+    assert_eq!(strategy().await, "cooperative-sticky");
+    // And at last one that knows the new one alone.
+    let mut last = Member::join_by(&stage, &topic, &STICKY, None).await;
+    play(&mut [&mut new, &mut last], |members| {
+        members[0].held.len() + members[1].held.len() >= 2
+            && members.iter().all(|one| !one.held.is_empty())
+            && !members[0].revoked.is_empty()
+    })
+    .await;
+    assert_eq!(new.revoked.len(), 2, "all that it had");
+    send_numbers(&producer, &topic, 4, 10..20).await;
+    got.extend(theirs.leave().await.iter().map(place));
+    let (theirs, before) = (got.len(), old.len());
+    play(&mut [&mut new, &mut last], |members| {
+        let read: usize = members.iter().map(|one| one.got.len()).sum();
+        read + theirs + before == 80
+    })
+    .await;
+    got.extend(old);
+    got.extend(new.leave().await);
+    got.extend(last.leave().await);
+    assert_eq!(places_once(&got), all_places(4, 20));
 }
 
 async fn kafkas_tool_describes_our_group_with_our_offsets(stage: Stage) {
