@@ -317,3 +317,34 @@ fn what_was_given_and_not_started_is_kept_and_its_offsets_count_unless_it_was_ta
         assert_eq!(drain(&mut member, now)[0], told_assigned(6, told));
     }
 }
+
+#[test]
+fn what_was_taken_and_given_again_is_started_where_its_offsets_are_then() {
+    let (mut member, now) = joining();
+    sync(&mut member, now, 6, &[0, 1, 2]);
+    drain(&mut member, now);
+    for (generation, given) in [(7, &[0, 1][..]), (8, &[0, 1, 2])] {
+        member.heartbeat(
+            now,
+            generation - 1,
+            Err(error(ErrorCode::RebalanceInProgress)),
+        );
+        let joins = drain(&mut member, now);
+        assert!(matches!(&joins[..], [.., Action::Join { .. }]), "{joins:?}");
+        sync(&mut member, now, generation, given);
+        let again = drain(&mut member, now);
+        // It joins once more to let the group know that it has let go.
+        if let Some(Action::Join { .. }) = again.last() {
+            sync(&mut member, now, generation, given);
+            drain(&mut member, now);
+        }
+    }
+    member.offsets(now, 6, Ok(vec![assigned(2)]));
+    assert_eq!(
+        drain(&mut member, now),
+        [Action::FetchOffsets {
+            generation: 8,
+            partitions: partitions(&[2])
+        }]
+    );
+}
