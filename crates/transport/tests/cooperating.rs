@@ -239,6 +239,21 @@ async fn a_member_that_leaves_while_the_group_divides_commits_first() {
 }
 
 #[tokio::test]
+async fn a_member_that_leaves_with_a_commit_for_the_next_generation_joins_that_first() {
+    let broker = broker("t", 1).await;
+    let first = member(&broker).await;
+    assert_eq!(given(&first).await, [0]);
+    broker.fault(Fault::error(Api::OffsetCommit, Answer::REBALANCE_IN_PROGRESS).once());
+    let commit = within(first.commit(to_commit(0, 7)));
+    let leave = within(first.leave(Instant::now() + PATIENCE));
+    let (committed_it, left) = tokio::join!(commit, leave);
+    committed_it.unwrap();
+    left.unwrap();
+    assert_eq!(committed(&broker, 0), Some(7));
+    assert_eq!(broker.requests(Api::LeaveGroup), 1);
+}
+
+#[tokio::test]
 async fn a_member_that_offers_an_eager_assignor_too_gives_everything_up_and_shares_with_one_that_does_not()
  {
     let broker = broker("t", 4).await;

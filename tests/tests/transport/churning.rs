@@ -1,7 +1,8 @@
 //! Ten members that come and go at random, and a ledger of who had what and when: nothing is lost, nothing that was
 //! committed comes again, and no partition is two members' at once.
 //!
-//! The short form takes some seconds. `TESTS_CHURN_SECONDS` makes it longer, `TESTS_CHURN_SEED` repeats a run.
+//! The short form takes some seconds. `TESTS_CHURN_SECONDS` makes it longer, `TESTS_CHURN_SEED` repeats a run, and of
+//! so many members that go as `TESTS_CHURN_DEATHS` says one dies: until its session is over, the group waits for it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,8 @@ cybermesh_tests::scenarios! {
 const PARTITIONS: i32 = 24;
 const MEMBERS: usize = 10;
 const SHORT_FORM: Duration = Duration::from_secs(8);
+/// Of so many that go one dies.
+const DEATHS: u64 = 20;
 /// Between two commits of a member at work.
 const COMMIT_EVERY: Duration = Duration::from_millis(250);
 
@@ -323,6 +326,7 @@ async fn churn(stage: Stage, assignor: Assignor) {
     let group = stage.own("group");
     let time = from_environment("TESTS_CHURN_SECONDS").map_or(SHORT_FORM, Duration::from_secs);
     let seed = from_environment("TESTS_CHURN_SEED").unwrap_or_else(rand_seed);
+    let one_dies_of = from_environment("TESTS_CHURN_DEATHS").unwrap_or(DEATHS);
     println!("the seed is {seed}");
     let mut dice = Dice(seed);
     let ledger = Arc::new(Ledger::default());
@@ -364,7 +368,7 @@ async fn churn(stage: Stage, assignor: Assignor) {
             members[at] = Some(start(joins).await);
             continue;
         };
-        let dies = dice.below(6) == 0;
+        let dies = one_dies_of > 0 && dice.below(one_dies_of) == 0;
         (deaths, leaves) = (deaths + u32::from(dies), leaves + u32::from(!dies));
         let order = if dies { Order::Die } else { Order::Leave };
         member.order.send_replace(order);
