@@ -6,7 +6,9 @@ use cybermesh_bridge::bridge::Bridge;
 use cybermesh_bridge::handler::Handlers;
 use cybermesh_bridge::settings::{Loader, Settings};
 use cybermesh_transport::consumer::{FetchConfig, Position, Reader, StartPolicy};
-use cybermesh_transport::{Compression, Event, Producer, ProducerConfig, Record, TopicPartition};
+use cybermesh_transport::{
+    Class, Compression, Event, Producer, ProducerConfig, Record, TopicPartition,
+};
 
 use crate::stage::{Role, Stage};
 
@@ -111,6 +113,7 @@ impl Stage {
         while read < count {
             match reader.next().await.expect("a reader") {
                 Event::Records(batch) => read += batch.records.len(),
+                Event::Failed(error) if error.class() != Class::Fatal => {}
                 other => panic!("reading dead letters: {other:?}"),
             }
         }

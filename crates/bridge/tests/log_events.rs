@@ -23,7 +23,12 @@ const STOP: Duration = Duration::from_secs(10);
 async fn logged(events: &Events, messages: usize) -> Vec<(Level, String)> {
     let stage = Stage::set().await;
     events.take();
-    let settings = stage.settings(&[("role", "backend"), ("limits.anomaly", "off")]);
+    let settings = stage.settings(&[
+        ("role", "backend"),
+        ("limits.anomaly", "off"),
+        // A thousand at once may take their time: that is no change of state.
+        ("kafka.request_timeout", "30s"),
+    ]);
     let bridge = Bridge::builder(settings)
         .trust(trust())
         .sends([Kind::Anomaly])

@@ -93,7 +93,7 @@ async fn nothing_is_lost_or_doubled_when_leadership_goes_back_to_the_preferred_r
     java::elect_preferred_leaders(&stage).await;
     let mark = load.mark().await;
     load.recovered("leadership gone back", mark).await;
-    assert_eq!(load.leaders().await, preferred);
+    load.led_by(&preferred).await;
     assert_eq!(load.end(&stage).await, BTreeSet::new());
 }
 

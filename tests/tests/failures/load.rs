@@ -32,8 +32,8 @@ const TICK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A broker that is paused answers no request; how soon that is noticed is the deadline of one.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// What may be resident more at the end than when all were at work.
-const GROWTH_BYTES: u64 = 48 << 20;
+/// What may be resident more at the end than when all were at work: what the test itself keeps of each record included.
+const GROWTH_BYTES: u64 = 96 << 20;
 
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future)
@@ -177,6 +177,17 @@ impl Load {
         let led = topic.partitions().iter();
         led.filter_map(|one| Some((one.partition, one.leader?.broker_id)))
             .collect()
+    }
+
+    /// Waits until the partitions are led like this.
+    pub(crate) async fn led_by(&self, leaders: &BTreeMap<i32, i32>) {
+        within(async {
+            let mut look = interval(Duration::from_millis(200));
+            while self.leaders().await != *leaders {
+                look.tick().await;
+            }
+        })
+        .await;
     }
 
     /// Waits until the broker is in sync for every partition.

@@ -122,6 +122,8 @@ impl Broker<'_> {
         set("transaction.state.log.replication.factor", &replicas);
         set("transaction.state.log.min.isr", &in_sync);
         set("file.delete.delay.ms", &1000);
+        // Tests look at who leads, and have leadership moved themselves.
+        set("auto.leader.rebalance.enable", &false);
         // Tests write records with times of years ago, which are old enough to be deleted at any look.
         set("log.retention.ms", &-1);
         text

@@ -15,6 +15,9 @@ use crate::{fuzz, lint, musl};
 /// A test binary that takes longer hangs.
 const BINARY_WITHIN: Duration = Duration::from_secs(15 * 60);
 
+/// The one in which brokers are started again and again, one test after the other.
+const FAILURES_WITHIN: Duration = Duration::from_secs(40 * 60);
+
 /// How much is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
@@ -153,7 +156,7 @@ async fn over_failing_kafka(
     let run = binary.run().args(["--test-threads", "1"]).args(args);
     let run = run.envs(cluster.client().vars());
     let name = format!("{} {}", binary.package, binary.target);
-    run_tests(&name, run, Places::ByModule, tally).await;
+    run_tests_within(FAILURES_WITHIN, &name, run, Places::ByModule, tally).await;
     cluster.end().await;
 }
 
@@ -193,6 +196,16 @@ enum Places {
 }
 
 async fn run_tests(name: &str, run: Run, places: Places, tally: &mut Tally) {
+    run_tests_within(BINARY_WITHIN, name, run, places, tally).await;
+}
+
+async fn run_tests_within(
+    deadline: Duration,
+    name: &str,
+    run: Run,
+    places: Places,
+    tally: &mut Tally,
+) {
     let mut output = Vec::new();
     let mut counted = [0; 3];
     let mut read = [0; 3];
@@ -222,7 +235,7 @@ async fn run_tests(name: &str, run: Run, places: Places, tally: &mut Tally) {
         }
         output.push(line.to_owned());
     };
-    let ended = tokio::time::timeout(BINARY_WITHIN, run.lines(each_line)).await;
+    let ended = tokio::time::timeout(deadline, run.lines(each_line)).await;
     let [passed, failed, ignored] = counted;
     println!(
         "{name}: {passed} passed, {failed} failed, {ignored} ignored ({:.1} s)",
@@ -232,7 +245,7 @@ async fn run_tests(name: &str, run: Run, places: Places, tally: &mut Tally) {
         Ok(Ok(status)) if status.success() => None,
         Ok(Ok(status)) => Some(status.to_string()),
         Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some(format!("did not end within {} s", BINARY_WITHIN.as_secs())),
+        Err(_) => Some(format!("did not end within {} s", deadline.as_secs())),
     };
     if let Some(trouble) = &trouble {
         output.iter().for_each(|line| println!("  | {line}"));

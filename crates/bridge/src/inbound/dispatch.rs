@@ -195,6 +195,15 @@ impl<T: Clone> Lanes<T> {
         self.forget(offset)
     }
 
+    /// The attempt at this message that is under way, 0 where it is not here; `None` while it waits for its next.
+    pub(crate) fn attempt_under_way(&self, offset: i64) -> Option<u32> {
+        match self.entries.get(&offset) {
+            None => Some(0),
+            Some(entry) if matches!(entry.phase, Phase::Waiting(_)) => None,
+            Some(entry) => Some(entry.attempts),
+        }
+    }
+
     /// Whether a handler of this message is running.
     pub(crate) fn is_running(&self, offset: i64) -> bool {
         self.entries

@@ -30,6 +30,7 @@ use super::effect::{Effect, Job, Judged};
 use super::guard::GuardPolicy;
 use super::guard::burials::BurialGate;
 use super::guard::systemic::Systemic;
+use super::hang::UnderWay;
 use super::judge::{Believed, JudgeOrder};
 use super::origin::{Origin, TopicPartition};
 use super::pause::Pause;
@@ -258,6 +259,14 @@ impl<M: Believed> Flow<M> {
             .map(|(offset, in_flight)| (offset, in_flight.since))
     }
 
+    /// What holds the watermark back and is under way, with the number of its attempt: 0 where it is being judged or
+    /// buried without one. `None` where nothing is, or it waits for its next attempt.
+    pub(crate) fn under_way(&self) -> Option<UnderWay> {
+        let (offset, _) = self.oldest()?;
+        let attempt = self.lanes.attempt_under_way(offset)?;
+        Some((offset, attempt))
+    }
+
     /// How many messages were taken up and are not done.
     pub(crate) fn in_flight(&self) -> usize {
         self.watermark.in_flight()
@@ -266,7 +275,8 @@ impl<M: Believed> Flow<M> {
     /// When something here is due by itself.
     pub(crate) fn next_timer(&self) -> Option<Instant> {
         let handling = match &self.systemic {
-            _ if self.stands_still() => None,
+            // Nothing is begun then; a time that has come already would be waited for again and again.
+            _ if self.draining || self.stands_still() => None,
             Some(systemic) if systemic.is_tripped() => systemic.next_timer(),
             _ => self.lanes.next_timer(),
         };

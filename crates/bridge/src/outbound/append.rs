@@ -185,6 +185,7 @@ impl Inner {
         bytes: usize,
         patience: Patience,
     ) -> Result<i32, SendError> {
+        let since = Instant::now();
         let asked = async {
             let Some(key) = key else {
                 let producer = &self.parts.producer;
@@ -199,7 +200,7 @@ impl Inner {
             .await?;
         chosen.map_err(|error: TransportError| {
             if error.is_unreachable() {
-                self.parts.gate.unreachable(Instant::now());
+                self.parts.gate.unreachable(since, Instant::now());
             }
             SendError::NotSent(NotSent::Topic(error))
         })

@@ -24,6 +24,8 @@ struct Inner {
     health: Health,
     /// Counts what may have changed the breaker's answer besides time.
     changes: watch::Sender<u64>,
+    /// When a look-up that no broker answered was last counted.
+    unreachable: Mutex<Option<Instant>>,
 }
 
 impl ClusterGate {
@@ -38,6 +40,7 @@ impl ClusterGate {
             metrics,
             health,
             changes: watch::Sender::default(),
+            unreachable: Mutex::default(),
         }))
     }
 
@@ -69,8 +72,20 @@ impl ClusterGate {
         self.0.changes.subscribe()
     }
 
-    /// No broker could be asked for metadata: counts as an attempt that failed, where one may be made.
-    pub(super) fn unreachable(&self, now: Instant) {
+    /// No broker could be asked for metadata by a look-up that began at `since`: counts as an attempt that failed, where
+    /// one may be made. Those who waited for one look-up together count once.
+    pub(super) fn unreachable(&self, since: Instant, now: Instant) {
+        {
+            let mut counted = self
+                .0
+                .unreachable
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if counted.is_some_and(|counted| since <= counted) {
+                return;
+            }
+            *counted = Some(now);
+        }
         if let Answer::Admitted(permit) = self.admit(now) {
             self.record(now, permit, AttemptOutcome::Unreachable);
         }
@@ -166,6 +181,27 @@ mod tests {
             attempt(&gate, outcome);
             assert!(changes.has_changed().unwrap(), "{outcome:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_waited_for_one_look_up_together_count_as_one_failure() {
+        let exposition = Exposition::new().unwrap();
+        let config = BreakerConfig::default();
+        let gate = ClusterGate::new(config, 1, exposition.metrics(), Health::new());
+        for look_up in 1..=5 {
+            let since = Instant::now();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(
+                gate.state(),
+                State::Closed,
+                "before look-up {look_up} ended"
+            );
+            for _ in 0..5 {
+                gate.unreachable(since, Instant::now());
+            }
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(gate.state(), State::Open);
     }
 
     #[tokio::test(start_paused = true)]

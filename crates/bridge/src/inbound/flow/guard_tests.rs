@@ -362,3 +362,15 @@ fn the_audience_is_doubted_when_no_envelope_holds_and_settled_by_the_first_that_
     rig.feed(&[(0, Ok(100))]);
     assert!(!rig.faults.audience.is_doubted());
 }
+
+#[test]
+fn a_draining_flow_that_the_guard_paused_waits_for_no_trial_any_more() {
+    let mut rig = failing();
+    rig.now = rig.flow.next_timer().unwrap();
+    let _running = rig.start().unwrap();
+    rig.flow.drain();
+    assert!(!rig.flow.is_drained(), "its trial runs");
+    rig.now += Duration::from_secs(31);
+    assert!(rig.start().is_none());
+    assert_eq!(rig.flow.next_timer(), None);
+}

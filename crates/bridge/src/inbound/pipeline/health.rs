@@ -16,8 +16,8 @@ impl<J: Judge> Pipeline<J> {
     pub(super) fn look_for_hangs(&mut self, now: Instant) {
         for held in self.held.values_mut() {
             let is_working = !held.closing && held.flow.pauses().next().is_none();
-            let oldest = held.flow.oldest().filter(|_| is_working);
-            held.hung_at = held.hang.look(oldest.map(|(offset, _)| offset), now);
+            let under_way = held.flow.under_way().filter(|_| is_working);
+            held.hung_at = held.hang.look(under_way, now);
         }
     }
 

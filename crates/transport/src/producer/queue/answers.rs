@@ -1,5 +1,7 @@
 //! What each answer, each failure and each passed deadline means for the batches of a partition.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 
 use super::{AppendTime, Identity, MAY_BE_FORGOTTEN_AFTER, PartitionQueue, given_up_at};
@@ -139,7 +141,8 @@ impl<T> PartitionQueue<T> {
             return;
         }
         let mut entries = std::mem::take(&mut sent.batch.entries);
-        let named: Vec<usize> = records
+        // A set, as a broker may name one record any number of times.
+        let named: BTreeSet<usize> = records
             .into_iter()
             .filter(|record| *record < entries.len())
             .collect();

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::stage::{Rig, hung, paused};
 use super::stand_ins::tp;
+use crate::inbound::attempts::RetryPolicy;
 use crate::inbound::group::{GroupCommand, GroupEvent};
 use crate::inbound::pipeline::PipelineEnd;
 use crate::settings::{OnExhausted, OnHang};
@@ -91,4 +94,31 @@ async fn what_waits_for_its_last_commit_does_not_count_as_hung() {
     let (_, _unanswered) = rig.commit(0).await;
     tokio::time::sleep(Duration::from_secs(400)).await;
     assert_eq!(rig.reason_for(&hung()), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_every_attempt_ends_at_its_deadline_is_buried_and_takes_no_member_out() {
+    let mut rig = Rig::start_with(|config| {
+        config.retry = RetryPolicy::default();
+        config.on_hang = OnHang::Leave;
+    });
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "hang")]).await;
+    let left = rig.command(|command| matches!(command, GroupCommand::Leave(_)));
+    let left = timeout(Duration::from_secs(1000), left).await;
+    assert!(
+        left.is_err(),
+        "left its group before the last attempt was over"
+    );
+    assert!(rig.buried.try_recv().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_its_handler_put_off_for_long_is_no_hang() {
+    let mut rig = Rig::start_with(|config| config.on_hang = OnHang::Leave);
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "retry later")]).await;
+    let left = rig.command(|command| matches!(command, GroupCommand::Leave(_)));
+    let left = timeout(Duration::from_secs(1000), left).await;
+    assert!(left.is_err(), "left its group though nothing hangs");
 }

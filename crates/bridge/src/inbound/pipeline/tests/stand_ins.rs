@@ -229,6 +229,7 @@ impl Handle<String> for FakeHandler {
                 "retry once" if context.attempt() == 1 => {
                     Ok(Verdict::retry_after(Duration::from_secs(3)))
                 }
+                "retry later" => Ok(Verdict::retry_after(Duration::from_secs(600))),
                 "retriable" => Err(HandlerError::retriable("downstream is away")),
                 "permanent" => Err(HandlerError::permanent("cannot be")),
                 "reject" => Ok(Verdict::reject("will not be")),
