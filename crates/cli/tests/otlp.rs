@@ -182,3 +182,16 @@ async fn an_https_collector_without_an_authority_is_refused_at_start() {
         "{refused:?}"
     );
 }
+
+#[test]
+fn what_is_scraped_is_still_there_when_the_pushing_has_ended() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let mut command = stage::binary();
+    command
+        .args(["demo", "--messages", "20"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+    let ran = stage::run(command, "");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}

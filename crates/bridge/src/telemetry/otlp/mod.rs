@@ -136,13 +136,20 @@ impl fmt::Debug for Pushing {
 }
 
 impl Pushing {
-    /// Pushes once more, and no later than `deadline`.
+    /// Pushes once more, and no later than `deadline`; then nothing more. Who else reads the provider may
+    /// go on.
     pub(crate) async fn end(self, deadline: Instant) {
         let provider = self.provider.clone();
-        // It waits for the reader's thread, which waits for the collector.
-        let pushing = tokio::task::spawn_blocking(move || provider.shutdown());
-        if timeout_at(deadline, pushing).await.is_err() {
-            tracing::warn!("the last metrics were not sent by OTLP in time");
+        // It waits for the reader's thread, which waits for the collector. A shutdown would end every
+        // reader of the provider, Prometheus' too.
+        let pushing = tokio::task::spawn_blocking(move || provider.force_flush());
+        match timeout_at(deadline, pushing).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => {
+                tracing::warn!(%error, "the last metrics were not sent by OTLP");
+            }
+            Ok(Err(_)) => tracing::warn!("the last metrics were not sent by OTLP"),
+            Err(_) => tracing::warn!("the last metrics were not sent by OTLP in time"),
         }
     }
 }
