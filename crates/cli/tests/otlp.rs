@@ -195,3 +195,25 @@ fn what_is_scraped_is_still_there_when_the_pushing_has_ended() {
     let ran = stage::run(command, "");
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_used_is_refused_at_start_all_at_once_and_without_a_password() {
+    let stage = Stage::set().await;
+    let mut command = stage.command(&["send", "anomaly"]);
+    command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:s3cret@ho st")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")
+        .env("OTEL_METRIC_EXPORT_INTERVAL", "0")
+        .env("KAFKA_CA_CERT", "/nowhere/ca.pem");
+    let refused = stage.run_command(command, DRAFT).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    for name in [
+        "OTEL_EXPORTER_OTLP_ENDPOINT (environment",
+        "OTEL_EXPORTER_OTLP_TIMEOUT (environment",
+        "OTEL_METRIC_EXPORT_INTERVAL (environment",
+        "/nowhere/ca.pem",
+    ] {
+        assert!(refused.stderr.contains(name), "{name}: {refused:?}");
+    }
+    assert!(!refused.stderr.contains("s3cret"), "{refused:?}");
+}

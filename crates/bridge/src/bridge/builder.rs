@@ -29,7 +29,7 @@ use crate::{
     reload::{Certificates, LimitsFile, PasswordFile, Reloader, SigningFile, Stamp, Watched},
     settings::{DeadLetterFormat, Problem, Settings, SettingsError, table},
     state::StateDir,
-    telemetry::{Audit, Condition, Exposition, Health, Metrics, OpsServer, vitals::Vitals},
+    telemetry::{Audit, Condition, Exposition, Health, Metrics, OpsServer, otlp, vitals::Vitals},
     trust::Trust,
 };
 
@@ -65,6 +65,8 @@ struct Material {
     signer: Option<SigningKey>,
     signing: Option<SigningFile>,
     trust: Option<Trust>,
+    /// How metrics are to be pushed, where they are ours and are to be.
+    pushed: Option<otlp::Wanted>,
 }
 
 impl Builder {
@@ -211,12 +213,12 @@ impl Builder {
             signer,
             signing,
             trust,
+            pushed,
         } = self.material()?;
         let (metrics, exposition, pushing) = match self.metrics.take() {
             Some(metrics) => (metrics, None, None),
             None => {
-                let (exposition, pushing) =
-                    Exposition::pushed(self.settings.tls.provider.choice())?;
+                let (exposition, pushing) = Exposition::pushed(pushed)?;
                 (exposition.metrics(), Some(exposition), pushing)
             }
         };
@@ -393,6 +395,10 @@ impl Builder {
             Some(trust) => self.judge_trust(trust, &mut problems),
             None => {}
         }
+        let pushed = match self.metrics {
+            Some(_) => None,
+            None => otlp::Wanted::from_env(settings.tls.provider.choice(), &mut problems),
+        };
         match security {
             Some(security) if problems.is_empty() => Ok(Material {
                 security,
@@ -402,6 +408,7 @@ impl Builder {
                 signer,
                 signing,
                 trust,
+                pushed,
             }),
             _ => Err(SettingsError::new(problems)),
         }

@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use cybermesh_transport::tls::ProviderChoice;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{Resource, metrics::SdkMeterProvider};
 
 use super::{
     metrics::Metrics,
-    otlp::{Otlp, Pushing},
+    otlp::{Otlp, Pushing, Wanted},
 };
 
 pub(super) const METER: &str = "cybermesh-bridge";
@@ -46,15 +45,14 @@ impl Exposition {
         Ok(Self::with(None)?.0)
     }
 
-    /// As [`new`](Self::new), and pushed by OTLP as well where the environment names an endpoint; see the
-    /// module `otlp`. `provider` is whose cryptography an `https` endpoint is spoken to with.
+    /// As [`new`](Self::new), and pushed by OTLP as well where that is wanted; see the module `otlp`.
     ///
     /// # Errors
-    /// Also where that endpoint cannot be used.
+    /// Also where an exporter cannot be made.
     pub(crate) fn pushed(
-        provider: ProviderChoice,
+        wanted: Option<Wanted>,
     ) -> Result<(Self, Option<Pushing>), ExpositionError> {
-        Self::with(Otlp::from_env(provider)?)
+        Self::with(wanted.map(Otlp::new).transpose()?)
     }
 
     fn with(otlp: Option<Otlp>) -> Result<(Self, Option<Pushing>), ExpositionError> {

@@ -3,27 +3,29 @@
 //! The variables are the OpenTelemetry SDK's own. `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`, or
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` with `/v1/metrics` behind it, switches it on;
 //! `OTEL_SDK_DISABLED=true` and `OTEL_METRICS_EXPORTER=none` switch it off. The SDK reads
-//! `OTEL_METRIC_EXPORT_INTERVAL` (milliseconds, 60 s), `OTEL_EXPORTER_OTLP_HEADERS`,
-//! `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`; we read `OTEL_EXPORTER_OTLP_TIMEOUT`
-//! (milliseconds, 10 s) and, since there are no system roots, `OTEL_EXPORTER_OTLP_CERTIFICATE`, which
-//! an `https` endpoint needs, `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `…_CLIENT_KEY`; of all that
-//! begin with `OTEL_EXPORTER_OTLP_` there is one for metrics alone that goes first.
+//! `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`,
+//! `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`; we read `OTEL_METRIC_EXPORT_INTERVAL`
+//! (milliseconds, 60 s), `OTEL_EXPORTER_OTLP_TIMEOUT` (milliseconds, 10 s) and, since there are no
+//! system roots, `OTEL_EXPORTER_OTLP_CERTIFICATE`, which an `https` endpoint needs,
+//! `OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE` and `…_CLIENT_KEY`; of all that begin with
+//! `OTEL_EXPORTER_OTLP_` there is one for metrics alone that goes first. A value that cannot be used is
+//! refused at start, by `environment`; so are another `OTEL_EXPORTER_OTLP_PROTOCOL` than `http/protobuf`
+//! and another `OTEL_EXPORTER_OTLP_COMPRESSION` than `none`.
 //!
 //! `client` carries a push, `told` says how it ended. A push that fails is not repeated: the next one
 //! carries the same sums and what came to them.
 
 mod client;
+mod environment;
 mod told;
 
 use std::{
-    env, fmt, fs,
+    fmt,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
-    time::Duration,
 };
 
-use cybermesh_transport::tls::{Pem, ProviderChoice, TlsConfig};
 use opentelemetry::{Key, metrics::MeterProvider};
-use opentelemetry_otlp::{MetricExporter, RetryPolicy, WithHttpConfig};
+use opentelemetry_otlp::{MetricExporter, Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
     metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider},
@@ -33,10 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::exposition::{ExpositionError, METER};
 use client::Client;
+pub(crate) use environment::Wanted;
 use told::Told;
 
-/// The SDK's own default.
-const TIMEOUT: Duration = Duration::from_secs(10);
 const SERVICE_NAME: &str = "cybermesh-bridge";
 
 /// What is to be pushed, made before there is a provider to push from.
@@ -47,48 +48,34 @@ pub(super) struct Otlp {
 }
 
 impl Otlp {
-    /// As the environment says; `None` where it names no endpoint.
+    /// Begins nothing yet but the thread that will push.
     ///
     /// # Errors
-    /// Where it names one that cannot be used.
-    pub(super) fn from_env(provider: ProviderChoice) -> Result<Option<Self>, ExpositionError> {
-        let is = |name: &str, value: &str| {
-            env::var(name).is_ok_and(|set| set.trim().eq_ignore_ascii_case(value))
-        };
-        let Some(endpoint) = of_metrics("ENDPOINT") else {
-            return Ok(None);
-        };
-        if is("OTEL_SDK_DISABLED", "true") || is("OTEL_METRICS_EXPORTER", "none") {
-            return Ok(None);
-        }
+    /// Where the exporter refuses.
+    pub(super) fn new(wanted: Wanted) -> Result<Self, ExpositionError> {
         let cancel = CancellationToken::new();
         let client = Client {
-            tls: if endpoint
-                .trim_start()
-                .to_ascii_lowercase()
-                .starts_with("https:")
-            {
-                Some(tls(provider)?)
-            } else {
-                None
-            },
-            timeout: of_metrics("TIMEOUT")
-                .and_then(|ms| ms.parse().ok())
-                .map_or(TIMEOUT, Duration::from_millis),
+            tls: wanted.tls,
+            timeout: wanted.timeout,
             cancel: cancel.clone(),
         };
         let exporter = MetricExporter::builder()
             .with_http()
             .with_http_client(client)
+            .with_endpoint(wanted.endpoint.to_string())
+            .with_protocol(Protocol::HttpBinary)
+            .with_timeout(wanted.timeout)
             .with_retry_policy(RetryPolicy::disabled())
             .build()
             .map_err(|error| ExpositionError::new(error.to_string()))?;
         let told = Told::new(exporter, cancel.clone());
-        Ok(Some(Self {
+        Ok(Self {
             failures: Arc::clone(&told.failures),
-            reader: PeriodicReader::builder(told).build(),
+            reader: PeriodicReader::builder(told)
+                .with_interval(wanted.interval)
+                .build(),
             cancel,
-        }))
+        })
     }
 
     /// A provider that is read by the pushing too, and what ends that.
@@ -158,37 +145,4 @@ impl Drop for Pushing {
     fn drop(&mut self) {
         self.cancel.cancel();
     }
-}
-
-/// A variable for metrics alone, or else the one for all signals; empty is unset.
-fn of_metrics(name: &str) -> Option<String> {
-    let set = |name: String| env::var(name).ok().filter(|value| !value.trim().is_empty());
-    set(format!("OTEL_EXPORTER_OTLP_METRICS_{name}"))
-        .or_else(|| set(format!("OTEL_EXPORTER_OTLP_{name}")))
-}
-
-fn tls(provider: ProviderChoice) -> Result<TlsConfig, ExpositionError> {
-    let read = |name: &str| {
-        let Some(path) = of_metrics(name) else {
-            return Ok(None);
-        };
-        let bytes = fs::read(&path).map_err(|error| {
-            ExpositionError::new(format!(
-                "OTEL_EXPORTER_OTLP_{name} (environment): {path:?}: {error}"
-            ))
-        })?;
-        Ok(Some(Pem::new(path, bytes)))
-    };
-    let ca = read("CERTIFICATE")?.ok_or_else(|| {
-        ExpositionError::new(
-            "OTEL_EXPORTER_OTLP_CERTIFICATE is unset; an https endpoint needs the PEM bundle that signed its certificate".to_owned(),
-        )
-    })?;
-    let mut builder = TlsConfig::builder(ca).provider(provider);
-    if let (Some(chain), Some(key)) = (read("CLIENT_CERTIFICATE")?, read("CLIENT_KEY")?) {
-        builder = builder.client_certificate(chain, key);
-    }
-    builder
-        .build()
-        .map_err(|error| ExpositionError::new(error.to_string()))
 }
