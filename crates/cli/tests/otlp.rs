@@ -217,3 +217,29 @@ async fn what_cannot_be_used_is_refused_at_start_all_at_once_and_without_a_passw
     }
     assert!(!refused.stderr.contains("s3cret"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_push_can_be_told_apart() {
+    let stage = Stage::set().await;
+    let mut instances = Vec::new();
+    for variable in [
+        None,
+        None,
+        Some(("CYBERMESH_NODE_ID", "edge-7")),
+        Some((
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "team=edge,service.instance.id=own",
+        )),
+    ] {
+        let (endpoint, pushes) = collector();
+        let mut command = stage.command(&["send", "anomaly"]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        command.envs(variable);
+        let sent = stage.run_command(command, DRAFT).await;
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+        let push = pushes.recv_timeout(PATIENCE).unwrap();
+        instances.push(push.resource("service.instance.id").unwrap());
+    }
+    assert_ne!(instances[0], instances[1]);
+    assert_eq!(instances[2..], ["edge-7", "own"]);
+}

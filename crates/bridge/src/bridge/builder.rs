@@ -397,7 +397,11 @@ impl Builder {
         }
         let pushed = match self.metrics {
             Some(_) => None,
-            None => otlp::Wanted::from_env(settings.tls.provider.choice(), &mut problems),
+            None => otlp::Wanted::from_env(
+                settings.tls.provider.choice(),
+                settings.node.id.as_deref(),
+                &mut problems,
+            ),
         };
         match security {
             Some(security) if problems.is_empty() => Ok(Material {

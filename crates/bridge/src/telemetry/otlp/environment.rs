@@ -76,17 +76,24 @@ pub(crate) struct Wanted {
     pub(super) timeout: Duration,
     /// Between pushes.
     pub(super) interval: Duration,
+    /// Which of several processes this is; where none is said, the environment or chance will.
+    pub(super) instance: Option<String>,
 }
 
 impl Wanted {
     /// As the environment says; `None` where it names no endpoint, or where `problems` say why not.
-    /// `provider` is whose cryptography an `https` endpoint is spoken to with.
-    pub(crate) fn from_env(provider: ProviderChoice, problems: &mut Vec<Problem>) -> Option<Self> {
+    /// `provider` is whose cryptography an `https` endpoint is spoken to with, `node` the name this
+    /// process goes by, where it has one.
+    pub(crate) fn from_env(
+        provider: ProviderChoice,
+        node: Option<&str>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
         Environment {
             lookup: &|name| std::env::var_os(name),
             problems,
         }
-        .judge(provider)
+        .judge(provider, node)
     }
 }
 
@@ -102,7 +109,7 @@ struct Environment<'a> {
 }
 
 impl Environment<'_> {
-    fn judge(mut self, provider: ProviderChoice) -> Option<Wanted> {
+    fn judge(mut self, provider: ProviderChoice, node: Option<&str>) -> Option<Wanted> {
         if self.is("OTEL_SDK_DISABLED", "true") || self.is("OTEL_METRICS_EXPORTER", "none") {
             return None;
         }
@@ -128,6 +135,7 @@ impl Environment<'_> {
             tls,
             timeout,
             interval,
+            instance: node.map(str::to_owned),
         })
     }
 

@@ -12,11 +12,12 @@
 //! refused at start, by `environment`; so are another `OTEL_EXPORTER_OTLP_PROTOCOL` than `http/protobuf`
 //! and another `OTEL_EXPORTER_OTLP_COMPRESSION` than `none`.
 //!
-//! `client` carries a push, `told` says how it ended. A push that fails is not repeated: the next one
+//! `identity` is what is said of us beside them, `client` carries a push, `told` says how it ended. A push that fails is not repeated: the next one
 //! carries the same sums and what came to them.
 
 mod client;
 mod environment;
+mod identity;
 mod told;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
 };
 
-use opentelemetry::{Key, metrics::MeterProvider};
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry_otlp::{MetricExporter, Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
@@ -38,21 +39,22 @@ use client::Client;
 pub(crate) use environment::Wanted;
 use told::Told;
 
-const SERVICE_NAME: &str = "cybermesh-bridge";
-
 /// What is to be pushed, made before there is a provider to push from.
 pub(super) struct Otlp {
     reader: PeriodicReader<Told<MetricExporter>>,
     failures: Arc<AtomicU64>,
     cancel: CancellationToken,
+    resource: Resource,
 }
 
 impl Otlp {
     /// Begins nothing yet but the thread that will push.
     ///
     /// # Errors
-    /// Where the exporter refuses.
+    /// Where the exporter refuses, or there is no randomness to be had.
     pub(super) fn new(wanted: Wanted) -> Result<Self, ExpositionError> {
+        let resource = identity::resource(wanted.instance)
+            .map_err(|error| ExpositionError::new(format!("no randomness: {error}")))?;
         let cancel = CancellationToken::new();
         let client = Client {
             tls: wanted.tls,
@@ -75,13 +77,14 @@ impl Otlp {
                 .with_interval(wanted.interval)
                 .build(),
             cancel,
+            resource,
         })
     }
 
     /// A provider that is read by the pushing too, and what ends that.
     pub(super) fn provider(self, builder: MeterProviderBuilder) -> (SdkMeterProvider, Pushing) {
         let provider = builder
-            .with_resource(resource())
+            .with_resource(self.resource)
             .with_reader(self.reader)
             .build();
         let failures = self.failures;
@@ -97,17 +100,6 @@ impl Otlp {
         };
         (provider, pushing)
     }
-}
-
-/// Who we are, as the environment says; with a name of our own where it says none.
-fn resource() -> Resource {
-    let resource = Resource::builder().build();
-    let named = resource.get(&Key::from_static_str("service.name"));
-    let is_named = named.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    if is_named {
-        return resource;
-    }
-    Resource::builder().with_service_name(SERVICE_NAME).build()
 }
 
 /// Metrics that are pushed. Dropped without [`end`](Self::end), it pushes nothing more, as in a crash.

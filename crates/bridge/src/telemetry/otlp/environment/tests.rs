@@ -11,7 +11,7 @@ fn judged(variables: &[(&str, &str)]) -> (Option<Wanted>, Vec<String>) {
         lookup: &lookup,
         problems: &mut problems,
     };
-    let wanted = environment.judge(ProviderChoice::Auto);
+    let wanted = environment.judge(ProviderChoice::Auto, None);
     (wanted, problems.iter().map(ToString::to_string).collect())
 }
 
