@@ -132,17 +132,54 @@ impl HttpClient for Client {
         Self: 'future,
     {
         Box::pin(async move {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_io()
-                .enable_time()
-                .build()?;
             // The reader's thread is there to be blocked, and is no thread of a runtime.
-            let sent = runtime.block_on(self.send(request));
+            let sent = alone(self.send(request))?;
             if let Err(error) = &sent {
                 // The exporter says no more of it than that it was the network.
                 tracing::debug!(error = %error, "a push of metrics failed");
             }
             sent
         })
+    }
+}
+
+/// Runs `work` to its end on a runtime of its own, and waits for nothing that it left behind: a name
+/// server is asked on a thread that cannot be called back.
+fn alone<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_name_server_that_does_not_answer_is_not_waited_for() {
+        let (answer, asked) = mpsc::channel::<()>();
+        let (end, ended) = mpsc::channel();
+        std::thread::spawn(move || {
+            let done = alone(async {
+                let (begin, begun) = tokio::sync::oneshot::channel();
+                let asking = tokio::task::spawn_blocking(move || {
+                    begin.send(()).unwrap();
+                    asked.recv()
+                });
+                begun.await.unwrap();
+                // As a connection that is given up while its name is looked for.
+                drop(asking);
+            });
+            end.send(done.is_ok()).unwrap();
+        });
+        let patience = Duration::from_secs(10);
+        assert_eq!(ended.recv_timeout(patience), Ok(true));
+        drop(answer);
     }
 }
