@@ -1,7 +1,7 @@
 //! Reads key files, and refuses those that others could have read or written.
 
 use std::{
-    fs::{File, Metadata},
+    fs::{self, File, Metadata},
     io::{self, Read},
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -79,17 +79,24 @@ pub(crate) fn read_file(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, 
     bounded(file, &metadata, most)
 }
 
-/// Opens first and asks afterwards, so that what is judged is what is read.
+/// What is judged is what is read, so the open file is asked. The path is asked before: who opens a pipe
+/// waits until somebody writes to it.
 fn open(path: &Path) -> Result<(File, Metadata), String> {
+    regular(&fs::metadata(path).map_err(|error| reason(&error))?)?;
     let file = File::open(path).map_err(|error| reason(&error))?;
     let metadata = file.metadata().map_err(|error| reason(&error))?;
+    regular(&metadata)?;
+    Ok((file, metadata))
+}
+
+fn regular(metadata: &Metadata) -> Result<(), String> {
     if metadata.is_dir() {
         return Err("a folder, not a file".to_owned());
     }
     if !metadata.is_file() {
         return Err("not a regular file".to_owned());
     }
-    Ok((file, metadata))
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -132,8 +139,6 @@ fn bounded(file: File, metadata: &Metadata, most: usize) -> Result<Zeroizing<Vec
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn written(folder: &tempfile::TempDir, mode: u32, content: &str) -> std::path::PathBuf {
@@ -228,5 +233,21 @@ mod tests {
             assert_eq!(read_password(&path).unwrap_err(), reason);
             fs::remove_file(path).unwrap();
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let (end, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || end.send(read_pem(&path).unwrap_err()));
+        let patience = std::time::Duration::from_secs(10);
+        assert_eq!(
+            ended.recv_timeout(patience).as_deref(),
+            Ok("not a regular file")
+        );
     }
 }
