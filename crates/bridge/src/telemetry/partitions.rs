@@ -65,7 +65,7 @@ impl Partitions {
         );
         observed(
             "bridge_flood_guard_paused",
-            "1 while the flood guard keeps the partition paused, else 0",
+            "1 while the partition is paused because authentic messages fail, our clock is in doubt or its kind has no key, else 0",
             |numbers| i64::from(numbers.guarded.load(Ordering::Relaxed)),
         );
     }
@@ -103,7 +103,9 @@ impl PartitionGauges {
         self.numbers.lag.store(records, Ordering::Relaxed);
     }
 
-    /// Whether the flood guard keeps it paused.
+    /// Whether it is paused because authentic messages fail one after the other, our clock is in doubt, or
+    /// the trust store has no key for its kind. With the guard switched off it still is for want of keys,
+    /// and for a clock that shows a time that cannot be.
     pub fn flood_guard_paused(&self, paused: bool) {
         self.numbers.guarded.store(paused, Ordering::Relaxed);
     }
