@@ -54,6 +54,9 @@ const RECEIVING_SHARE: (u32, u32) = (2, 3);
 /// What the last push of metrics may take in any case, also where all of a stop's deadline is used up.
 const PUSHING: Duration = Duration::from_millis(500);
 
+/// What a task that was told to end may take for it in any case, where all of a stop's deadline is used up.
+const ENDING: Duration = Duration::from_millis(500);
+
 /// What the audit trail may take beyond a stop's deadline: what was done at the end is to be in it.
 const AUDITING: Duration = Duration::from_secs(2);
 
@@ -153,8 +156,8 @@ impl Bridge {
         let publisher = self.publisher.close(until).await;
         let dead_letters = self.dead_letters.close(until).await;
         self.cancel.cancel();
-        // Ends by the token.
-        let _ = self.watching.await;
+        // Ends by the token, also while a file does not answer.
+        let _ = tokio::time::timeout_at(until.max(Instant::now() + ENDING), self.watching).await;
         if let Some(pushing) = self.pushing {
             pushing.end(until.max(Instant::now() + PUSHING)).await;
         }

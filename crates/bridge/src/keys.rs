@@ -79,8 +79,8 @@ pub(crate) fn read_file(path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, 
     bounded(file, &metadata, most)
 }
 
-/// What is judged is what is read, so the open file is asked. The path is asked before: who opens a pipe
-/// waits until somebody writes to it.
+/// Asks before it is opened, which a pipe without a writer would never let end, and again afterwards, so that what is
+/// judged is what is read.
 fn open(path: &Path) -> Result<(File, Metadata), String> {
     regular(&fs::metadata(path).map_err(|error| reason(&error))?)?;
     let file = File::open(path).map_err(|error| reason(&error))?;

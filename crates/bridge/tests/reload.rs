@@ -98,3 +98,45 @@ async fn limits_of_the_settings_file_apply_while_running_and_a_bad_file_leaves_t
     }
     bridge.stop(STOP).await;
 }
+
+/// Puts a pipe in the place of a file.
+fn put_pipe(path: &std::path::Path) {
+    let fresh = path.with_extension("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&fresh).status();
+    assert!(made.unwrap().success());
+    fs::rename(fresh, path).unwrap();
+}
+
+#[tokio::test]
+async fn a_pipe_in_place_of_the_signing_key_is_refused_and_does_not_end_the_looks() {
+    let stage = Stage::set().await;
+    let bridge = stage.sender(&[]).start().await.unwrap();
+    let file = stage.files.path().join("signing.pem");
+    put_pipe(&file);
+    bridge.reloader().reload();
+    let detail = holds(&bridge, &SIGNING_KEY).await;
+    assert!(detail.contains("not a regular file"), "{detail}");
+    put(&file, &stage::signer().to_pkcs8_pem().unwrap());
+    bridge.reloader().reload();
+    is_ready(&bridge).await;
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_file_that_does_not_answer() {
+    let stage = Stage::set().await;
+    let file = stage.files.path().join("bridge.toml");
+    private(&file, "[limits]\nanomaly = \"1@1/s\"\n");
+    let settings = stage.settings_from(&file).load().unwrap();
+    let builder = Bridge::builder(settings).receives([]);
+    let bridge = builder.start().await.unwrap();
+    put_pipe(&file);
+    bridge.reloader().reload();
+    // Opened for writing only once it is opened for reading: from then on the look waits for what is never written.
+    let writer = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(file));
+    let writer = soon(writer).await.unwrap().unwrap();
+    let stopped = soon(bridge.stop(STOP)).await;
+    // The runtime waits for it.
+    drop(writer);
+    assert!(stopped.is_clean(), "{stopped}");
+}

@@ -2,7 +2,8 @@
 //!
 //! Each is looked at now and then, and at once when [`Reloader::reload`] is called. A file that does not
 //! load, or whose certificates no broker accepts, leaves in force what was, and log, metrics and health say so until
-//! it does. `signing`, `certificates`, `password` and `limits` say what a new file changes; the trust store has a module of its own
+//! it does. A look that is not answered (a file on a disk that has gone away) is waited for, and said in health until it
+//! is; a stop does not wait for it. `signing`, `certificates`, `password` and `limits` say what a new file changes; the trust store has a module of its own
 //! ([`crate::trust`]).
 
 mod certificates;
@@ -25,7 +26,7 @@ pub(crate) use signing::SigningFile;
 pub(crate) use stamp::Stamp;
 
 use crate::{
-    telemetry::{AuditEvent, Condition, Health, Metrics},
+    telemetry::{AuditEvent, Beat, Condition, Health, Metrics},
     trust::{Reload, Trust},
 };
 
@@ -34,6 +35,12 @@ const CERTIFICATES: &str = "certificates";
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What all files together are called in log and health.
+const FILES: &str = "files";
+
+/// A look that has taken so long is said to stand: files of this size are read in no time.
+const LOOK_STANDS_AFTER: Duration = Duration::from_secs(10);
 
 /// Asks a running bridge to look at its files now. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +128,7 @@ impl Watched {
         cancel: CancellationToken,
     ) {
         self.show(&metrics);
-        let beat = health.watch("files");
+        let beat = health.watch(FILES);
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut trying: Option<Trying> = None;
@@ -139,9 +146,13 @@ impl Watched {
                     continue;
                 }
             };
-            // A disk that does not answer is no reason for a restart.
             let looking = tokio::task::spawn_blocking(move || self.look());
-            let looked = match beat.during(looking).await {
+            let looked = tokio::select! {
+                // What is asked of the disk cannot be taken back; whoever stops does not wait for its answer.
+                () = cancel.cancelled() => return,
+                looked = answered(looking, &beat, &health) => looked,
+            };
+            let looked = match looked {
                 Ok(looked) => looked,
                 Err(error) if error.is_panic() => return beat.gone(),
                 // The runtime is going away.
@@ -177,6 +188,24 @@ impl Watched {
             metrics.certificate_expiries(certificates.expiries());
         }
     }
+}
+
+/// Waits for a look, however long it takes: a disk that does not answer is no reason for a restart. Health says so
+/// meanwhile, as nothing that is withdrawn in a file is seen.
+async fn answered<T>(looking: impl Future<Output = T>, beat: &Beat, health: &Health) -> T {
+    let mut looking = std::pin::pin!(beat.during(looking));
+    if let Ok(looked) = tokio::time::timeout(LOOK_STANDS_AFTER, &mut looking).await {
+        return looked;
+    }
+    let reason = format!(
+        "not read for {} s: a file does not answer; what was in force stays so",
+        LOOK_STANDS_AFTER.as_secs()
+    );
+    tracing::warn!(reason, "files are not looked at any more");
+    health.raise(Condition::ReloadRefused(FILES), reason);
+    let looked = looking.await;
+    health.clear(&Condition::ReloadRefused(FILES));
+    looked
 }
 
 fn tell_trust(reload: Reload, metrics: &Metrics, health: &Health) {
@@ -221,5 +250,32 @@ fn tell(what: &'static str, look: Look, metrics: &Metrics, health: &Health) {
             tracing::warn!(what, reason, "not reloaded yet; what was in force stays so");
             health.raise(Condition::ReloadRefused(what), reason);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_is_not_answered_is_said_until_it_is_and_nothing_is_stuck() {
+        let health = Health::new();
+        let beat = health.watch(FILES);
+        let (answer, looking) = oneshot::channel();
+        let mut looked = std::pin::pin!(answered(looking, &beat, &health));
+        let short = LOOK_STANDS_AFTER - Duration::from_millis(1);
+        assert!(tokio::time::timeout(short, &mut looked).await.is_err());
+        assert!(health.is_ready());
+        let long = Duration::from_secs(300);
+        assert!(tokio::time::timeout(long, &mut looked).await.is_err());
+        let conditions = health.conditions();
+        assert_eq!(conditions.len(), 1);
+        assert_eq!(conditions[0].0, Condition::ReloadRefused(FILES));
+        assert_eq!(health.stuck(), []);
+        answer.send(7).unwrap();
+        assert_eq!(looked.await, Ok(7));
+        assert!(health.is_ready());
     }
 }
