@@ -218,6 +218,9 @@ impl Publisher {
     /// [`SendError`]: it has no place, and is certainly not written.
     pub async fn enqueue(&self, draft: impl Into<Draft>) -> Result<Enqueued, SendError> {
         let (draft, options) = (draft.into(), SendOptions::default());
+        // Whoever enqueues without end leaves others their turn: before the message has its place, as nothing may be
+        // waited for behind that. A caller that goes away would leave without what tells of its receipt.
+        tokio::task::coop::consume_budget().await;
         let token = self.0.under_way.token();
         let begun = Instant::now();
         match in_order(Inner::append(&self.0, &draft, &options, begun)).await {
@@ -228,8 +231,6 @@ impl Publisher {
                     let _under_way = token;
                     Inner::settle(&inner, pending, &draft, &options).await
                 }));
-                // Whoever enqueues without end leaves others their turn.
-                tokio::task::coop::consume_budget().await;
                 Ok(enqueued)
             }
             Err(error) => {
