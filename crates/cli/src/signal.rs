@@ -11,8 +11,24 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
     end: bool,
+    /// Whether a signal other than a hang-up asked for the end: the next one does not wait for it.
+    end_by_signal: bool,
     /// How often files were to be looked at.
     rereads: u64,
+}
+
+impl Asked {
+    /// Takes note of a signal; the exit code where it ends the process at once. A hang-up never does, nor makes the
+    /// next signal do so: it comes along with others where a session ends, and twice where a shell passes it on.
+    fn take(&mut self, heard: Heard) -> Option<i32> {
+        match heard {
+            Heard::End(code) if self.end_by_signal => return Some(code),
+            Heard::End(_) => (self.end, self.end_by_signal) = (true, true),
+            Heard::Gone => self.end = true,
+            Heard::Reread => self.rereads += 1,
+        }
+        None
+    }
 }
 
 /// Signals, heard from when this is made until the process ends.
@@ -35,14 +51,12 @@ impl Signals {
         if let Some(mut source) = source {
             tokio::spawn(async move {
                 loop {
-                    let is_ending = asked.borrow().end;
-                    match source.next().await {
+                    let heard = source.next().await;
+                    let mut at_once = None;
+                    asked.send_modify(|asked| at_once = asked.take(heard));
+                    if let Some(code) = at_once {
                         // As a crash would: what is not committed or acknowledged comes again.
-                        Heard::End(code) if is_ending => std::process::exit(code),
-                        // It comes twice where the shell passes on what the system has sent already.
-                        Heard::Gone if is_ending => {}
-                        Heard::End(_) | Heard::Gone => asked.send_modify(|asked| asked.end = true),
-                        Heard::Reread => asked.send_modify(|asked| asked.rereads += 1),
+                        std::process::exit(code);
                     }
                 }
             });
@@ -104,6 +118,8 @@ struct Source {
     terminate: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
     is_service: bool,
+    /// Whether it was started to outlive its terminal.
+    outlives: bool,
 }
 
 #[cfg(unix)]
@@ -111,18 +127,21 @@ impl Source {
     fn open() -> Option<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         // Looked at before it is heard, which ends its being ignored.
-        let is_service = !has_terminal() || ignores_hangups();
+        let outlives = ignores_hangups();
+        let is_service = !has_terminal() || outlives;
         Some(Self {
             interrupt: signal(SignalKind::interrupt()).ok()?,
             terminate: signal(SignalKind::terminate()).ok()?,
             hangup: signal(SignalKind::hangup()).ok()?,
             is_service,
+            outlives,
         })
     }
 
     fn of_no_service(self) -> Self {
         Self {
-            is_service: false,
+            // Which then means nothing to it, rather than its end.
+            is_service: self.outlives,
             ..self
         }
     }
@@ -130,6 +149,7 @@ impl Source {
     async fn next(&mut self) -> Heard {
         // 128 and the signal's number, as shells have it.
         tokio::select! {
+            biased;
             Some(()) = self.interrupt.recv() => Heard::End(130),
             Some(()) = self.terminate.recv() => Heard::End(143),
             Some(()) = self.hangup.recv() => if self.is_service { Heard::Reread } else { Heard::Gone },
@@ -183,7 +203,17 @@ impl Source {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use super::hangups_are_ignored;
+    use super::{Asked, Heard, hangups_are_ignored};
+
+    #[test]
+    fn only_a_second_signal_ends_at_once_and_a_hangup_is_none() {
+        let mut asked = Asked::default();
+        assert_eq!(asked.take(Heard::Gone), None);
+        assert_eq!(asked.take(Heard::End(143)), None);
+        assert!(asked.end);
+        assert_eq!(asked.take(Heard::Gone), None);
+        assert_eq!(asked.take(Heard::End(143)), Some(143));
+    }
 
     #[test]
     fn the_lowest_bit_of_what_is_ignored_is_the_hangup() {
