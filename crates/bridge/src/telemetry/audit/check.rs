@@ -25,8 +25,8 @@ pub struct WholeTrail {
     /// Whether the first of them is the first that was ever written; else older ones were removed, as
     /// rotation does with what is beyond those it keeps, and others could as well.
     pub from_the_beginning: bool,
-    /// SHA-256 of the last line, which the next will carry. Lines cut off at the end break no chain: they
-    /// are missed by whoever noted an earlier end and does not find it any more.
+    /// SHA-256 of the last whole line, which the next will carry. Nothing follows from that line yet, and lines cut off
+    /// at the end break no chain either: they are missed by whoever noted an earlier end and does not find it any more.
     pub end: [u8; 32],
 }
 
@@ -134,6 +134,9 @@ fn follow_file(path: &Path, follower: &mut Follower) -> Result<u64, TrailFault> 
                 path: path.to_owned(),
                 line: number,
             });
+        } else {
+            // It is being written, or was when the process died: nothing follows from it yet.
+            return Ok(number - 1);
         }
         if !follower.follows(&line) {
             return Err(TrailFault::Broken {
