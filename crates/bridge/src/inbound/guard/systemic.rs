@@ -247,6 +247,12 @@ mod tests {
     }
 
     #[test]
+    fn while_it_is_tripped_no_failure_trips_it_again() {
+        let (mut systemic, now) = tripped();
+        assert!((0..60).all(|number| !systemic.ended(End::Failed, key(number), now)));
+    }
+
+    #[test]
     fn one_that_was_tried_and_passes_ends_it_and_no_other() {
         let (mut systemic, now) = tripped();
         let round = now + Duration::from_secs(30);
