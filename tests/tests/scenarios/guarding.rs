@@ -1,13 +1,16 @@
 //! What keeps one kind of trouble from becoming another: floods, handlers that hang, dead letters
 //! that nobody takes, keys that are withdrawn.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cybermesh_bridge::dlq::SPILL_FILE;
-use cybermesh_bridge::handler::Verdict;
+use cybermesh_bridge::handler::{HandlerError, Handlers, Verdict};
 use cybermesh_bridge::telemetry::Condition;
 use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::message::Anomaly;
+use cybermesh_contracts::verify::Verified;
 use cybermesh_tests::Stage;
 use cybermesh_tests::drafts::draft;
 use cybermesh_tests::forge::{Forgery, record};
@@ -127,17 +130,25 @@ async fn a_key_revoked_while_its_message_waits_for_a_retry_has_it_buried_unhandl
 async fn a_hung_handler_makes_the_process_unready_by_the_name_of_its_message(stage: Stage) {
     stage.make_topics(1).await;
     let topic = stage.topic(Kind::Anomaly);
-    let (handlers, mut saw) = witness(&Kind::NODE, |seen| match seen.offset {
-        1 => Ok(Verdict::retry_after(Duration::from_secs(600))),
-        _ => Ok(Verdict::Done),
-    });
+    let calls = AtomicU32::new(0);
+    let handlers = Handlers::new()
+        .ignore(Kind::Evidence)
+        .ignore(Kind::Policy)
+        .register(move |_: Verified<Anomaly>, _| {
+            let hangs = calls.fetch_add(1, Ordering::Relaxed) == 1;
+            async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, HandlerError>(Verdict::Done)
+            }
+        });
     let settings = [("CYBERMESH_HANG_AFTER", "2s")];
     let backend = stage.bridge_with(Role::Backend, handlers, &settings).await;
     let sender = stage.sender(Role::Node).await;
     for _ in 0..2 {
         sender.publisher().send(draft(Kind::Anomaly)).await.unwrap();
     }
-    saw.take(2).await;
     let hung = Condition::Hung {
         topic: topic.clone(),
         partition: 0,
