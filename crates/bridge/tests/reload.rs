@@ -103,8 +103,8 @@ async fn limits_of_the_settings_file_apply_while_running_and_a_bad_file_leaves_t
 fn put_pipe(path: &std::path::Path) {
     let fresh = path.with_extension("pipe");
     let made = std::process::Command::new("mkfifo").arg(&fresh).status();
-    assert!(made.unwrap().success());
-    fs::rename(fresh, path).unwrap();
+    assert!(made.expect("mkfifo").success());
+    fs::rename(fresh, path).expect("the pipe in the place of the file");
 }
 
 #[tokio::test]
