@@ -24,7 +24,7 @@ pub(crate) enum Route<L> {
 #[derive(Debug)]
 pub(crate) struct Routes<L> {
     routes: HashMap<TopicPartition, Route<L>>,
-    /// The view that misled, for partitions whose next look-up needs a later one.
+    /// The view that named the wrong leader or none, for partitions whose next look-up needs a later one.
     misled_by: HashMap<TopicPartition, Generation>,
 }
 
@@ -53,7 +53,9 @@ impl<L> Routes<L> {
         self.routes.insert(partition, Route::Known { leader, by });
     }
 
-    pub(crate) fn not_found(&mut self, now: Instant, partition: TopicPartition) {
+    /// No leader is known by the view `by`: the next look-up needs a later one.
+    pub(crate) fn not_found(&mut self, now: Instant, partition: TopicPartition, by: Generation) {
+        self.misled_by.insert(partition.clone(), by);
         self.routes.insert(
             partition,
             Route::Unknown {

@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use cybermesh_devbroker::{Api, ErrorCode as Answer, Fault};
+use cybermesh_devbroker::{Api, DevBroker, ErrorCode as Answer, Fault, TopicSpec};
 use cybermesh_transport::{
-    Appended, Class, Compression, Delivery, DeliveryError, ErrorCode, ErrorKind, Gate, Producer,
-    ProducerConfig, Record, Written,
+    Appended, Class, Compression, Delivery, DeliveryError, ErrorCode, ErrorKind, FetchConfig, Gate,
+    Position, Producer, ProducerConfig, Reader, Record, StartPolicy, Written,
     producer::{Admission, AttemptOutcome, GiveUp, Permit, Pulse},
 };
 use support::*;
@@ -129,6 +129,28 @@ async fn a_retriable_error_is_tried_again_and_costs_only_its_partition_time() {
     within(send(&producer, "t", 1, "b").await).await.unwrap();
     assert_eq!(within(hindered).await.unwrap().offset, Some(0));
     assert_eq!(faults.hits(), 3);
+}
+
+#[tokio::test]
+async fn a_partition_without_a_leader_is_looked_up_until_it_has_one_and_then_written_and_read() {
+    let topic = TopicSpec::new("t", 1).replicas(1);
+    let broker = DevBroker::builder().brokers(2).topic_with(topic).start();
+    let broker = broker.await.unwrap();
+    let led_by = broker.leader("t", 0).unwrap().broker.unwrap();
+    let producer = Producer::new(client(&broker).await, eager(1000));
+    let config = FetchConfig::default();
+    let reader = Reader::new(client(&broker).await, config, StartPolicy::Earliest);
+    reader.begin(&partition("t", 0), Position::Earliest);
+    within(send(&producer, "t", 0, "a").await).await.unwrap();
+    assert_eq!(values(async || reader.next().await, 1).await, ["a"]);
+    broker.stop_broker(led_by).await;
+    let delivery = send(&producer, "t", 0, "b").await;
+    // Both are told more than once that there is no leader.
+    let looked = broker.requests(Api::Metadata);
+    within(broker.wait_until(|broker| broker.requests(Api::Metadata) >= looked + 10)).await;
+    broker.start_broker(led_by).await.unwrap();
+    assert_eq!(within(delivery).await.unwrap().offset, Some(1));
+    assert_eq!(values(async || reader.next().await, 1).await, ["b"]);
 }
 
 #[tokio::test]

@@ -82,7 +82,9 @@ struct Asked {
 enum Happened {
     Routed {
         partition: TopicPartition,
-        found: Result<(Led, Generation), TransportError>,
+        found: Result<Led, TransportError>,
+        /// The view that this is by.
+        by: Generation,
     },
     Resolved {
         partition: TopicPartition,
@@ -169,13 +171,15 @@ impl Driver {
         match happened {
             Happened::Routed {
                 partition,
-                found: Ok((led, by)),
+                found: Ok(led),
+                by,
             } => self.routes.found(partition, led, by),
             Happened::Routed {
                 partition,
                 found: Err(error),
+                by,
             } => {
-                self.routes.not_found(now, partition);
+                self.routes.not_found(now, partition, by);
                 self.shared.change(|state| state.tell(Event::Failed(error)));
             }
             Happened::Resolved {

@@ -115,7 +115,9 @@ enum Happened {
     Doubted,
     Routed {
         partition: TopicPartition,
-        found: Result<(Broker, Generation), TransportError>,
+        found: Result<Broker, TransportError>,
+        /// The view that this is by.
+        by: Generation,
     },
     Identified(Result<i64, TransportError>),
 }
@@ -221,12 +223,17 @@ impl Sender {
             let (client, partition) = (self.client.clone(), partition.clone());
             self.events.push(Box::pin(async move {
                 let found = find_leader(&client, &partition, misled_by).await;
+                let by = client.generation();
                 match &found {
                     // What was known already took no broker to answer, and says nothing about one.
                     Ok(_) => drop(admitted),
                     Err(error) => admitted.record(Some(error)),
                 }
-                Happened::Routed { partition, found }
+                Happened::Routed {
+                    partition,
+                    found,
+                    by,
+                }
             }));
         }
     }
@@ -329,11 +336,13 @@ impl Sender {
             Happened::Doubted => {}
             Happened::Routed {
                 partition,
-                found: Ok((broker, by)),
+                found: Ok(broker),
+                by,
             } => self.routes.found(partition, broker, by),
             Happened::Routed {
                 partition,
                 found: Err(error),
+                by,
             } => {
                 if let Some(queue) = state.queues.get_mut(&partition) {
                     if error.class() == Class::Fatal {
@@ -342,7 +351,7 @@ impl Sender {
                         queue.hindered(&error);
                     }
                 }
-                self.routes.not_found(now, partition);
+                self.routes.not_found(now, partition, by);
             }
             Happened::Identified(Ok(id)) => self.producer_id = ProducerId::Known(id),
             Happened::Identified(Err(error)) => {

@@ -23,7 +23,12 @@ impl Driver {
         let client = self.client.clone();
         self.happenings.push(Box::pin(async move {
             let found = find_leader(&client, &partition, misled_by).await;
-            Happened::Routed { partition, found }
+            let by = client.generation();
+            Happened::Routed {
+                partition,
+                found,
+                by,
+            }
         }));
     }
 
@@ -169,19 +174,16 @@ async fn find_leader(
     client: &Client,
     partition: &TopicPartition,
     misled_by: Option<Generation>,
-) -> Result<(Led, Generation), TransportError> {
+) -> Result<Led, TransportError> {
     if let Some(misled_by) = misled_by {
         client.refresh(misled_by).await?;
     }
     let leader = client.leader(&partition.topic, partition.partition).await?;
     let broker = client.broker(leader.broker_id, Purpose::Control)?;
-    Ok((
-        Led {
-            address: broker.address().clone(),
-            epoch: leader.epoch,
-        },
-        client.generation(),
-    ))
+    Ok(Led {
+        address: broker.address().clone(),
+        epoch: leader.epoch,
+    })
 }
 
 fn millis(time: Duration) -> i32 {

@@ -212,14 +212,14 @@ pub(super) async fn find_leader(
     client: &Client,
     partition: &TopicPartition,
     misled_by: Option<Generation>,
-) -> Result<(Broker, Generation), TransportError> {
+) -> Result<Broker, TransportError> {
     if let Some(misled_by) = misled_by {
         client.refresh(misled_by).await?;
     }
     let (_, broker) = client
         .leader_broker(&partition.topic, partition.partition, Purpose::Produce)
         .await?;
-    Ok((broker, client.generation()))
+    Ok(broker)
 }
 
 #[cfg(test)]
