@@ -1,6 +1,7 @@
 //! A producer and two members of a group at work, on a topic of which each partition has three replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -233,15 +234,46 @@ impl Load {
         let all = |of: &watch::Sender<BTreeMap<i32, Instant>>| {
             let mut changes = of.subscribe();
             async move {
-                let reached = changes.wait_for(|latest| {
-                    (0..PARTITIONS).all(|one| latest.get(&one).is_some_and(|at| *at > since))
-                });
-                within(reached).await.expect("those at work");
-                since.elapsed()
+                let reached = changes.wait_for(|latest| behind(latest, since).is_empty());
+                let reached = timeout(PATIENCE, reached).await;
+                reached.map(|reached| {
+                    reached.expect("those at work");
+                    since.elapsed()
+                })
             }
         };
         let (written, read) = tokio::join!(all(&self.seen.written), all(&self.seen.read));
-        Recovery { written, read }
+        if let (Ok(written), Ok(read)) = (written, read) {
+            return Recovery { written, read };
+        }
+        panic!(
+            "after two minutes partitions {:?} are not written and {:?} not read; {}",
+            behind(&self.seen.written.borrow(), since),
+            behind(&self.seen.read.borrow(), since),
+            self.as_the_cluster_says().await,
+        );
+    }
+
+    /// Who leads the partitions of the topic and of the groups' offsets, as far as brokers tell.
+    async fn as_the_cluster_says(&self) -> String {
+        let mut said = String::new();
+        for topic in [&*self.topic, "__consumer_offsets"] {
+            let topic = timeout(PATIENCE, self.client.refresh_topic(topic)).await;
+            let Ok(Ok(topic)) = topic else {
+                said.push_str("no broker tells more; ");
+                continue;
+            };
+            for one in topic.partitions() {
+                let leader = one.leader.as_ref().map(|leader| leader.broker_id);
+                let partition = one.partition;
+                let in_sync = &one.in_sync;
+                let _ = write!(
+                    said,
+                    "{partition}: leader {leader:?}, in sync {in_sync:?}; "
+                );
+            }
+        }
+        said
     }
 
     /// Ends the work in order, and judges it. What was not acknowledged, by partition and number.
@@ -295,6 +327,12 @@ impl Load {
             .map(|(record, _)| record)
             .collect()
     }
+}
+
+/// The partitions for which nothing newer is known.
+fn behind(latest: &BTreeMap<i32, Instant>, since: Instant) -> Vec<i32> {
+    let reached = |one: &i32| latest.get(one).is_some_and(|at| *at > since);
+    (0..PARTITIONS).filter(|one| !reached(one)).collect()
 }
 
 async fn make_topic(client: &Client, name: &str, configs: &[(&str, &str)]) {
