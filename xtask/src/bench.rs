@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::TaskError;
-use crate::kafka::{self, Cluster};
+use crate::kafka::{self, Cluster, Release};
 use crate::process::Run;
 use crate::workspace::Workspace;
 
@@ -48,12 +48,12 @@ pub(crate) async fn run(workspace: &Workspace, args: &BenchArgs) -> Result<(), T
     // Held until the program has ended.
     let cluster = if args.kafka {
         kafka::java_and_maven().await.map_err(TaskError::Refused)?;
-        Some(Cluster::for_tests(workspace, 1).await?)
+        Some(Cluster::for_tests(workspace, Release::default(), 1).await?)
     } else {
         None
     };
     if let Some(cluster) = &cluster {
-        println!("Apache Kafka {} is up", kafka::VERSION);
+        println!("Apache Kafka {} is up", Release::default());
         run = run.envs(cluster.client().vars());
     }
     run.stream().await

@@ -49,6 +49,13 @@ enum Task {
         /// Those whose names hold one of these; all where there are none
         names: Vec<String>,
     },
+    /// What takes too long for each change: every test over several releases of Apache Kafka, ten members coming and going
+    /// for two minutes, brokers that fail with Kafka's own clients beside ours
+    ReleaseCheck {
+        /// A release to run the tests over, as in 3.9.2; may be given several times
+        #[arg(long = "kafka", value_name = "RELEASE", default_values = test::RELEASES)]
+        releases: Vec<kafka::Release>,
+    },
     /// Format, clippy, dependency graph, documentation, advisories
     Lint,
     /// Proves that nothing which ships compiles C, C++ or assembler sources
@@ -111,6 +118,7 @@ async fn run(task: Task) -> Result<ExitCode, TaskError> {
     match task {
         Task::Test => return test::run(&workspace).await,
         Task::Failures { names } => return test::failures(&workspace, &names).await,
+        Task::ReleaseCheck { releases } => return test::release_check(&workspace, &releases).await,
         Task::Bench(args) => bench::run(&workspace, &args).await?,
         Task::Lint => lint::run(&workspace).await?,
         Task::NoC { target } => no_c::run(&workspace, target.as_deref()).await.map(drop)?,

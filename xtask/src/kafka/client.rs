@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
 
+/// The variable that tells the release.
+pub(super) const VERSION: &str = "TESTS_KAFKA_VERSION";
+
 /// Variables by name: those of the bridge's settings, and `TESTS_*` for the
 /// end-to-end tests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,11 @@ impl ClientEnv {
         self.0
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Which release the brokers are of.
+    pub(super) fn version(&self) -> &str {
+        self.0.get(VERSION).map_or("unknown", String::as_str)
     }
 
     /// Lines for a shell to `source`.

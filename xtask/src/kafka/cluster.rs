@@ -9,11 +9,12 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::client::ClientEnv;
+use super::client::{self, ClientEnv};
 use super::pki::Pki;
 use super::properties::{Broker, LOG4J, Ports, READY, SASL_PASSWORD, SASL_USER, SCRAM};
+use super::release::Release;
 use super::state::RunningBroker;
-use super::{VERSION, install, ports};
+use super::{install, ports};
 use crate::error::TaskError;
 use crate::process::{Group, Run};
 use crate::workspace::Workspace;
@@ -52,6 +53,7 @@ struct Node {
     properties: PathBuf,
     log: PathBuf,
     group: Group,
+    release: Release,
 }
 
 /// What is done to a broker's process.
@@ -74,40 +76,45 @@ pub(super) enum Deed {
 impl Cluster {
     /// Brokers for the tests: they and their files are gone when the answer is dropped, and the
     /// brokers also when we are killed.
-    pub(crate) async fn for_tests(workspace: &Workspace, brokers: u16) -> Result<Self, TaskError> {
-        let jars = install::jars(workspace).await?;
+    pub(crate) async fn for_tests(
+        workspace: &Workspace,
+        release: Release,
+        brokers: u16,
+    ) -> Result<Self, TaskError> {
         let home = workspace.target().join("kafka");
+        std::fs::create_dir_all(&home).map_err(TaskError::file(&home))?;
         sweep(&home);
         let prefix = format!("{TEST_PREFIX}{}-", std::process::id());
         let dir = tempfile::Builder::new()
             .prefix(&prefix)
             .tempdir_in(&home)
             .map_err(TaskError::file(&home))?;
-        let mut cluster = Self::start(&jars, dir.path(), brokers, Life::Tied).await?;
+        let mut cluster = Self::start(workspace, release, dir.path(), brokers, Life::Tied).await?;
         cluster.dir = Some(dir);
         Ok(cluster)
     }
 
     /// Starts `brokers` brokers with their files under `dir`, whose old content is thrown away.
+    ///
+    /// Clients get the programs of the default release: those of older ones go by other names.
     pub(crate) async fn start(
-        jars: &Path,
+        workspace: &Workspace,
+        release: Release,
         dir: &Path,
         brokers: u16,
         life: Life,
     ) -> Result<Self, TaskError> {
+        let jars = install::jars(workspace, release).await?;
+        let programs = install::jars(workspace, Release::default()).await?;
         if dir.exists() {
             std::fs::remove_dir_all(dir).map_err(TaskError::file(dir))?;
         }
         std::fs::create_dir_all(dir).map_err(TaskError::file(dir))?;
         let pki = Pki::write(dir)?;
-        let log4j = dir.join("log4j2.yaml");
+        let log4j = dir.join("log4j2.properties");
         std::fs::write(&log4j, LOG4J).map_err(TaskError::file(&log4j))?;
 
-        let java = Java {
-            jars: jars.to_owned(),
-            log4j,
-            life,
-        };
+        let java = Java { jars, log4j, life };
         let all_ports = draw_ports(brokers)?;
         let voters = all_ports
             .iter()
@@ -141,12 +148,13 @@ impl Cluster {
                 properties,
                 log,
                 group,
+                release,
             });
         }
         for node in &mut nodes {
             node.ready().await?;
         }
-        let client = client_env(&nodes, &pki, jars);
+        let client = client_env(release, &nodes, &pki, &programs);
         Ok(Self {
             brokers: nodes,
             client,
@@ -201,6 +209,7 @@ impl Cluster {
                 properties,
                 log,
                 group,
+                release: _,
             } = node;
             group.detach().map(|pid| RunningBroker {
                 id,
@@ -253,7 +262,7 @@ impl Node {
             if log.contains(READY) {
                 return Ok(());
             }
-            let what = format!("broker {} of Apache Kafka {VERSION}", self.id);
+            let what = format!("broker {} of Apache Kafka {}", self.id, self.release);
             if let Some(status) = self.group.ended() {
                 return Err(ended_with(what, status, &self.log));
             }
@@ -305,7 +314,7 @@ fn draw_ports(brokers: u16) -> Result<Vec<(u16, Ports)>, TaskError> {
     Ok((1..=brokers).zip(ports).collect())
 }
 
-fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
+fn client_env(release: Release, nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
     let text = |path: &Path| path.display().to_string();
     let list = |port: fn(&Ports) -> u16| {
         let addresses = nodes
@@ -322,7 +331,7 @@ fn client_env(nodes: &[Node], pki: &Pki, jars: &Path) -> ClientEnv {
         ("KAFKA_CA_CERT", text(&pki.ca)),
         ("KAFKA_CLIENT_CERT", text(&pki.client_cert)),
         ("KAFKA_CLIENT_KEY", text(&pki.client_key)),
-        ("TESTS_KAFKA_VERSION", VERSION.to_owned()),
+        (client::VERSION, release.to_string()),
         ("TESTS_KAFKA_JARS", text(jars)),
         ("TESTS_KAFKA_KEYSTORE", text(&pki.client_keystore)),
         ("TESTS_KAFKA_EXPIRED_CERT", text(&pki.expired_cert)),

@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::release::Release;
 use crate::error::TaskError;
 use crate::process::Run;
 use crate::workspace::Workspace;
-
-/// The release that the tests run against.
-pub(crate) const VERSION: &str = "4.1.0";
 
 const POM: &str = include_str!("pom.xml");
 
@@ -26,16 +24,16 @@ pub(crate) async fn java_and_maven() -> Result<(), String> {
 }
 
 /// The folder with the jars; brought by Maven the first time.
-pub(crate) async fn jars(workspace: &Workspace) -> Result<PathBuf, TaskError> {
+pub(crate) async fn jars(workspace: &Workspace, release: Release) -> Result<PathBuf, TaskError> {
     let home = workspace.target().join("kafka");
-    let jars = home.join(format!("jars-{VERSION}"));
+    let jars = home.join(format!("jars-{release}"));
     if jars.is_dir() {
         return Ok(jars);
     }
-    eprintln!("fetching Apache Kafka {VERSION} from Maven Central");
+    eprintln!("fetching Apache Kafka {release} from Maven Central");
     std::fs::create_dir_all(&home).map_err(TaskError::file(&home))?;
     let work = tempfile::tempdir_in(&home).map_err(TaskError::file(&home))?;
-    fetch(work.path()).await?;
+    fetch(work.path(), release).await?;
     match std::fs::rename(work.path().join("jars"), &jars) {
         // Somebody else has brought them at the same time; theirs are as good.
         Err(_) if jars.is_dir() => Ok(jars),
@@ -43,9 +41,10 @@ pub(crate) async fn jars(workspace: &Workspace) -> Result<PathBuf, TaskError> {
     }
 }
 
-async fn fetch(work: &Path) -> Result<(), TaskError> {
+async fn fetch(work: &Path, release: Release) -> Result<(), TaskError> {
     let pom = work.join("pom.xml");
-    std::fs::write(&pom, POM.replace("@VERSION@", VERSION)).map_err(TaskError::file(&pom))?;
+    let text = POM.replace("@VERSION@", &release.to_string());
+    std::fs::write(&pom, text).map_err(TaskError::file(&pom))?;
     let plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
     Run::new("mvn")
         .args(["-q", "-B", plugin, "-DoutputDirectory=jars"])

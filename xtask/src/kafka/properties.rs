@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// Says on which line of the log a broker is ready; everything else from warnings on.
 pub(super) const LOG4J: &str = "\
-Configuration:
-  Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: \"[%d] %p %m (%c)%n\"}}}
-  Loggers:
-    Root: {level: WARN, AppenderRef: {ref: STDOUT}}
-    Logger: {name: kafka.server.KafkaRaftServer, level: INFO}
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = [%d] %p %m (%c)%n
+rootLogger.level = WARN
+rootLogger.appenderRef.console.ref = console
+logger.ready.name = kafka.server.KafkaRaftServer
+logger.ready.level = INFO
 ";
 
 /// The line that a broker logs once it serves clients.

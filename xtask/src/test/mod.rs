@@ -34,6 +34,19 @@ pub(crate) async fn failures(
     Ok(report(&session::failures(workspace, names).await))
 }
 
+/// The releases of Apache Kafka that `release-check` runs the tests over: the oldest that is set up here, the last with
+/// its controllers' predecessor, the one every change is tested over, the newest.
+pub(crate) const RELEASES: [&str; 4] = ["3.5.2", "3.9.2", "4.1.0", "4.4.0"];
+
+/// What takes too long for each change, over these releases of Apache Kafka.
+pub(crate) async fn release_check(
+    workspace: &Workspace,
+    releases: &[kafka::Release],
+) -> Result<ExitCode, TaskError> {
+    kafka::java_and_maven().await.map_err(TaskError::Refused)?;
+    Ok(report(&session::release(workspace, releases).await))
+}
+
 fn report(tally: &tally::Tally) -> ExitCode {
     print!("{}", tally.report());
     if tally.is_good() {

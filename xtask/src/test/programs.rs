@@ -57,7 +57,7 @@ impl Programs {
     /// Where they are; brought into the target folder the first time.
     pub(super) async fn bring(self, workspace: &Workspace) -> Result<PathBuf, TaskError> {
         match self {
-            Self::Java => kafka::jars(workspace).await,
+            Self::Java => kafka::jars(workspace, kafka::Release::default()).await,
             Self::Python => environment(workspace).await,
         }
     }

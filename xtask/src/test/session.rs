@@ -7,7 +7,7 @@ use super::libtest::{Outcome, result_line, test_line};
 use super::programs::Programs;
 use super::tally::{Over, Tally};
 use crate::error::TaskError;
-use crate::kafka::{self, Cluster, Controlled};
+use crate::kafka::{self, Cluster, Controlled, Release};
 use crate::process::Run;
 use crate::workspace::Workspace;
 use crate::{fuzz, lint, musl};
@@ -78,9 +78,9 @@ async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tal
         }
         return;
     }
-    over_kafka(workspace, &end_to_end, tally).await;
+    over_kafka(workspace, Release::default(), &end_to_end, &[], tally).await;
     for binary in failures {
-        over_failing_kafka(workspace, binary, &[], tally).await;
+        over_failing_kafka(workspace, Release::default(), binary, &[], &[], tally).await;
     }
 }
 
@@ -111,13 +111,23 @@ async fn other_programs(
     }
 }
 
-async fn over_kafka(workspace: &Workspace, binaries: &[&TestBinary], tally: &mut Tally) {
-    let cluster = match Cluster::for_tests(workspace, 1).await {
+async fn over_kafka(
+    workspace: &Workspace,
+    release: Release,
+    binaries: &[&TestBinary],
+    settings: &[(&str, &str)],
+    tally: &mut Tally,
+) {
+    let cluster = match Cluster::for_tests(workspace, release, 1).await {
         Ok(cluster) => cluster,
-        Err(error) => return tally.check("start of Apache Kafka", Err(error)),
+        Err(error) => {
+            let step = format!("start of Apache Kafka {release}");
+            return tally.check(&step, Err(error));
+        }
     };
-    println!("Apache Kafka {} is up", kafka::VERSION);
-    let vars: Vec<_> = cluster.client().vars().collect();
+    println!("Apache Kafka {release} is up");
+    let vars = cluster.client().vars().chain(settings.iter().copied());
+    let vars: Vec<_> = vars.collect();
     for binary in binaries {
         run_binary(binary, Selection::KafkaOnly, &vars, tally).await;
     }
@@ -131,7 +141,8 @@ pub(super) async fn failures(workspace: &Workspace, names: &[String]) -> Tally {
             for binary in binaries.iter().filter(|binary| binary.is_of_failures()) {
                 let args = ["--nocapture".to_owned()].into_iter();
                 let args: Vec<_> = args.chain(names.iter().cloned()).collect();
-                over_failing_kafka(workspace, binary, &args, &mut tally).await;
+                let release = Release::default();
+                over_failing_kafka(workspace, release, binary, &args, &[], &mut tally).await;
             }
         }
         Err(error) => tally.check("build of the tests", Err(error)),
@@ -140,21 +151,57 @@ pub(super) async fn failures(workspace: &Workspace, names: &[String]) -> Tally {
     tally
 }
 
+/// What takes too long for each change: the tests over each of these releases, in their long form over the default one,
+/// and the tests over brokers that fail with Kafka's own clients beside ours.
+pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tally {
+    /// How long members come and go.
+    const CHURNING: (&str, &str) = ("TESTS_CHURN_SECONDS", "120");
+    const BESIDE_KAFKAS_OWN: (&str, &str) = ("TESTS_BESIDE_KAFKAS_OWN", "1");
+    let mut tally = Tally::default();
+    let binaries = match binaries::build(workspace).await {
+        Ok(binaries) => binaries,
+        Err(error) => {
+            tally.check("build of the tests", Err(error));
+            return tally;
+        }
+    };
+    let end_to_end: Vec<_> = binaries
+        .iter()
+        .filter(|binary| binary.is_end_to_end() && !binary.is_of_failures())
+        .collect();
+    for release in releases {
+        let long = *release == Release::default();
+        let settings: &[_] = if long { &[CHURNING] } else { &[] };
+        over_kafka(workspace, *release, &end_to_end, settings, &mut tally).await;
+    }
+    let release = Release::default();
+    let args = ["--nocapture".to_owned()];
+    for binary in binaries.iter().filter(|binary| binary.is_of_failures()) {
+        let settings = [BESIDE_KAFKAS_OWN];
+        over_failing_kafka(workspace, release, binary, &args, &settings, &mut tally).await;
+    }
+    tally.demand(Over::Kafka, "tests over Apache Kafka");
+    tally
+}
+
 /// Three brokers that the tests kill, pause and start again, so one test after the other.
 async fn over_failing_kafka(
     workspace: &Workspace,
+    release: Release,
     binary: &TestBinary,
     args: &[String],
+    settings: &[(&str, &str)],
     tally: &mut Tally,
 ) {
-    let cluster = Cluster::for_tests(workspace, 3).await;
+    let cluster = Cluster::for_tests(workspace, release, 3).await;
     let cluster = match cluster.and_then(Controlled::new) {
         Ok(cluster) => cluster,
         Err(error) => return tally.check("start of three brokers of Apache Kafka", Err(error)),
     };
-    println!("three brokers of Apache Kafka {} are up", kafka::VERSION);
+    println!("three brokers of Apache Kafka {release} are up");
     let run = binary.run().args(["--test-threads", "1"]).args(args);
     let run = run.envs(cluster.client().vars());
+    let run = run.envs(settings.iter().copied());
     let name = format!("{} {}", binary.package, binary.target);
     run_tests_within(FAILURES_WITHIN, &name, run, Places::ByModule, tally).await;
     cluster.end().await;
