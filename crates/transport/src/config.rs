@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{ErrorKind, Operation, Target, TransportError};
+use crate::hooks::{Hooks, HooksInUse};
 use crate::sasl::Sasl;
 use crate::tls::{SecurityInUse, TlsConfig};
 
@@ -205,6 +206,7 @@ pub struct ClientConfig {
     pub(crate) plaintext_beyond_loopback: bool,
     pub(crate) sasl: Option<Sasl>,
     pub(crate) sasl_over_plaintext: bool,
+    pub(crate) hooks: HooksInUse,
 }
 
 /// A response other than a fetch is never large.
@@ -225,6 +227,7 @@ impl ClientConfig {
             plaintext_beyond_loopback: false,
             sasl: None,
             sasl_over_plaintext: false,
+            hooks: HooksInUse::default(),
         }
     }
 
@@ -285,6 +288,12 @@ impl ClientConfig {
     /// guess the password at leisure.
     pub fn danger_sasl_over_plaintext(mut self) -> Self {
         self.sasl_over_plaintext = true;
+        self
+    }
+
+    /// Is told what the client does: connections, requests, batches, rebalances. Nobody by default.
+    pub fn hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
+        self.hooks = HooksInUse::new(hooks);
         self
     }
 

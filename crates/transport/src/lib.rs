@@ -46,7 +46,7 @@
 //!
 //! [`config`], [`tls`] and [`sasl`] are what a client is told. `dial` opens a connection, `broker` carries requests over it,
 //! `wire` knows their bytes, `cluster` knows whom to ask. [`producer`] and [`record`] are the way out, [`consumer`] the
-//! way in, [`admin`] looks after topics.
+//! way in, [`admin`] looks after topics. [`hooks`] tell what happens.
 //!
 //! # Errors
 //!
@@ -74,6 +74,7 @@ mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
 mod group;
+pub mod hooks;
 pub mod producer;
 pub mod record;
 mod route;
@@ -89,6 +90,7 @@ pub use consumer::{
     OffsetToCommit, Position, Progress, Reader, RecordBatch, StartPolicy,
 };
 pub use error::{Class, ErrorCode, ErrorKind, TransportError};
+pub use hooks::Hooks;
 pub use producer::{
     Appended, Delivery, DeliveryError, Gate, Producer, ProducerConfig, ProducerStats,
     ResendSchedule, Reservation, Written,

@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, timeout_at};
 use super::Broker;
 use super::connection::{Connection, Ending};
 use crate::error::{ErrorKind, Target, TransportError};
+use crate::hooks::{Requested, Throttled};
 use crate::wire::{EngineError, Request};
 
 /// A request whose kind does not matter, as the task sees it.
@@ -112,6 +113,8 @@ impl<R: Request> Job for Call<R> {
                 let target = Target::broker(connection.address());
                 TransportError::new(R::API.operation(), target, kind)
             };
+            let begun = Instant::now();
+            let mut answer_bytes = 0;
             let exchange = timeout_at(deadline, async {
                 tokio::select! {
                     biased;
@@ -120,9 +123,13 @@ impl<R: Request> Job for Call<R> {
                 }
             });
             let (result, ending) = match exchange.await {
-                Ok(Ok(response)) => {
+                Ok(Ok(answer)) => {
                     connection.has_answered();
-                    (Ok(response), None)
+                    answer_bytes = answer.bytes;
+                    if !answer.throttle.is_zero() {
+                        rest(&connection, R::API.name(), answer.throttle);
+                    }
+                    (Ok(answer.response), None)
                 }
                 Ok(Err(None | Some(EngineError::Lost(_)))) => {
                     let ending = connection.ending();
@@ -159,10 +166,33 @@ impl<R: Request> Job for Call<R> {
                     (Err(error(kind)), Some(Ending::Closed(reason)))
                 }
             };
+            connection.hooks().tell(|hooks| {
+                hooks.requested(&Requested {
+                    broker: connection.address(),
+                    purpose: connection.purpose(),
+                    api: R::API.name(),
+                    took: begun.elapsed(),
+                    answer_bytes,
+                    outcome: result.as_ref().map(drop),
+                });
+            });
             let _ = answer.send(result);
             ending
         })
     }
+}
+
+/// Does as the broker asks.
+fn rest(connection: &Connection, api: &'static str, asked: Duration) {
+    let time = connection.rest(asked);
+    connection.hooks().tell(|hooks| {
+        hooks.throttled(&Throttled {
+            broker: connection.address(),
+            purpose: connection.purpose(),
+            api,
+            time,
+        });
+    });
 }
 
 /// The answer to a request, to come.

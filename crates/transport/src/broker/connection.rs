@@ -3,8 +3,9 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, BufStream, ReadBuf};
 use tokio::time::Instant;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Address;
 use crate::error::{ErrorKind, TlsFailure};
+use crate::hooks::{HooksInUse, Purpose};
 use crate::wire::{Engine, FrameGuard, FrameViolation};
 
 /// A stream to a broker, TLS or not.
@@ -63,6 +65,15 @@ impl Ending {
     }
 }
 
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed(reason) => f.write_str(reason),
+            other => other.kind(false).fmt(f),
+        }
+    }
+}
+
 /// The end of a connection, told once, known to all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fate {
@@ -95,13 +106,23 @@ pub(crate) struct Connection {
     fate: Fate,
     good_until: Option<Instant>,
     answered: AtomicBool,
+    purpose: Purpose,
+    hooks: HooksInUse,
+    opened: Instant,
+    /// Until then nothing more is sent.
+    rests_until: Mutex<Option<Instant>>,
 }
+
+/// No quota of Kafka's lasts longer; a broker that asks for more is not believed, nor can it have us wait for weeks.
+const LONGEST_REST: Duration = Duration::from_secs(300);
 
 impl Connection {
     /// `good_until` is when it is to be replaced, because the broker will end it some time after.
     pub(crate) fn new(
         engine: Engine<Wire>,
         address: Address,
+        purpose: Purpose,
+        hooks: HooksInUse,
         fate: Fate,
         good_until: Option<Instant>,
     ) -> Self {
@@ -111,6 +132,49 @@ impl Connection {
             fate,
             good_until,
             answered: AtomicBool::new(false),
+            purpose,
+            hooks,
+            opened: Instant::now(),
+            rests_until: Mutex::default(),
+        }
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    pub(super) fn hooks(&self) -> &HooksInUse {
+        &self.hooks
+    }
+
+    /// How long it has been open.
+    pub(super) fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Sends nothing more for this long, or as much of it as is believed, which is told.
+    pub(super) fn rest(&self, time: Duration) -> Duration {
+        let time = time.min(LONGEST_REST);
+        let mut rests_until = self.rests();
+        *rests_until = (*rests_until).max(Some(Instant::now() + time));
+        time
+    }
+
+    fn rests(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.rests_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_resting(&self) -> bool {
+        self.rests().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Comes when it may send again.
+    pub(super) async fn rested(&self) {
+        let until = *self.rests();
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
         }
     }
 

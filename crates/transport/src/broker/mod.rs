@@ -22,25 +22,11 @@ pub(crate) use connection::{Connection, Ending, Fate, Stream, Watched, Wire};
 
 use call::{Call, Job};
 
+pub(crate) use crate::hooks::Purpose;
+
 use crate::config::{Address, ClientConfig};
 use crate::error::{ErrorKind, Target, TransportError};
 use crate::wire::Request;
-
-/// What a connection is for. Each purpose has its own, so that what waits long (a fetch, a parked JoinGroup)
-/// holds up nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Purpose {
-    /// Metadata, coordinators, administration, producer ids, offsets of partitions.
-    Control,
-    /// Produce requests.
-    Produce,
-    /// Fetch requests, which wait at the broker.
-    Fetch,
-    /// Heartbeats, commits, offset fetches, leaving.
-    Coordinator,
-    /// JoinGroup and SyncGroup, which wait for the other members.
-    Join,
-}
 
 /// More than this many requests waiting for one broker mean that something is wrong here, not there.
 const MOST_WAITING: usize = 4096;

@@ -14,6 +14,7 @@ use super::call::{Flight, Job};
 use super::connection::{Connection, Ending};
 use crate::config::{Address, ClientConfig, Security, finite};
 use crate::dial::dial;
+use crate::hooks::{Connecting, Disconnected};
 
 type Queue = mpsc::Receiver<Box<dyn Job>>;
 
@@ -38,12 +39,30 @@ pub(super) async fn run(
             continue;
         }
         let protection = security.borrow_and_update().clone();
-        match dial(&address, purpose, &config, &protection).await {
+        let begun = Instant::now();
+        let dialled = dial(&address, purpose, &config, &protection).await;
+        config.hooks.tell(|hooks| {
+            hooks.connecting(&Connecting {
+                broker: &address,
+                purpose,
+                took: begun.elapsed(),
+                outcome: dialled.as_ref().map(drop),
+            });
+        });
+        match dialled {
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 held_over = serve(&connection, first, &mut queue, &mut security).await;
                 let ending = connection.ending();
                 tracing::debug!(broker = %address, ?purpose, ?ending, "connection ended");
+                config.hooks.tell(|hooks| {
+                    hooks.disconnected(&Disconnected {
+                        broker: &address,
+                        purpose,
+                        after: connection.age(),
+                        reason: &ending.to_string(),
+                    });
+                });
                 // A broker that accepts and hangs up at the first request is not to be dialled in a loop.
                 failures = if connection.was_useful() {
                     0
@@ -82,6 +101,8 @@ async fn next_wanted(
 }
 
 /// Carries requests until the connection ends; hands back a request that came too late to be sent over it.
+///
+/// While the broker has asked us to rest (KIP-219), requests wait; what is in flight is answered meanwhile.
 ///
 /// When certificates are exchanged, or the broker's session is about to be over (KIP-368), what is in flight is still
 /// answered, and what comes after waits for the next connection.
@@ -126,7 +147,8 @@ async fn serve(
                     connection.end(ending);
                 }
             }
-            job = queue.recv(), if outdated.is_none() => match job {
+            () = connection.rested(), if connection.is_resting() => {}
+            job = queue.recv(), if outdated.is_none() && !connection.is_resting() => match job {
                 Some(job) => next = Some(job),
                 None => {
                     connection.end(Ending::Closed("the client was closed"));

@@ -79,7 +79,7 @@ impl Dialling<'_> {
             .within(DialPhase::Authenticate, engine.request(request))
             .await?
         {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => Ok(answer.response),
             Err(trouble) => Err(self.trouble::<R>(trouble, protection).await),
         }
     }

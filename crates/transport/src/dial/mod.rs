@@ -73,7 +73,14 @@ pub(crate) async fn dial(
         Some(sasl) => dialling.authenticate(&engine, protection, sasl).await?,
         None => None,
     };
-    Ok(Connection::new(engine, address.clone(), fate, good_until))
+    Ok(Connection::new(
+        engine,
+        address.clone(),
+        purpose,
+        config.hooks.clone(),
+        fate,
+        good_until,
+    ))
 }
 
 /// What a fresh connection runs over, and how that ends.

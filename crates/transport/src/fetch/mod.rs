@@ -20,6 +20,7 @@ use crate::{
     cluster::Client,
     config::finite,
     consumer::{Event, FetchConfig, Position, Progress, StartPolicy},
+    hooks::{BatchRead, HooksInUse},
     record::TopicPartition,
 };
 
@@ -56,6 +57,7 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Fetcher {
     shared: Arc<Shared>,
+    hooks: HooksInUse,
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -75,10 +77,24 @@ impl Fetcher {
             work: Notify::new(),
             ready: Notify::new(),
         });
+        let hooks = client.config().hooks.clone();
         let driver = tokio::spawn(driver::run(client, config, start, Arc::clone(&shared)));
         Self {
             shared,
+            hooks,
             _driver: AbortOnDropHandle::new(driver),
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        if let Event::Records(batch) = event {
+            self.hooks.tell(|hooks| {
+                hooks.batch_read(&BatchRead {
+                    partition: &batch.partition,
+                    records: batch.records.len(),
+                    next_offset: batch.next_offset,
+                });
+            });
         }
     }
 
@@ -96,6 +112,7 @@ impl Fetcher {
                     drop(state);
                     // Room has been made.
                     self.shared.work.notify_one();
+                    self.tell(&event);
                     return Some(event);
                 }
                 if state.has_ended() {

@@ -17,6 +17,7 @@ use super::{
     exchange::{Counts, count},
     membership::{Action, Joined, Membership, News, Times},
 };
+use crate::hooks::Rebalanced;
 use crate::{
     cluster::Client,
     consumer::{AssignedPartition, ConsumerConfig, Event, OffsetToCommit},
@@ -193,6 +194,7 @@ impl GroupTask {
     }
 
     fn tell(&mut self, news: News) {
+        self.tell_hooks(&news);
         self.fetch.change(|state| match news {
             News::Assigned { generation, partitions } => {
                 tracing::info!(group = %self.config.group, generation, partitions = partitions.len(), "partitions assigned");
@@ -217,6 +219,27 @@ impl GroupTask {
             }
             News::Failed(error) => state.tell(Event::Failed(error)),
         });
+    }
+
+    fn tell_hooks(&self, news: &News) {
+        let assigned: Vec<TopicPartition>;
+        let rebalanced = match news {
+            News::Assigned {
+                generation,
+                partitions,
+            } => {
+                assigned = partitions.iter().map(|one| one.partition.clone()).collect();
+                Rebalanced::Assigned {
+                    generation: *generation,
+                    partitions: &assigned,
+                }
+            }
+            News::Revoked(partitions) => Rebalanced::Revoked { partitions },
+            News::Lost { partitions, reason } => Rebalanced::Lost { partitions, reason },
+            News::Failed(_) => return,
+        };
+        let hooks = &self.client.config().hooks;
+        hooks.tell(|hooks| hooks.rebalanced(&self.config.group, &rebalanced));
     }
 
     fn obey(&mut self, command: GroupCommand) {

@@ -57,6 +57,7 @@ pub(crate) struct AttemptId(u64);
 pub(crate) struct Attempt {
     pub(crate) id: AttemptId,
     pub(crate) bytes: bytes::Bytes,
+    pub(crate) records: usize,
     /// When trying ends.
     pub(crate) deadline: Instant,
 }
@@ -294,6 +295,7 @@ impl<T> PartitionQueue<T> {
             return Some(Attempt {
                 id,
                 bytes: sent.encoded.bytes.clone(),
+                records: sent.batch.entries.len(),
                 deadline: sent.batch.deadline,
             });
         }
@@ -484,6 +486,7 @@ impl<T> PartitionQueue<T> {
                 let attempt = Attempt {
                     id,
                     bytes: encoded.bytes.clone(),
+                    records: batch.entries.len(),
                     deadline: batch.deadline,
                 };
                 self.sent.push_back(Sent {

@@ -29,7 +29,7 @@ use crate::{
 };
 use admitted::Admitted;
 use clocks::{Clocks, Told};
-use requests::{ask_for_producer_id, find_leader};
+use requests::{ask_for_producer_id, find_leader, tell};
 
 /// How long after a failed request for a producer id the next one waits.
 const ID_RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -103,7 +103,7 @@ type Event = Pin<Box<dyn Future<Output = Happened> + Send>>;
 
 enum Happened {
     Produced {
-        sent: Vec<(TopicPartition, AttemptId)>,
+        sent: Vec<SentBatch>,
         by: Generation,
         broker: Broker,
         answer: Produced,
@@ -134,6 +134,15 @@ struct Sender {
     /// The gate said to come back then.
     closed_until: Option<Instant>,
     events: FuturesUnordered<Event>,
+}
+
+/// A batch in a request.
+#[derive(Debug)]
+struct SentBatch {
+    partition: TopicPartition,
+    attempt: AttemptId,
+    records: usize,
+    bytes: usize,
 }
 
 /// What is ready for one broker.
@@ -311,7 +320,6 @@ impl Sender {
 
     fn take_in(&mut self, happened: Happened) {
         let shared = Arc::clone(&self.shared);
-        let mut state = shared.lock();
         let now = Instant::now();
         match happened {
             Happened::Produced {
@@ -323,15 +331,11 @@ impl Sender {
                 doubted,
             } => {
                 self.clocks.told(told);
-                self.produced(now, &mut state, sent, by, &broker, answer);
-                if let Some(admitted) = doubted {
-                    let client = self.client.clone();
-                    self.events.push(Box::pin(async move {
-                        let asked = client.ask_anew().await;
-                        admitted.record(asked.as_ref().err());
-                        Happened::Doubted
-                    }));
-                }
+                let answers = self.understand(sent, &broker, answer);
+                // Before anything is locked: a hook may ask the producer.
+                tell(&self.client.config().hooks, &answers);
+                self.produced(now, &mut shared.lock(), by, answers);
+                self.doubt(doubted);
             }
             Happened::Doubted => {}
             Happened::Routed {
@@ -344,7 +348,7 @@ impl Sender {
                 found: Err(error),
                 by,
             } => {
-                if let Some(queue) = state.queues.get_mut(&partition) {
+                if let Some(queue) = shared.lock().queues.get_mut(&partition) {
                     if error.class() == Class::Fatal {
                         queue.refuse_unsent(&error);
                     } else {
@@ -358,7 +362,8 @@ impl Sender {
                 self.producer_id = ProducerId::None {
                     ask_at: now + ID_RETRY_AFTER,
                 };
-                for queue in state
+                for queue in shared
+                    .lock()
                     .queues
                     .values_mut()
                     .filter(|queue| queue.wants_id(None))
@@ -371,7 +376,20 @@ impl Sender {
                 }
             }
         }
-        shared.settle(&mut state);
+        shared.settle(&mut shared.lock());
+    }
+
+    /// A broker could not be reached: whether any answers is found out beside the work.
+    fn doubt(&mut self, doubted: Option<Admitted>) {
+        let Some(admitted) = doubted else {
+            return;
+        };
+        let client = self.client.clone();
+        self.events.push(Box::pin(async move {
+            let asked = client.ask_anew().await;
+            admitted.record(asked.as_ref().err());
+            Happened::Doubted
+        }));
     }
 
     fn next_wakeup(&self, now: Instant, state: &State) -> Option<Instant> {

@@ -52,7 +52,7 @@ impl Request for ApiVersionsRequest {
             Ok((key, range))
         })?;
         if version >= 1 {
-            let _throttle_ms = reader.i32()?;
+            reader.throttle_time()?;
         }
         // Tags of version 3 tell the features of the cluster's brokers.
         reader.skip_tags()?;

@@ -55,7 +55,7 @@ impl Request for DescribeConfigsRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<Vec<DescribedResource>, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let resources = reader.array(|reader| {
             let error_code = reader.i16()?;
             let error_message = reader.nullable_string()?;
@@ -150,7 +150,7 @@ impl Request for IncrementalAlterConfigsRequest {
     }
 
     fn decode(_version: i16, reader: &mut Reader) -> Result<Vec<AlteredResource>, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let resources = reader.array(|reader| {
             let error_code = reader.i16()?;
             let error_message = reader.nullable_string()?;

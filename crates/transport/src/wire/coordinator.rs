@@ -33,7 +33,7 @@ impl Request for FindCoordinatorRequest {
     }
 
     fn decode(_version: i16, reader: &mut Reader) -> Result<FindCoordinatorResponse, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let response = FindCoordinatorResponse {
             error_code: reader.i16()?,
             error_message: reader.nullable_string()?,

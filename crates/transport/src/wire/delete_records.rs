@@ -46,7 +46,7 @@ impl Request for DeleteRecordsRequest {
     }
 
     fn decode(_version: i16, reader: &mut Reader) -> Result<Vec<DeletedRecords>, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let topics = reader.array(|reader| {
             let topic = reader.string()?;
             // Asked about one partition: the name is not copied for as many as a frame claims.

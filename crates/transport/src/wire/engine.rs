@@ -20,7 +20,9 @@ use rskafka::protocol::primitives::Int16;
 use rskafka::protocol::traits::{ReadError, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Api, ApiVersionsRequest, Malformed, Request, Unencodable, VersionRange, Writer};
+use super::{
+    Answer, Api, ApiVersionsRequest, Malformed, Request, Unencodable, VersionRange, Writer,
+};
 
 /// A connection's requests in flight.
 ///
@@ -70,7 +72,8 @@ where
                     software_name: env!("CARGO_PKG_NAME"),
                     software_version: env!("CARGO_PKG_VERSION"),
                 })
-                .await?;
+                .await?
+                .response;
             match response.error_code {
                 0 => {
                     self.speak(response.apis);
@@ -100,9 +103,9 @@ where
     pub(crate) async fn request<R: Request>(
         &self,
         request: &R,
-    ) -> Result<R::Response, EngineError> {
+    ) -> Result<Answer<R::Response>, EngineError> {
         match self.messenger.request(Outgoing(request)).await {
-            Ok(Incoming(response)) => Ok(response),
+            Ok(Incoming(answer)) => Ok(answer),
             Err(error) => Err(self.told_by_engine::<R>(error)),
         }
     }
@@ -162,7 +165,7 @@ impl<R: Request> WriteVersionedType<Vec<u8>> for Outgoing<'_, R> {
 }
 
 /// A response as the engine hands it over.
-struct Incoming<R: Request>(R::Response);
+struct Incoming<R: Request>(Answer<R::Response>);
 
 impl<R: Request> ReadVersionedType<Cursor<Vec<u8>>> for Incoming<R> {
     fn read_versioned(
@@ -175,7 +178,7 @@ impl<R: Request> ReadVersionedType<Cursor<Vec<u8>>> for Incoming<R> {
         let mut body = Bytes::from(std::mem::take(frame.get_mut()));
         let body = body.split_off(header_bytes.min(body.len()));
         match R::decode_body(version, body) {
-            Ok(response) => Ok(Self(response)),
+            Ok(answer) => Ok(Self(answer)),
             Err(malformed) => Err(ReadError::Malformed(Box::new(InResponse {
                 api: R::API,
                 version,

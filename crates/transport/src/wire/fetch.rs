@@ -140,7 +140,7 @@ impl Request for FetchRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<FetchResponse, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let mut error_code = 0;
         if version >= 7 {
             error_code = reader.i16()?;

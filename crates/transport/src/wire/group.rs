@@ -72,7 +72,7 @@ impl Request for JoinGroupRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<JoinGroupResponse, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let error_code = reader.i16()?;
         let generation_id = reader.i32()?;
         if version >= 7 {
@@ -154,7 +154,7 @@ impl Request for SyncGroupRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<SyncGroupResponse, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let error_code = reader.i16()?;
         if version >= 5 {
             let _protocol_type = reader.nullable_string()?;
@@ -196,7 +196,7 @@ impl Request for HeartbeatRequest {
     }
 
     fn decode(_version: i16, reader: &mut Reader) -> Result<i16, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let error_code = reader.i16()?;
         reader.skip_tags()?;
         Ok(error_code)
@@ -252,7 +252,7 @@ impl Request for LeaveGroupRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<LeaveGroupResponse, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let error_code = reader.i16()?;
         let mut members = Vec::new();
         if version >= 3 {

@@ -48,7 +48,7 @@ impl Request for ListGroupsRequest {
 
     fn decode(version: i16, reader: &mut Reader) -> Result<ListGroupsResponse, Malformed> {
         if version >= 1 {
-            let _throttle_ms = reader.i32()?;
+            reader.throttle_time()?;
         }
         let error_code = reader.i16()?;
         let groups = reader.array(|reader| {
@@ -125,7 +125,7 @@ impl Request for DescribeGroupsRequest {
 
     fn decode(version: i16, reader: &mut Reader) -> Result<Self::Response, Malformed> {
         if version >= 1 {
-            let _throttle_ms = reader.i32()?;
+            reader.throttle_time()?;
         }
         let groups = reader.array(|reader| {
             let group = DescribedGroup {
@@ -188,7 +188,7 @@ impl Request for DeleteGroupsRequest {
     }
 
     fn decode(_version: i16, reader: &mut Reader) -> Result<Self::Response, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let results = reader.array(|reader| {
             let result = (reader.string()?, reader.i16()?);
             reader.skip_tags()?;

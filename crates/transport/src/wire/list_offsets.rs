@@ -77,7 +77,7 @@ impl Request for ListOffsetsRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<Self::Response, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let topics = reader.array(|reader| {
             let topic = reader.string()?;
             let partitions = reader.array(|reader| {

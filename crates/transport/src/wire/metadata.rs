@@ -78,7 +78,7 @@ impl Request for MetadataRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<MetadataResponse, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let brokers = reader.array(|reader| {
             let broker = MetadataBroker {
                 id: reader.i32()?,

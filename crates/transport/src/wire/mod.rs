@@ -66,7 +66,7 @@ pub(crate) use partitions::CreatePartitionsRequest;
 pub(crate) use produce::{ProducePartition, ProduceRequest, ProducedPartition};
 pub(crate) use producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 pub(crate) use reader::{Malformed, Reader};
-pub(crate) use request::{Request, VersionRange};
+pub(crate) use request::{Answer, Request, VersionRange};
 pub(crate) use sasl::{SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest};
 pub(crate) use topics::{CreateTopic, CreateTopicsRequest, DeleteTopicsRequest};
 pub(crate) use writer::{Unencodable, Writer};

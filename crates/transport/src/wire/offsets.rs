@@ -66,7 +66,7 @@ impl Request for OffsetCommitRequest {
 
     fn decode(version: i16, reader: &mut Reader) -> Result<Self::Response, Malformed> {
         if version >= 3 {
-            let _throttle_ms = reader.i32()?;
+            reader.throttle_time()?;
         }
         let topics = reader.array(|reader| {
             let topic = reader.string()?;
@@ -140,7 +140,7 @@ impl Request for OffsetFetchRequest {
 
     fn decode(version: i16, reader: &mut Reader) -> Result<OffsetFetchResponse, Malformed> {
         if version >= 3 {
-            let _throttle_ms = reader.i32()?;
+            reader.throttle_time()?;
         }
         let topics = reader.array(|reader| {
             let topic = reader.string()?;

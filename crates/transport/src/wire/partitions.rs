@@ -41,7 +41,7 @@ impl Request for CreatePartitionsRequest {
     }
 
     fn decode(_version: i16, reader: &mut Reader) -> Result<Vec<GrownTopic>, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let topics = reader.array(|reader| {
             let topic = GrownTopic {
                 name: reader.string()?,

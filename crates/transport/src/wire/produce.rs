@@ -91,7 +91,7 @@ impl Request for ProduceRequest {
             reader.skip_tags()?;
             Ok((topic, partitions))
         })?;
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         reader.skip_tags()?;
         Ok(topics)
     }

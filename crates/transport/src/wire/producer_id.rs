@@ -35,7 +35,7 @@ impl Request for InitProducerIdRequest {
     }
 
     fn decode(_version: i16, reader: &mut Reader) -> Result<InitProducerIdResponse, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let response = InitProducerIdResponse {
             error_code: reader.i16()?,
             producer_id: reader.i64()?,

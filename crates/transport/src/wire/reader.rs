@@ -1,5 +1,7 @@
 //! Reads protocol primitives from one frame, bounded by what is left of it.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
 use thiserror::Error;
 
@@ -23,6 +25,7 @@ pub(crate) struct Reader {
     flexible: bool,
     /// What elements of arrays may still take up.
     elements_left_bytes: usize,
+    throttle_ms: i32,
 }
 
 /// Memory for the elements of arrays, as a multiple of the message: in what brokers really say they take up three times
@@ -43,6 +46,7 @@ impl Reader {
                 .saturating_add(ELEMENTS_FREE_BYTES),
             left: body,
             flexible,
+            throttle_ms: 0,
         }
     }
 
@@ -82,6 +86,17 @@ impl Reader {
     pub(crate) fn i32(&mut self) -> Read<i32> {
         self.need(4, "the message ends within an integer")?;
         Ok(self.left.get_i32())
+    }
+
+    /// How long the broker asks us to rest (KIP-219): told apart from the message, since it is for the connection.
+    pub(crate) fn throttle_time(&mut self) -> Read<()> {
+        self.throttle_ms = self.i32()?;
+        Ok(())
+    }
+
+    /// The throttle time that was read; none where there was none, or one that makes no sense.
+    pub(crate) fn throttle(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.throttle_ms).unwrap_or(0))
     }
 
     pub(crate) fn i64(&mut self) -> Read<i64> {

@@ -1,5 +1,7 @@
 //! What makes a type a request.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Api, Malformed, Reader, Unencodable, Writer};
@@ -23,6 +25,17 @@ impl std::fmt::Display for VersionRange {
     }
 }
 
+/// A response, and what is said beside it.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    pub(crate) response: T,
+    /// For how long nothing more is to be sent over the connection (KIP-219). Brokers from 2.0 on answer first and
+    /// then turn a deaf ear; older ones, which would have waited before they answered, share no version with us.
+    pub(crate) throttle: Duration,
+    /// The size of the body.
+    pub(crate) bytes: usize,
+}
+
 /// A request and its response, in all versions this client speaks.
 pub(crate) trait Request: Send + Sync + 'static {
     type Response: Send + 'static;
@@ -40,10 +53,15 @@ pub(crate) trait Request: Send + Sync + 'static {
     fn decode(version: i16, reader: &mut Reader) -> Result<Self::Response, Malformed>;
 
     /// Reads the whole body of a response.
-    fn decode_body(version: i16, body: Bytes) -> Result<Self::Response, Malformed> {
+    fn decode_body(version: i16, body: Bytes) -> Result<Answer<Self::Response>, Malformed> {
+        let bytes = body.len();
         let mut reader = Reader::new(body, version >= Self::FLEXIBLE_FROM);
         let response = Self::decode(version, &mut reader)?;
         reader.end()?;
-        Ok(response)
+        Ok(Answer {
+            response,
+            throttle: reader.throttle(),
+            bytes,
+        })
     }
 }

@@ -63,7 +63,7 @@ impl Request for CreateTopicsRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<Vec<CreatedTopic>, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let topics = reader.array(|reader| {
             let topic = CreatedTopic {
                 name: reader.string()?,
@@ -124,7 +124,7 @@ impl Request for DeleteTopicsRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<Vec<DeletedTopic>, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let topics = reader.array(|reader| {
             let topic = DeletedTopic {
                 name: reader.string()?,

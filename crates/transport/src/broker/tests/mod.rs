@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use self::peer::{Peer, answer, versions_of_old};
+use self::peer::{Peer, answer, answer_and_throttle, versions_of_old};
 use super::*;
 use crate::config::{RedialSchedule, Security};
 use crate::error::{Class, DialPhase};
@@ -368,4 +368,71 @@ async fn a_broker_that_dropped_all_our_versions_of_a_request_is_named_with_its_r
     };
     assert_eq!(error.kind(), &expected);
     assert_eq!(error.class(), Class::Fatal);
+}
+
+#[tokio::test]
+async fn a_broker_that_asks_for_rest_is_sent_nothing_until_it_is_over() {
+    const REST: Duration = Duration::from_millis(700);
+    let peer = Peer::listen().await;
+    let broker = broker_at(&peer, config());
+    let [first, second] = [1, 2].map(|number| broker.submit(heartbeat(number), within(LONG)));
+    let mut connection = peer.accept_and_greet().await;
+    let [request, in_flight] = [connection.request().await, connection.request().await];
+    let asked = Instant::now();
+    let rest = i32::try_from(REST.as_millis()).unwrap();
+    connection
+        .send(&answer_and_throttle(&request, 0, rest))
+        .await;
+    assert_eq!(first.await, Ok(0));
+    let third = broker.submit(heartbeat(3), within(LONG));
+    // What was in flight before is answered meanwhile, and takes nothing from the rest.
+    connection.send(&answer(&in_flight, 0)).await;
+    assert_eq!(second.await, Ok(0));
+    let request = connection.request().await;
+    assert!(asked.elapsed() >= REST, "{:?}", asked.elapsed());
+    connection.send(&answer(&request, 0)).await;
+    assert_eq!(third.await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_request_whose_deadline_passes_in_a_rest_was_not_sent_and_the_connection_stays() {
+    let peer = Peer::listen().await;
+    let broker = broker_at(&peer, config());
+    let first = broker.submit(heartbeat(1), within(LONG));
+    let mut connection = peer.accept_and_greet().await;
+    let request = connection.request().await;
+    connection
+        .send(&answer_and_throttle(&request, 0, i32::MAX))
+        .await;
+    assert_eq!(first.await, Ok(0));
+    let error = broker.request(heartbeat(2), within(SHORT)).await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::TimedOut { sent: false, .. }),
+        "{error}"
+    );
+    drop(broker);
+    assert!(connection.is_closed_by_client().await);
+}
+
+#[tokio::test]
+async fn no_rest_is_longer_than_any_of_kafkas_and_none_is_negative() {
+    let peer = Peer::listen().await;
+    let (address, config) = (peer.address(), config());
+    let (dialled, mut connection) = tokio::join!(
+        crate::dial::dial(&address, Purpose::Control, &config, &Security::Plaintext),
+        peer.accept_and_greet()
+    );
+    let dialled = dialled.unwrap();
+    assert!(!dialled.is_resting());
+    assert_eq!(dialled.rest(Duration::MAX), Duration::from_secs(300));
+    assert!(dialled.is_resting());
+    let answer = tokio::spawn(async move {
+        let request = connection.request().await;
+        connection.send(&answer_and_throttle(&request, 0, -5)).await;
+        connection
+    });
+    let answered = dialled.engine().request(&heartbeat(1)).await.unwrap();
+    assert_eq!(answered.throttle, Duration::ZERO);
+    drop(answer.await);
 }

@@ -121,7 +121,12 @@ impl Connection {
 
 /// The answer to a heartbeat in version 1.
 pub(super) fn answer(request: &Request, error_code: i16) -> Vec<u8> {
-    let mut body = vec![0; 4];
+    answer_and_throttle(request, error_code, 0)
+}
+
+/// The same, with the wish that nothing be sent for a while.
+pub(super) fn answer_and_throttle(request: &Request, error_code: i16, throttle_ms: i32) -> Vec<u8> {
+    let mut body = throttle_ms.to_be_bytes().to_vec();
     body.extend(error_code.to_be_bytes());
     framed(request.correlation_id, &body)
 }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use tokio::time::Instant;
 
-use super::{Happened, Produced, SHORTEST_REQUEST, Sender, admitted::Admitted, clocks::Clocks};
+use super::{
+    Happened, Produced, SHORTEST_REQUEST, Sender, SentBatch, admitted::Admitted, clocks::Clocks,
+};
 use crate::{
     broker::{Broker, Purpose},
     cluster::{Client, Generation},
     error::{ErrorCode, ErrorKind, Operation, Target, TransportError},
+    hooks::{BatchWritten, HooksInUse},
     producer::{
-        AttemptId,
         queue::{Answer, Attempt},
         shared::State,
     },
@@ -43,6 +45,12 @@ impl Sender {
         let mut topics: BTreeMap<String, Vec<ProducePartition>> = BTreeMap::new();
         let mut sent = Vec::with_capacity(attempts.len());
         for (partition, attempt) in attempts {
+            sent.push(SentBatch {
+                partition: partition.clone(),
+                attempt: attempt.id,
+                records: attempt.records,
+                bytes: attempt.bytes.len(),
+            });
             let produce = ProducePartition {
                 partition: partition.partition,
                 batch: attempt.bytes,
@@ -51,7 +59,6 @@ impl Sender {
                 .entry(partition.topic.to_string())
                 .or_default()
                 .push(produce);
-            sent.push((partition, attempt.id));
         }
         let request = ProduceRequest {
             timeout_ms: i32::try_from(patience.as_millis()).unwrap_or(i32::MAX),
@@ -84,15 +91,13 @@ impl Sender {
         }));
     }
 
-    pub(super) fn produced(
+    /// What the answer to a request says of each batch in it.
+    pub(super) fn understand(
         &mut self,
-        now: Instant,
-        state: &mut State,
-        sent: Vec<(TopicPartition, AttemptId)>,
-        by: Generation,
+        sent: Vec<SentBatch>,
         broker: &Broker,
         answer: Produced,
-    ) {
+    ) -> Vec<(SentBatch, Answer)> {
         let mut answers: HashMap<(String, i32), ProducedPartition> = HashMap::new();
         let failure = match answer {
             Ok(topics) => {
@@ -107,7 +112,8 @@ impl Sender {
             }
             Err(error) => Some(error),
         };
-        for (partition, attempt) in sent {
+        let understand = |batch: SentBatch| {
+            let SentBatch { partition, .. } = &batch;
             let target = Target::broker(broker.address())
                 .partition(partition.topic.clone(), partition.partition);
             let answer = match (
@@ -125,13 +131,43 @@ impl Sender {
                     Answer::Failed(TransportError::new(Operation::Produce, target, kind))
                 }
             };
+            (batch, answer)
+        };
+        sent.into_iter().map(understand).collect()
+    }
+
+    pub(super) fn produced(
+        &mut self,
+        now: Instant,
+        state: &mut State,
+        by: Generation,
+        answers: Vec<(SentBatch, Answer)>,
+    ) {
+        for (batch, answer) in answers {
             if points_elsewhere(&answer) {
-                self.routes.misled(&partition, by);
+                self.routes.misled(&batch.partition, by);
             }
-            if let Some(queue) = state.queues.get_mut(&partition) {
-                queue.answered(now, attempt, answer);
+            if let Some(queue) = state.queues.get_mut(&batch.partition) {
+                queue.answered(now, batch.attempt, answer);
             }
         }
+    }
+}
+
+/// Tells what came of each batch.
+pub(super) fn tell(hooks: &HooksInUse, answers: &[(SentBatch, Answer)]) {
+    for (batch, answer) in answers {
+        hooks.tell(|hooks| {
+            hooks.batch_written(&BatchWritten {
+                partition: &batch.partition,
+                records: batch.records,
+                bytes: batch.bytes,
+                outcome: match answer {
+                    Answer::Written { .. } => Ok(()),
+                    Answer::Refused { error, .. } | Answer::Failed(error) => Err(error),
+                },
+            });
+        });
     }
 }
 

@@ -51,4 +51,5 @@ pub(super) fn written_by_peer<R: Request>(response: &impl Encodable, version: i1
     }
     R::decode_body(version, bytes)
         .unwrap_or_else(|error| panic!("{} version {version}: {error}", R::API.name()))
+        .response
 }

@@ -49,7 +49,7 @@ fn api_versions_names_the_apis_we_know_and_passes_over_the_others() {
 fn a_broker_too_old_for_our_version_of_api_versions_is_understood() {
     // Error 35 in the encoding of version 0, whatever version was asked for.
     let body = Bytes::from_static(&[0, 35, 0, 0, 0, 1, 0, 18, 0, 0, 0, 2]);
-    let response = ApiVersionsRequest::decode_body(3, body).unwrap();
+    let response = ApiVersionsRequest::decode_body(3, body).unwrap().response;
     assert_eq!(response.error_code, 35);
 }
 
@@ -250,7 +250,9 @@ fn fetched_records_are_a_part_of_the_frame_and_no_copy() {
     let mut frame = bytes::BytesMut::new();
     kafka_protocol::protocol::Encodable::encode(&response, &mut frame, 12).unwrap();
     let frame = frame.freeze();
-    let read = FetchRequest::decode_body(12, frame.clone()).unwrap();
+    let read = FetchRequest::decode_body(12, frame.clone())
+        .unwrap()
+        .response;
     let records = &read.topics[0].partitions[0].records;
     assert!(frame.as_ptr_range().contains(&records.as_ptr()));
 }
