@@ -1,7 +1,7 @@
 //! Reads a topic with Kafka's own console consumer, over mutual TLS: another implementation's
 //! word for what is in the log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -119,13 +119,21 @@ pub fn properties(stage: &Stage) -> PathBuf {
     let Broker::Kafka(kafka) = stage.cluster().broker() else {
         panic!("Kafka's programs need Apache Kafka");
     };
+    properties_with(stage, &kafka.keystore, &stage.cluster().tls().ca)
+}
+
+/// The same with a certificate and authorities of the caller's.
+///
+/// # Panics
+/// When the file cannot be written.
+pub fn properties_with(stage: &Stage, keystore: &Path, truststore: &Path) -> PathBuf {
     let path = stage.dir().join("client.properties");
     let text = format!(
         "bootstrap.servers={}\nsecurity.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={}\n\
          ssl.truststore.type=PEM\nssl.truststore.location={}\n",
         stage.cluster().bootstrap(),
-        kafka.keystore.display(),
-        stage.cluster().tls().ca.display()
+        keystore.display(),
+        truststore.display()
     );
     std::fs::write(&path, text).expect("the properties");
     path

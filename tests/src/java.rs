@@ -1,7 +1,8 @@
 //! Kafka's own programs: its console producer, a console consumer that shares a group, and what
 //! its tool says of a group.
 
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Output, Stdio};
 
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -36,10 +37,35 @@ pub(crate) fn java(stage: &Stage, class: &str) -> Command {
 /// # Panics
 /// When the stage is not over Apache Kafka.
 pub fn program(stage: &Stage, name: &str, arguments: &[&str]) -> Command {
+    program_with(stage, &properties(stage), name, arguments)
+}
+
+/// The same with a file of properties of the caller's.
+fn program_with(stage: &Stage, properties: &Path, name: &str, arguments: &[&str]) -> Command {
     let source = format!("{}/java/{name}.java", env!("CARGO_MANIFEST_DIR"));
     let mut command = java(stage, &source);
-    command.arg(properties(stage)).args(arguments);
+    command.arg(properties).args(arguments);
     command
+}
+
+/// Changes configurations of brokers 1 to 3 while they run: `NAME=VALUE` sets one, `NAME` sets it back. `properties` let
+/// in whoever asks for it.
+///
+/// # Panics
+/// When they do not take them over.
+pub async fn configure_brokers(stage: &Stage, properties: &Path, changes: &[&str]) {
+    let arguments: Vec<_> = ["1,2,3"].iter().chain(changes).copied().collect();
+    let mut program = program_with(stage, properties, "ConfigureBrokers", &arguments);
+    succeeded(&program.output().await.expect("java"));
+}
+
+fn succeeded(output: &Output) {
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Runs a program of `java/` to its end; what it printed.
@@ -212,10 +238,5 @@ pub async fn elect_preferred_leaders(stage: &Stage) {
         .output()
         .await
         .expect("java");
-    assert!(
-        output.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    succeeded(&output);
 }

@@ -1,8 +1,9 @@
 //! Brokers that are killed, stopped, paused, and come back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::load::Load;
+use crate::load::{Load, PARTITIONS};
 use cybermesh_tests::brokers::Brokers;
 use cybermesh_tests::{Stage, java};
 
@@ -14,7 +15,15 @@ crate::failures! {
     nothing_is_lost_or_doubled_when_leadership_goes_back_to_the_preferred_replicas,
     nothing_is_lost_or_doubled_when_all_three_are_restarted_one_after_the_other,
     nothing_is_lost_or_doubled_when_all_brokers_are_gone_and_come_back,
+    nothing_is_lost_or_doubled_when_a_topic_gets_more_partitions_while_a_leader_is_killed,
     while_too_few_replicas_are_in_sync_sends_wait_and_then_all_go_through,
+}
+
+/// How long all brokers are gone: no longer than it takes to start them, unless `TESTS_OUTAGE_SECONDS` says more.
+fn outage() -> Duration {
+    let seconds = std::env::var("TESTS_OUTAGE_SECONDS").ok();
+    let seconds = seconds.map(|text| text.parse().expect("seconds"));
+    Duration::from_secs(seconds.unwrap_or(0))
 }
 
 /// The one that leads partition 0.
@@ -115,6 +124,7 @@ async fn nothing_is_lost_or_doubled_when_all_brokers_are_gone_and_come_back(stag
     for id in 1..=3 {
         brokers.kill(id).await;
     }
+    tokio::time::sleep(outage()).await;
     for id in 1..=3 {
         brokers.start(id).await;
     }
@@ -126,6 +136,21 @@ async fn nothing_is_lost_or_doubled_when_all_brokers_are_gone_and_come_back(stag
     for id in 1..=3 {
         load.in_sync_again(id).await;
     }
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn nothing_is_lost_or_doubled_when_a_topic_gets_more_partitions_while_a_leader_is_killed(
+    stage: Stage,
+) {
+    let mut brokers = Brokers::connect().await;
+    let mut load = Load::start(&stage).await;
+    let leader = leader(&load).await;
+    load.grow(PARTITIONS + 3).await;
+    let mark = load.mark().await;
+    brokers.kill(leader).await;
+    load.recovered("more partitions, and a leader killed", mark)
+        .await;
+    start_again(&mut brokers, &load, leader).await;
     assert_eq!(load.end(&stage).await, BTreeSet::new());
 }
 

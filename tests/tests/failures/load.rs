@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use cybermesh_tests::log::now_ms;
 use cybermesh_tests::{Stage, console};
 use cybermesh_transport::admin::NewTopic;
 use cybermesh_transport::producer::FixedSchedule;
+use cybermesh_transport::tls::TlsConfig;
 use cybermesh_transport::{
     Admin, Class, Client, ClientConfig, Consumer, ConsumerConfig, Delivery, Event, OffsetToCommit,
     Producer, ProducerConfig, Record, TopicPartition, Written,
@@ -25,7 +27,7 @@ use crate::neighbour::Neighbour;
 
 /// Set, Kafka's own clients work beside ours, and their recovery is told too.
 const BESIDE_KAFKAS_OWN: &str = "TESTS_BESIDE_KAFKAS_OWN";
-/// How many partitions the topic has: each broker leads two.
+/// How many partitions the topic has at first: each broker leads two.
 pub(crate) const PARTITIONS: i32 = 6;
 /// One record to each partition at each tick.
 const TICK: Duration = Duration::from_millis(20);
@@ -33,6 +35,8 @@ const TICK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A broker that is paused answers no request; how soon that is noticed is the deadline of one.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon members see that a topic has more partitions.
+const METADATA_MAX_AGE: Duration = Duration::from_secs(5);
 /// What may be resident more at the end than when all were at work: what the test itself keeps of each record included.
 const GROWTH_BYTES: u64 = 96 << 20;
 
@@ -48,12 +52,15 @@ pub(crate) fn client_config(stage: &Stage) -> ClientConfig {
         .client_config()
         .request_timeout(REQUEST_TIMEOUT)
         .connect_timeout(REQUEST_TIMEOUT)
+        .metadata_max_age(METADATA_MAX_AGE)
 }
 
 /// Those at work, and what is known of it so far.
 pub(crate) struct Load {
     pub(crate) topic: String,
     client: Client,
+    /// That of the writer, and those of the readers.
+    clients: Vec<Client>,
     stop: watch::Sender<Stopped>,
     writing: JoinHandle<BTreeMap<Numbered, Told>>,
     reading: Vec<JoinHandle<Vec<Read>>>,
@@ -90,12 +97,24 @@ pub(crate) struct Recovery {
 /// When each record was sent, and for each partition how far that was acknowledged and read.
 #[derive(Debug)]
 struct Seen {
+    /// How many partitions are written to.
+    partitions: AtomicI32,
     sent: Mutex<BTreeMap<Numbered, Instant>>,
     written: watch::Sender<BTreeMap<i32, Instant>>,
     read: watch::Sender<BTreeMap<i32, Instant>>,
 }
 
 impl Seen {
+    fn partitions(&self) -> i32 {
+        self.partitions.load(Ordering::Relaxed)
+    }
+
+    /// The partitions for which nothing newer is known.
+    fn behind(&self, latest: &BTreeMap<i32, Instant>, since: Instant) -> Vec<i32> {
+        let reached = |one: &i32| latest.get(one).is_some_and(|at| *at > since);
+        (0..self.partitions()).filter(|one| !reached(one)).collect()
+    }
+
     fn sent_at(&self, record: Numbered) -> Option<Instant> {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.get(&record).copied()
@@ -126,6 +145,7 @@ impl Load {
         let topic = stage.own("failing");
         make_topic(&client, &topic, configs).await;
         let seen = Arc::new(Seen {
+            partitions: AtomicI32::new(PARTITIONS),
             sent: Mutex::default(),
             written: watch::Sender::default(),
             read: watch::Sender::default(),
@@ -137,14 +157,20 @@ impl Load {
             seen: Arc::clone(&seen),
         };
         let writing = tokio::spawn(writer.run(stopped));
+        let mut clients = vec![client.clone()];
         let mut reading = Vec::new();
         for _ in 0..2 {
-            let member = Member::join(stage, &topic, Arc::clone(&seen), stop.subscribe()).await;
+            let reader = Client::connect(client_config(stage)).await;
+            let reader = reader.expect("a client");
+            clients.push(reader.clone());
+            let (seen, stopped) = (Arc::clone(&seen), stop.subscribe());
+            let member = Member::join(reader, stage, &topic, seen, stopped).await;
             reading.push(tokio::spawn(member.run()));
         }
         let mut load = Self {
             topic,
             client,
+            clients,
             stop,
             writing,
             reading,
@@ -209,6 +235,22 @@ impl Load {
         .await;
     }
 
+    /// Gives the topic more partitions, and writes to all of them from then on.
+    pub(crate) async fn grow(&self, partitions: i32) {
+        let admin = Admin::new(self.client.clone());
+        let grown = within(admin.create_partitions(&self.topic, partitions)).await;
+        grown.expect("more partitions");
+        self.seen.partitions.store(partitions, Ordering::Relaxed);
+    }
+
+    /// Has all clients at work show and trust others from now on.
+    pub(crate) async fn exchange_tls(&self, tls: &TlsConfig) {
+        for client in &self.clients {
+            let exchanged = within(client.exchange_tls(tls.clone())).await;
+            exchanged.expect("certificates that brokers accept");
+        }
+    }
+
     /// A moment from which recovery is counted: now.
     pub(crate) async fn mark(&mut self) -> Mark {
         if let Some(neighbour) = &mut self.neighbour {
@@ -234,7 +276,7 @@ impl Load {
         let all = |of: &watch::Sender<BTreeMap<i32, Instant>>| {
             let mut changes = of.subscribe();
             async move {
-                let reached = changes.wait_for(|latest| behind(latest, since).is_empty());
+                let reached = changes.wait_for(|latest| self.seen.behind(latest, since).is_empty());
                 let reached = timeout(PATIENCE, reached).await;
                 reached.map(|reached| {
                     reached.expect("those at work");
@@ -248,8 +290,8 @@ impl Load {
         }
         panic!(
             "after two minutes partitions {:?} are not written and {:?} not read; {}",
-            behind(&self.seen.written.borrow(), since),
-            behind(&self.seen.read.borrow(), since),
+            self.seen.behind(&self.seen.written.borrow(), since),
+            self.seen.behind(&self.seen.read.borrow(), since),
             self.as_the_cluster_says().await,
         );
     }
@@ -281,6 +323,7 @@ impl Load {
         let Self {
             topic,
             client,
+            clients,
             stop,
             writing,
             reading,
@@ -299,7 +342,7 @@ impl Load {
         }
         let grown = resident_bytes().saturating_sub(resident_at_work);
         assert!(grown < GROWTH_BYTES, "{grown} bytes more are resident");
-        let log = log(stage, &client, &topic).await;
+        let log = log(stage, &client, &topic, seen.partitions()).await;
         assert_eq!(judge(&told, &log), BTreeSet::new());
         let in_log = log.iter().flat_map(|(partition, records)| {
             records
@@ -313,7 +356,7 @@ impl Load {
             differ.is_empty(),
             "read, or in the log, but not both: {differ:?}"
         );
-        drop((client, seen));
+        drop((client, clients, seen));
         within(async {
             let mut look = interval(Duration::from_millis(50));
             while alive_tasks() > tasks_before {
@@ -327,12 +370,6 @@ impl Load {
             .map(|(record, _)| record)
             .collect()
     }
-}
-
-/// The partitions for which nothing newer is known.
-fn behind(latest: &BTreeMap<i32, Instant>, since: Instant) -> Vec<i32> {
-    let reached = |one: &i32| latest.get(one).is_some_and(|at| *at > since);
-    (0..PARTITIONS).filter(|one| !reached(one)).collect()
 }
 
 async fn make_topic(client: &Client, name: &str, configs: &[(&str, &str)]) {
@@ -386,7 +423,7 @@ impl Writer {
                 () = told_to_stop(&mut stopped) => break,
                 Some((record, outcome)) = deliveries.next() => self.take(&mut told, record, outcome),
                 _ = ticks.tick() => {
-                    for partition in 0..PARTITIONS {
+                    for partition in 0..self.seen.partitions() {
                         let record = (partition, number);
                         deliveries.push(self.send(&producer, record).await);
                     }
@@ -462,6 +499,7 @@ struct Member {
 
 impl Member {
     async fn join(
+        client: Client,
         stage: &Stage,
         topic: &str,
         seen: Arc<Seen>,
@@ -472,9 +510,6 @@ impl Member {
             heartbeat_interval: Duration::from_millis(500),
             ..ConsumerConfig::new(Load::group(stage), [topic])
         };
-        let client = Client::connect(client_config(stage))
-            .await
-            .expect("a client");
         Self {
             consumer: Consumer::join(client, config).await.expect("a member"),
             next_offsets: BTreeMap::new(),
@@ -514,7 +549,7 @@ impl Member {
         let written = self.seen.written.borrow();
         let read = self.seen.read.borrow();
         let progress = self.consumer.progress();
-        (0..PARTITIONS).all(|one| read.get(&one) >= written.get(&one))
+        (0..self.seen.partitions()).all(|one| read.get(&one) >= written.get(&one))
             && progress.iter().all(|one| one.lag == Some(0))
     }
 
@@ -570,17 +605,22 @@ fn number(value: &Bytes) -> u64 {
 }
 
 /// What Kafka's own consumer finds in the log: numbers with their offsets.
-async fn log(stage: &Stage, client: &Client, topic: &str) -> BTreeMap<i32, Vec<(i64, u64)>> {
+async fn log(
+    stage: &Stage,
+    client: &Client,
+    topic: &str,
+    partitions: i32,
+) -> BTreeMap<i32, Vec<(i64, u64)>> {
     let mark = uuid::Uuid::new_v4().to_string();
     let producer = Producer::new(client.clone(), ProducerConfig::default());
-    for partition in 0..PARTITIONS {
+    for partition in 0..partitions {
         let delivery = append(&producer, topic, partition, mark.clone()).await;
         within(delivery).await.expect("a record at the end");
     }
     let mut ends = 0;
     let records = console::read_until(stage, topic, |record| {
         ends += i32::from(record.value.as_deref() == Some(mark.as_bytes()));
-        ends == PARTITIONS
+        ends == partitions
     });
     let mut log = BTreeMap::new();
     for record in records.await {

@@ -32,3 +32,4 @@ macro_rules! failures {
 use failures;
 
 mod brokers;
+mod identities;

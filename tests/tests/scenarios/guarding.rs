@@ -154,17 +154,15 @@ async fn a_hung_handler_makes_the_process_unready_by_the_name_of_its_message(sta
         partition: 0,
     };
     let mut looks = tokio::time::interval(Duration::from_millis(100));
-    let detail = loop {
+    // On a busy machine the first message may be late enough to be named before it.
+    let names_it = |detail: &str| detail.contains(&topic) && detail.contains("offset 1 ");
+    loop {
         looks.tick().await;
-        let conditions = backend.health().conditions();
-        if let Some((_, detail)) = conditions.into_iter().find(|(holds, _)| *holds == hung) {
-            break detail;
+        let mut conditions = backend.health().conditions().into_iter();
+        if conditions.any(|(holds, detail)| holds == hung && names_it(&detail)) {
+            break;
         }
-    };
-    assert!(
-        detail.contains(&topic) && detail.contains("offset 1 "),
-        "{detail}"
-    );
+    }
     stage.stop(sender).await;
     backend.stop(Duration::from_secs(10)).await;
 }

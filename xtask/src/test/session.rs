@@ -157,6 +157,8 @@ pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tall
     /// How long members come and go.
     const CHURNING: (&str, &str) = ("TESTS_CHURN_SECONDS", "120");
     const BESIDE_KAFKAS_OWN: (&str, &str) = ("TESTS_BESIDE_KAFKAS_OWN", "1");
+    /// How long all brokers are gone.
+    const OUTAGE: (&str, &str) = ("TESTS_OUTAGE_SECONDS", "60");
     let mut tally = Tally::default();
     let binaries = match binaries::build(workspace).await {
         Ok(binaries) => binaries,
@@ -177,7 +179,7 @@ pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tall
     let release = Release::default();
     let args = ["--nocapture".to_owned()];
     for binary in binaries.iter().filter(|binary| binary.is_of_failures()) {
-        let settings = [BESIDE_KAFKAS_OWN];
+        let settings = [BESIDE_KAFKAS_OWN, OUTAGE];
         over_failing_kafka(workspace, release, binary, &args, &settings, &mut tally).await;
     }
     tally.demand(Over::Kafka, "tests over Apache Kafka");
