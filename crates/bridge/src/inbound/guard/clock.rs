@@ -127,7 +127,8 @@ mod tests {
         let now = Instant::now();
         let mut guard = ClockGuard::default();
         guard.appended(86_400_000, 0, now);
-        assert!(!guard.is_behind(0));
+        // Set back meanwhile, our clock would show that a day was taken for more than one.
+        assert!(!guard.is_behind(-1));
         guard.appended(86_400_001, 0, now);
         assert!(guard.is_behind(0));
         assert!(!guard.is_behind(1));
@@ -147,6 +148,8 @@ mod tests {
         guard.appended(i64::MAX, 0, soon);
         assert!(!guard.is_behind(0));
         let later = now + Duration::from_secs(3600);
+        guard.appended(i64::MAX, 0, later);
+        assert!(guard.is_behind(0) && !guard.is_behind(i64::MAX));
         assert!(!guard.future(key(1), 5_000, later) && guard.future(key(2), 5_000, later));
     }
 
