@@ -1,11 +1,12 @@
 //! What went wrong, as one line a person can act on and an exit code a script can.
 
 use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use cybermesh_bridge::bridge::StartError;
+
+use crate::stderr;
 
 /// Why a subcommand ended without success; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +101,9 @@ impl Failure {
 
     /// Prints each line to standard error, newlines within one made spaces, and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        let mut stderr = anstream::stderr().lock();
         for line in &self.lines {
             let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-            // Nothing is left to tell a caller whose standard error is closed.
-            let _ = writeln!(stderr, "error: {line}");
+            stderr::say(&format!("error: {line}"));
         }
         ExitCode::from(self.code as u8)
     }

@@ -17,6 +17,7 @@ mod log;
 mod output;
 mod send;
 mod signal;
+mod stderr;
 mod verify;
 mod version;
 
@@ -37,10 +38,12 @@ fn main() -> ExitCode {
         .and_then(|matches| Cli::from_arg_matches(&matches))
         .map_err(Failure::command_line)
         .and_then(run);
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
-    }
+    };
+    stderr::finish(BLOCKED);
+    code
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

@@ -266,6 +266,43 @@ async fn a_member_goes_on_and_ends_in_order_when_nobody_reads_what_it_logs() {
 }
 
 #[tokio::test]
+async fn a_member_whose_log_is_stuck_goes_on_and_ends_in_order() {
+    let stage = Stage::set().await;
+    let mut command = member(&stage);
+    command.env("CYBERMESH_LOG", "debug");
+    let (mut member, _unread) = Process::start_with_full_stderr(&command);
+    send(&stage, &[draft(1)]).await;
+    assert_eq!(n(&member.line().await), 1);
+    commits(&stage, 1).await;
+    member.signal(Signal::TERM);
+    assert_eq!(member.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_listener_without_a_group_whose_complaints_are_stuck_goes_on_and_has_them_for_later() {
+    let stage = Stage::set().await;
+    let mut command = stage.command(&["listen", "--kind", "anomaly"]);
+    let trust = stage.path("of-node-1.toml");
+    std::fs::copy(stage.path("trust.toml"), &trust).unwrap();
+    command.env("CYBERMESH_TRUST", trust);
+    stage.keygen(&["--name", "node-2"]);
+    let key = stage.path("node-2.key");
+    let by_a_stranger = ["send", "anomaly", "--key", key.to_str().unwrap()];
+    assert_eq!(stage.run(&by_a_stranger, &draft(0)).await.code, Some(0));
+    let (mut listener, stderr) = Process::start_with_full_stderr(&command);
+    send(&stage, &[draft(1)]).await;
+    assert_eq!(n(&listener.line().await), 1);
+    let later = tokio::task::spawn_blocking(|| std::io::read_to_string(stderr).unwrap());
+    listener.signal(Signal::TERM);
+    assert_eq!(listener.ended().await.code(), Some(0));
+    let complaints = later.await.unwrap();
+    assert!(
+        complaints.contains("rejected ai.anomalies.v1[0]@0"),
+        "{complaints}"
+    );
+}
+
+#[tokio::test]
 async fn a_terminal_that_hangs_up_ends_a_member_in_order() {
     let stage = Stage::set().await;
     let mut member = start(&stage, &member(&stage), &Home::Terminal);

@@ -1,7 +1,6 @@
 //! Listening without a group: everything is judged as a receiver would, nothing is kept of it.
 
 use std::collections::HashMap;
-use std::io::Write;
 
 use cybermesh_bridge::Settings;
 use cybermesh_bridge::settings::{Isolation, StartPosition};
@@ -17,6 +16,7 @@ use cybermesh_transport::{
 use super::{Place, Printer, connect};
 use crate::failure::Failure;
 use crate::signal::Signals;
+use crate::stderr;
 
 pub(super) async fn listen(
     settings: Settings,
@@ -89,7 +89,7 @@ async fn read(reader: &Reader, judge: &mut Judge, printer: &Printer) -> Result<(
                 }
             }
             Event::Corrupt { partition, fault } => {
-                complain(&format!(
+                stderr::say(&format!(
                     "{}[{}]: {fault}",
                     partition.topic, partition.partition
                 ));
@@ -98,7 +98,7 @@ async fn read(reader: &Reader, judge: &mut Judge, printer: &Printer) -> Result<(
             Event::Failed(error) if error.class() == cybermesh_transport::Class::Fatal => {
                 return Err(Failure::cluster(error));
             }
-            Event::Failed(error) => complain(&error.to_string()),
+            Event::Failed(error) => stderr::say(&error.to_string()),
             _ => {}
         }
     }
@@ -193,18 +193,13 @@ impl Judge {
 }
 
 fn reject(place: Place<'_>, disposition: Disposition, reason: &str) {
-    complain(&format!(
+    stderr::say(&format!(
         "rejected {}[{}]@{}: {}: {reason}",
         place.topic,
         place.partition,
         place.offset,
         disposition.as_str()
     ));
-}
-
-fn complain(line: &str) {
-    // Nothing is left to tell a caller whose standard error is closed.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 fn now_ms() -> i64 {

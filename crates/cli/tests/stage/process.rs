@@ -7,6 +7,7 @@
 )]
 
 use std::fs;
+use std::io::{PipeReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -102,6 +103,16 @@ impl Process {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         Self::start_logging_to(command, &Home::Service, writer.into(), "/dev/null".into())
+    }
+
+    /// Starts it as a service whose log is a full pipe, which nobody reads until somebody reads what is answered.
+    pub fn start_with_full_stderr(command: &Command) -> (Self, PipeReader) {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let holds = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+        writer.write_all(&vec![b'\n'; holds]).unwrap();
+        let process =
+            Self::start_logging_to(command, &Home::Service, writer.into(), "/dev/null".into());
+        (process, reader)
     }
 
     pub fn is_running(&mut self) -> bool {
