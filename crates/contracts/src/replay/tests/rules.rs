@@ -366,6 +366,35 @@ fn what_is_older_than_messages_may_be_takes_no_room_and_binds_still() {
 }
 
 #[test]
+fn a_fold_binds_until_it_is_older_than_messages_may_be_itself() {
+    let mut replay = fresh();
+    for instance in 1..=9 {
+        let offset = i64::from(instance);
+        replay.judge(
+            offset,
+            BYTES,
+            &node(1, instance, 8_000 + u64::from(instance)),
+        );
+    }
+    settle_all(&mut replay);
+    replay.forget_stale(15_000, 10_000);
+    assert_eq!(replay.checkpoint(0).listed(), 9);
+    let at = replay.judged_position();
+    assert_eq!(
+        replay.judge(at, BYTES, &node(1, 1, 8_001)),
+        Judgement::Replay
+    );
+    replay.forget_stale(18_002, 10_000);
+    let kept = replay.checkpoint(0);
+    assert_eq!((kept.listed(), kept.floor_ms()), (8, 8_001));
+    let at = replay.judged_position();
+    assert_eq!(
+        replay.judge(at, BYTES, &node(1, 1, 8_001)),
+        Judgement::Replay
+    );
+}
+
+#[test]
 fn a_topic_made_again_starts_from_its_beginning_with_everything_settled() {
     let mut replay = fresh();
     replay.judge(7, BYTES, &node(1, 1, 100));
