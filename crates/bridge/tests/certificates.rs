@@ -194,7 +194,7 @@ async fn authorities_that_no_brokers_certificate_is_from_are_not_taken_and_the_t
     rotation.stage.broker.disconnect_clients().await;
     bridge.publisher().send(anomaly()).await.unwrap();
 
-    // Looked at again and again, but tried again only when it is another file.
+    // Looked at again and again, but tried again soon only when it is another file.
     rotation.put(
         "ca.pem",
         &format!("{}{}", other.ca_pem(), rotation.authority.ca_pem()),
@@ -225,6 +225,27 @@ async fn what_a_broker_refused_is_tried_again_when_asked_for() {
     let broker = &rotation.stage.broker;
     broker.speak_tls(shown_by(&rotation.authority, &both));
     bridge.reloader().reload();
+    is_ready(&bridge).await;
+    bridge.publisher().send(anomaly()).await.unwrap();
+    rotation.all_show(&next).await;
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn what_a_broker_refused_is_tried_again_after_five_minutes_though_nobody_asks() {
+    let rotation = Rotation::set().await;
+    let bridge = rotation.sender().await;
+    let other = Authority::new("another CA").unwrap();
+    let next = other.client("node-1").issue().unwrap();
+    rotation.put_client(&next);
+    bridge.reloader().reload();
+    says(&bridge, "refused the client certificate").await;
+    let both = format!("{}{}", rotation.authority.ca_pem(), other.ca_pem());
+    let broker = &rotation.stage.broker;
+    broker.speak_tls(shown_by(&rotation.authority, &both));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(300)).await;
+    tokio::time::resume();
     is_ready(&bridge).await;
     bridge.publisher().send(anomaly()).await.unwrap();
     rotation.all_show(&next).await;

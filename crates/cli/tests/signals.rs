@@ -99,7 +99,7 @@ async fn a_hangup_has_a_service_read_everything_again_and_say_what_needs_a_resta
     send(&stage, &[draft(1)]).await;
     assert_eq!(n(&service.line().await), 1);
 
-    // Refused by the broker, it is tried again when asked for, and not before.
+    // Refused by the broker, it is tried again at once when asked for.
     let other = Authority::new("another CA").unwrap();
     let node = other.client("cli").issue().unwrap();
     for (name, pem) in [

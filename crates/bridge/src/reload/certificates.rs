@@ -2,14 +2,17 @@
 //!
 //! What the files say is tried on the brokers before it is taken, as [`Client::exchange_tls`] does it: for the one
 //! client that everything in a bridge sends and receives through, so that all of it goes over or nothing does. What a
-//! broker refuses is not taken, and is tried again when a file changes or when asked to. While no broker can be asked it
-//! is tried again at every look; what was in force stays so meanwhile.
+//! broker refuses is not taken; what was in force stays so meanwhile. [`Standing`] says when it is tried again.
 
 use std::path::PathBuf;
 
-use cybermesh_transport::{Class, Client, Security, TransportError, tls::TlsConfig};
+use cybermesh_transport::{Client, Security, TransportError, tls::TlsConfig};
+use tokio::time::Instant;
 
-use super::{Look, Stamp};
+use super::{
+    Look, Stamp,
+    standing::{Standing, is_refusal},
+};
 use crate::settings::Settings;
 
 /// The certificates in force, and the files that may say others.
@@ -26,32 +29,6 @@ pub(crate) struct Certificates {
 struct Candidate {
     tls: TlsConfig,
     standing: Standing,
-    /// Whether it was said already that no broker could be asked.
-    is_told: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// To be tried.
-    Due,
-    Trying,
-    /// No broker accepts it.
-    Refused,
-}
-
-impl Standing {
-    /// Whether a trial is to begin, which then has; `asked` tries again what was refused.
-    fn begin(&mut self, asked: bool) -> bool {
-        let begins = match self {
-            Self::Due => true,
-            Self::Trying => false,
-            Self::Refused => asked,
-        };
-        if begins {
-            *self = Self::Trying;
-        }
-        begins
-    }
 }
 
 /// What to do about trying a candidate.
@@ -91,8 +68,7 @@ impl Certificates {
         self.candidate = match self.settings.security(&mut problems) {
             Some(Security::Tls(tls)) => Some(Candidate {
                 tls,
-                standing: Standing::Due,
-                is_told: false,
+                standing: Standing::new(Instant::now()),
             }),
             _ => None,
         };
@@ -103,20 +79,20 @@ impl Certificates {
         Look::Refused(reasons.join("; "))
     }
 
-    /// What is to be tried now; `asked` tries again what was refused.
-    pub(super) fn trial(&mut self, asked: bool) -> Trial {
+    /// What is to be tried at `now`; `asked` tries again at once what was refused.
+    pub(super) fn trial(&mut self, asked: bool, now: Instant) -> Trial {
         let Some(candidate) = &mut self.candidate else {
             return Trial::Off;
         };
-        if candidate.standing.begin(asked) {
+        if candidate.standing.begin(asked, now) {
             Trial::Begin(self.client.clone(), candidate.tls.clone())
         } else {
             Trial::AsItIs
         }
     }
 
-    /// How the trial ended.
-    pub(super) fn tried(&mut self, ended: Result<(), TransportError>) -> Look {
+    /// How the trial ended, at `now`.
+    pub(super) fn tried(&mut self, ended: Result<(), TransportError>, now: Instant) -> Look {
         let names: Vec<_> = files(&self.settings)
             .map(|path| path.display().to_string())
             .collect();
@@ -129,19 +105,13 @@ impl Certificates {
                 self.candidate = None;
                 Look::Applied(names)
             }
-            Err(error) if error.class() == Class::Fatal => {
-                candidate.standing = Standing::Refused;
+            Err(error) if !candidate.standing.failed(&error, now) => Look::Unchanged,
+            Err(error) if is_refusal(&error) => {
                 Look::Refused(format!("{names}: no broker goes along with them: {error}"))
             }
-            Err(error) => {
-                candidate.standing = Standing::Due;
-                if std::mem::replace(&mut candidate.is_told, true) {
-                    return Look::Unchanged;
-                }
-                Look::Postponed(format!(
-                    "{names}: no broker could be asked about them, which is tried until one can: {error}"
-                ))
-            }
+            Err(error) => Look::Postponed(format!(
+                "{names}: no broker could be asked about them, which is tried until one can: {error}"
+            )),
         }
     }
 
@@ -165,21 +135,4 @@ impl Certificates {
 fn files(settings: &Settings) -> impl Iterator<Item = &PathBuf> {
     let tls = &settings.tls;
     [&tls.ca, &tls.cert, &tls.key].into_iter().flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Standing;
-
-    #[test]
-    fn a_trial_begins_once_and_again_after_a_refusal_only_when_asked_for() {
-        let mut standing = Standing::Due;
-        assert!(standing.begin(false));
-        assert!(!standing.begin(false) && !standing.begin(true));
-        standing = Standing::Refused;
-        assert!(!standing.begin(false));
-        assert_eq!(standing, Standing::Refused);
-        assert!(standing.begin(true));
-        assert_eq!(standing, Standing::Trying);
-    }
 }

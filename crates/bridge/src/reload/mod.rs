@@ -11,11 +11,12 @@ mod limits;
 mod password;
 mod signing;
 mod stamp;
+mod standing;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use cybermesh_transport::TransportError;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use certificates::Certificates;
@@ -140,7 +141,7 @@ impl Watched {
                 // Beside the looks: a cluster that keeps silent must not hold up word of a key that was withdrawn.
                 ended = tried(&mut trying) => {
                     if let Some(certificates) = &mut self.certificates {
-                        tell(CERTIFICATES, certificates.tried(ended), &metrics, &health);
+                        tell(CERTIFICATES, certificates.tried(ended, Instant::now()), &metrics, &health);
                         self.show(&metrics);
                     }
                     continue;
@@ -163,7 +164,11 @@ impl Watched {
             for (what, look) in looked.others {
                 tell(what, look, &metrics, &health);
             }
-            match self.certificates.as_mut().map(|files| files.trial(asked)) {
+            match self
+                .certificates
+                .as_mut()
+                .map(|files| files.trial(asked, Instant::now()))
+            {
                 Some(Trial::Begin(client, tls)) => {
                     trying = Some(Box::pin(async move { client.exchange_tls(tls).await }));
                 }
