@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use cybermesh_transport::{Class, TransportError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::origin::{Origin, TopicPartition};
@@ -72,10 +73,25 @@ pub(crate) struct Commit {
     pub(crate) metadata: String,
 }
 
-/// A commit that was not acknowledged.
+/// A commit that was not acknowledged, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("offsets were not committed: {0}")]
-pub(crate) struct CommitError(pub(crate) String);
+pub(crate) enum CommitError {
+    /// The same again may be acknowledged.
+    #[error("offsets were not committed: {0}")]
+    NotNow(String),
+    /// The same again would be refused again: the partitions are no longer ours, or we may not.
+    #[error("offsets may not be committed: {0}")]
+    Refused(String),
+}
+
+impl From<TransportError> for CommitError {
+    fn from(error: TransportError) -> Self {
+        match error.class() {
+            Class::Fatal | Class::Fenced => Self::Refused(error.to_string()),
+            Class::Retriable | Class::UnknownOutcome => Self::NotNow(error.to_string()),
+        }
+    }
+}
 
 /// The pipeline's end of the group.
 #[derive(Debug)]

@@ -93,8 +93,8 @@ async fn obey(
             GroupCommand::Commit(offsets, reply) => {
                 let offsets = offsets.into_iter().map(to_commit).collect();
                 let result = match timeout(COMMIT_TIMEOUT, consumer.commit(offsets)).await {
-                    Ok(result) => result.map_err(|error| CommitError(error.to_string())),
-                    Err(_elapsed) => Err(CommitError(format!(
+                    Ok(result) => result.map_err(CommitError::from),
+                    Err(_elapsed) => Err(CommitError::NotNow(format!(
                         "no answer within {} s",
                         COMMIT_TIMEOUT.as_secs()
                     ))),

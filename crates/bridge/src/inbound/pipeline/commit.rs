@@ -23,7 +23,7 @@ impl<J: Judge> Pipeline<J> {
             .filter_map(|partition| {
                 let held = self.held.get(&partition)?;
                 let offset = held.flow.watermark();
-                (offset > held.committed).then(|| {
+                held.is_to_be_committed().then(|| {
                     let metadata = String::new();
                     let commit = Commit {
                         partition,
@@ -41,9 +41,8 @@ impl<J: Judge> Pipeline<J> {
         let commits = offsets.iter().map(|(commit, _)| commit.clone()).collect();
         self.group.tell(GroupCommand::Commit(commits, reply));
         self.committing.push(Box::pin(async move {
-            let result = answer
-                .await
-                .unwrap_or_else(|_| Err(CommitError("the consumer group is gone".to_owned())));
+            let gone = || CommitError::Refused("the consumer group is gone".to_owned());
+            let result = answer.await.unwrap_or_else(|_| Err(gone()));
             Committed {
                 offsets,
                 revocation,
@@ -75,7 +74,7 @@ impl<J: Judge> Pipeline<J> {
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "will be committed again"),
+            Err(error) => tracing::warn!(%error, "what is held on to will be committed again"),
         }
         if let Some(revocation) = committed.revocation {
             self.release(revocation);

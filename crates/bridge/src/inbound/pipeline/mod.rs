@@ -98,6 +98,13 @@ struct Held<M> {
     gauges: PartitionGauges,
 }
 
+impl<M: super::judge::Believed> Held<M> {
+    /// Whether its watermark has moved since it was committed.
+    fn is_to_be_committed(&self) -> bool {
+        self.flow.watermark() > self.committed
+    }
+}
+
 /// See the [module](self).
 pub(crate) struct Pipeline<J: Judge> {
     config: PipelineConfig,

@@ -6,10 +6,11 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::commit::Committed;
 use super::health::hung_in_words;
 use super::request::{Request, StopRequest};
-use super::{Pipeline, PipelineEnd};
-use crate::inbound::group::{GroupCommand, GroupEvent};
+use super::{Held, Pipeline, PipelineEnd};
+use crate::inbound::group::{CommitError, GroupCommand, GroupEvent};
 use crate::inbound::judge::Judge;
 use crate::inbound::origin::TopicPartition;
 use crate::settings::OnHang;
@@ -17,6 +18,11 @@ use crate::telemetry::Condition;
 
 /// The longest share of a stop's deadline that is kept for committing and leaving.
 const KEPT_FOR_LEAVING: Duration = Duration::from_secs(5);
+
+/// The longest share of that in which no commit is tried once more: leaving takes its time too.
+const KEPT_FOR_LEAVING_ALONE: Duration = Duration::from_secs(1);
+/// Between a commit that did not come through and the next.
+const COMMIT_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// What a subscriber left where when it stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -108,7 +114,9 @@ impl<J: Judge> Pipeline<J> {
         while !self.held.values().all(|held| held.flow.is_drained()) {
             tokio::select! {
                 Some(finished) = self.works.next() => self.on_finished(finished),
-                Some(committed) = self.committing.next() => self.on_committed(committed),
+                Some(committed) = self.committing.next() => {
+                    self.on_committed_while_stopping(committed);
+                }
                 Some(event) = self.group.events.recv() => self.on_group_while_stopping(event),
                 () = tokio::time::sleep_until(handlers_until) => break,
             }
@@ -118,7 +126,7 @@ impl<J: Judge> Pipeline<J> {
             self.works.cancel(partition);
         }
         let mut report = SubscriberReport {
-            committed: self.commit_all(partitions, deadline).await,
+            committed: self.commit_all(deadline).await,
             ..SubscriberReport::default()
         };
         let (left, leaving) = oneshot::channel();
@@ -137,23 +145,61 @@ impl<J: Judge> Pipeline<J> {
         report
     }
 
-    async fn commit_all(&mut self, partitions: Vec<TopicPartition>, deadline: Instant) -> bool {
+    /// Commits what moved, again and again where that may help; answers whether all is committed.
+    async fn commit_all(&mut self, deadline: Instant) -> bool {
+        let whole = deadline.saturating_duration_since(Instant::now());
+        let tries_until = deadline - KEPT_FOR_LEAVING_ALONE.min(whole / 4);
+        self.commit_held();
+        while let Some(answer) = self.committed_by(deadline).await {
+            let is_refused = matches!(answer.result, Err(CommitError::Refused(_)));
+            self.on_committed_while_stopping(answer);
+            if !self.committing.is_empty() {
+                continue;
+            }
+            let again_at = Instant::now() + COMMIT_AGAIN_AFTER;
+            if is_refused || self.is_all_committed() || again_at > tries_until {
+                break;
+            }
+            self.hear_until(again_at).await;
+            self.commit_held();
+        }
+        self.is_all_committed()
+    }
+
+    fn commit_held(&mut self) {
+        let partitions: Vec<_> = self.held.keys().cloned().collect();
         self.commit(partitions.into_iter(), None);
-        let mut committed = true;
-        while !self.committing.is_empty() {
+    }
+
+    fn is_all_committed(&self) -> bool {
+        !self.held.values().any(Held::is_to_be_committed)
+    }
+
+    /// The next answer to a commit; nothing where none is waited for any more.
+    async fn committed_by(&mut self, deadline: Instant) -> Option<Committed> {
+        loop {
             tokio::select! {
-                answer = timeout_at(deadline, self.committing.next()) => match answer {
-                    Ok(Some(answer)) => {
-                        committed &= answer.result.is_ok();
-                        self.on_committed(answer);
-                    }
-                    Ok(None) => break,
-                    Err(_elapsed) => return false,
-                },
+                answer = timeout_at(deadline, self.committing.next()) => return answer.ok().flatten(),
                 Some(event) = self.group.events.recv() => self.on_group_while_stopping(event),
             }
         }
-        committed
+    }
+
+    async fn hear_until(&mut self, until: Instant) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return,
+                Some(event) = self.group.events.recv() => self.on_group_while_stopping(event),
+            }
+        }
+    }
+
+    /// What was revoked and is not committed stays ours, to be committed again: leaving releases it as well.
+    fn on_committed_while_stopping(&mut self, mut committed: Committed) {
+        if committed.result.is_err() {
+            committed.revocation = None;
+        }
+        self.on_committed(committed);
     }
 
     async fn left_in_time(

@@ -68,7 +68,7 @@ async fn a_last_commit_answered_after_its_partition_was_lost_and_came_back_takes
         .unwrap();
     rig.assign(&[0]).await;
     reply
-        .send(Err(CommitError("no answer within 10 s".into())))
+        .send(Err(CommitError::NotNow("no answer within 10 s".into())))
         .unwrap();
     rig.settle().await;
     rig.deliver(0, &[("a", "fine")]).await;

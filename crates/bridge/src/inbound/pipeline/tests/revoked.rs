@@ -129,7 +129,7 @@ async fn a_release_follows_a_commit_that_failed_too() {
         .unwrap();
     let (_, reply) = rig.commit(0).await;
     reply
-        .send(Err(CommitError("coordinator is gone".into())))
+        .send(Err(CommitError::NotNow("coordinator is gone".into())))
         .unwrap();
     rig.command(|command| matches!(command, GroupCommand::Release(_)))
         .await;
@@ -142,7 +142,7 @@ async fn a_commit_that_failed_is_made_again() {
     rig.deliver(0, &[("a", "fine")]).await;
     let (_, reply) = rig.commit(0).await;
     reply
-        .send(Err(CommitError("coordinator is loading".into())))
+        .send(Err(CommitError::NotNow("coordinator is loading".into())))
         .unwrap();
     assert_eq!(rig.committed(0).await, 1);
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::stage::Rig;
 use super::stand_ins::{Call, tp};
 use crate::inbound::group::{CommitError, GroupCommand, GroupEvent};
-use crate::inbound::pipeline::{PipelineEnd, Request, StopRequest};
+use crate::inbound::pipeline::{PipelineEnd, Request, StopRequest, SubscriberReport};
 use crate::settings::OnExhausted;
 
 #[tokio::test(start_paused = true)]
@@ -103,35 +103,131 @@ async fn a_stop_fetches_no_more_and_keeps_time_to_commit_and_leave() {
     assert!(!report.is_clean());
 }
 
+/// A stop of ten seconds whose only partition has a watermark of 2 to be committed.
+async fn stopping() -> (Rig, oneshot::Receiver<SubscriberReport>) {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "gate")]).await;
+    rig.call().await;
+    rig.call().await;
+    let report = rig.ask_to_stop(Duration::from_secs(10)).await;
+    rig.gate.add_permits(1);
+    (rig, report)
+}
+
+fn not_now() -> CommitError {
+    CommitError::NotNow("coordinator is loading".into())
+}
+
+async fn lets_leave(rig: &mut Rig) {
+    let leave = rig.commands.recv().await;
+    let Some(GroupCommand::Leave(reply)) = leave else {
+        panic!("{leave:?}")
+    };
+    reply.send(()).unwrap();
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_stop_whose_commit_is_refused_or_never_answered_says_so() {
-    for answer in ["refused", "gone", "never"] {
-        let mut rig = Rig::start();
-        rig.assign(&[0]).await;
-        rig.deliver(0, &[("a", "fine"), ("b", "gate")]).await;
-        rig.call().await;
-        rig.call().await;
-        let report = rig.ask_to_stop(Duration::from_secs(10)).await;
-        rig.gate.add_permits(1);
+async fn a_stop_whose_commit_is_refused_for_good_says_so_and_leaves() {
+    for answer in ["refused", "gone"] {
+        let (mut rig, report) = stopping().await;
         let (offset, reply) = rig.commit(0).await;
         assert_eq!(offset, Some(2));
-        let kept = match answer {
-            "refused" => {
-                let refused = CommitError("coordinator is gone".into());
-                reply.send(Err(refused)).unwrap();
-                None
-            }
-            "gone" => {
-                drop(reply);
-                None
-            }
-            _ => Some(reply),
-        };
+        match answer {
+            "refused" => reply
+                .send(Err(CommitError::Refused("no permission".into())))
+                .unwrap(),
+            _ => drop(reply),
+        }
+        lets_leave(&mut rig).await;
         let report = report.await.unwrap();
-        assert!(!report.committed, "{answer}");
+        assert!(!report.committed && report.left_group, "{answer}");
         assert!(report.left.is_empty(), "{answer}: {report:?}");
-        drop(kept);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_whose_commit_is_never_answered_says_so() {
+    let (mut rig, report) = stopping().await;
+    let (_, _kept) = rig.commit(0).await;
+    let report = report.await.unwrap();
+    assert!(!report.committed && report.left.is_empty(), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_commits_again_what_may_come_through() {
+    let (mut rig, report) = stopping().await;
+    for _ in 0..3 {
+        let (offset, reply) = rig.commit(0).await;
+        assert_eq!(offset, Some(2));
+        reply.send(Err(not_now())).unwrap();
+    }
+    assert_eq!(rig.committed(0).await, 2);
+    lets_leave(&mut rig).await;
+    let report = report.await.unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_cannot_commit_tries_in_measure_and_keeps_time_to_leave() {
+    let (mut rig, report) = stopping().await;
+    let mut tries = 0;
+    let leave = loop {
+        match rig.commands.recv().await.unwrap() {
+            GroupCommand::Commit(_, reply) => {
+                tries += 1;
+                reply.send(Err(not_now())).unwrap();
+            }
+            GroupCommand::Leave(reply) => break reply,
+            _ => {}
+        }
+    };
+    assert!((10..50).contains(&tries), "{tries}");
+    leave.send(()).unwrap();
+    let report = report.await.unwrap();
+    assert!(!report.committed && report.left_group, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_earlier_commit_that_failed_is_no_matter_when_the_last_came_through() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine")]).await;
+    rig.call().await;
+    let (_, earlier) = rig.commit(0).await;
+    let report = rig.ask_to_stop(Duration::from_secs(10)).await;
+    let (offset, last) = rig.commit(0).await;
+    assert_eq!(offset, Some(1));
+    last.send(Ok(())).unwrap();
+    earlier.send(Err(not_now())).unwrap();
+    let answered = Instant::now();
+    lets_leave(&mut rig).await;
+    assert_eq!(Instant::now(), answered, "there is nothing to wait for");
+    assert!(report.await.unwrap().is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_being_revoked_is_committed_again_by_a_stop_too() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "gate")]).await;
+    rig.call().await;
+    rig.call().await;
+    rig.committed_up_to(0, 1).await;
+    rig.gate.add_permits(1);
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let (offset, revoking) = rig.commit(0).await;
+    assert_eq!(offset, Some(2));
+    let report = rig.ask_to_stop(Duration::from_secs(10)).await;
+    let (_, last) = rig.commit(0).await;
+    last.send(Err(not_now())).unwrap();
+    revoking.send(Err(not_now())).unwrap();
+    assert_eq!(rig.committed(0).await, 2);
+    lets_leave(&mut rig).await;
+    assert!(report.await.unwrap().is_clean());
 }
 
 #[tokio::test(start_paused = true)]
