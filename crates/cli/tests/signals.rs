@@ -404,9 +404,17 @@ async fn a_terminal_that_hangs_up_lets_sends_that_are_on_their_way_have_their_re
     let (mut sender, held) = sending(&stage, &Home::Terminal).await;
     sender.hang_up();
     held.release();
-    // By itself, whichever is seen first: the signal or the end of the input.
-    let code = ends_with_its_receipts(&stage, &mut sender).await;
-    assert!(code.is_some());
+    let (code, said) = (
+        ends_with_its_receipts(&stage, &mut sender).await,
+        sender.complaints(),
+    );
+    // By itself, whichever is seen first: the signal, or that the input has ended or cannot be read any more.
+    match code {
+        Some(0) => assert_eq!(stage.broker.log(TOPIC).len(), 3),
+        Some(1) => assert!(said.contains("interrupted"), "{said}"),
+        Some(2) => assert!(said.contains("standard input: "), "{said}"),
+        other => panic!("{other:?}: {said}"),
+    }
 }
 
 #[tokio::test]

@@ -40,8 +40,9 @@ pub enum Condition {
     DeadLetters,
     /// The audit trail's file cannot be written.
     AuditTrail,
-    /// A file that changed on disk (a key, certificates, limits) does not load, or its certificates are refused by the
-    /// brokers, or cannot be tried on them yet; what was in force stays so.
+    /// A file that changed on disk (`signing-key`, `certificates`, `password`, `settings`) does not load, or its
+    /// certificates are refused by the brokers, or cannot be tried on them yet; `files`: one does not answer, and none
+    /// is looked at until it does. What was in force stays so.
     ReloadRefused(&'static str),
     /// Work of a partition is in flight and nothing of it gets done.
     Hung {
