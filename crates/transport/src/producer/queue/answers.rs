@@ -140,26 +140,15 @@ impl<T> PartitionQueue<T> {
             self.give_up(sent.batch, GiveUp::Refused);
             return;
         }
-        let mut entries = std::mem::take(&mut sent.batch.entries);
-        // A set, as a broker may name one record any number of times.
-        let named: BTreeSet<usize> = records
-            .into_iter()
-            .filter(|record| *record < entries.len())
-            .collect();
+        let entries = std::mem::take(&mut sent.batch.entries);
+        let (named, mut others) = apart(entries.into_iter().enumerate(), records);
         let mut parts = Vec::new();
         if named.is_empty() {
-            let second = entries.split_off(entries.len() / 2);
-            parts.extend([entries, second]);
+            let second = others.split_off(others.len() / 2);
+            parts.extend([others, second]);
         } else {
-            let (bad, good): (Vec<_>, Vec<_>) = entries
-                .into_iter()
-                .enumerate()
-                .partition(|(at, _)| named.contains(at));
-            let bad = sent
-                .batch
-                .with_entries(bad.into_iter().map(|(_, entry)| entry).collect());
-            self.give_up(bad, GiveUp::Refused);
-            parts.push(good.into_iter().map(|(_, entry)| entry).collect());
+            self.give_up(sent.batch.with_entries(named), GiveUp::Refused);
+            parts.push(others);
         }
         for entries in parts
             .into_iter()
@@ -340,5 +329,69 @@ impl<T> PartitionQueue<T> {
         let target =
             Target::default().partition(self.partition.topic.clone(), self.partition.partition);
         TransportError::new(Operation::Produce, target, kind)
+    }
+}
+
+/// What is named, and the others, both in their order. Names of nothing do not count.
+fn apart<Name: Ord, E>(
+    entries: impl Iterator<Item = (Name, E)>,
+    names: impl IntoIterator<Item = Name>,
+) -> (Vec<E>, Vec<E>) {
+    // A set, as a broker may name one record any number of times.
+    let names: BTreeSet<Name> = names.into_iter().collect();
+    let (named, others): (Vec<_>, Vec<_>) = entries.partition(|(name, _)| names.contains(name));
+    let without_name =
+        |entries: Vec<(Name, E)>| entries.into_iter().map(|(_, entry)| entry).collect();
+    (without_name(named), without_name(others))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, cmp::Ordering};
+
+    use super::*;
+
+    /// Counts how often it is compared.
+    struct Counting<'a>(usize, &'a Cell<usize>);
+
+    impl Ord for Counting<'_> {
+        fn cmp(&self, other: &Self) -> Ordering {
+            self.1.update(|compared| compared + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+
+    impl PartialOrd for Counting<'_> {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl PartialEq for Counting<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+
+    impl Eq for Counting<'_> {}
+
+    #[test]
+    fn a_record_that_is_named_without_end_is_looked_at_no_oftener_than_it_is_named() {
+        let (records, named) = (1_000, 100_000);
+        let compared = Cell::new(0);
+        let entries = (0..records).map(|at| (Counting(at, &compared), at));
+        let names = (0..named).map(|_| Counting(7, &compared));
+        let (bad, good) = apart(entries, names);
+        assert_eq!(bad, [7]);
+        assert_eq!(good.len(), records - 1);
+        // Sorting what is sorted takes one comparison each; a record takes one more.
+        let most = 3 * (records + named);
+        assert!(compared.get() <= most, "{} of {most}", compared.get());
+    }
+
+    #[test]
+    fn names_of_nothing_do_not_count() {
+        let (bad, good) = apart((0..3).zip(["a", "b", "c"]), [2, 3, usize::MAX]);
+        assert_eq!((bad, good), (vec!["c"], vec!["a", "b"]));
     }
 }
