@@ -4,10 +4,12 @@ mod stage;
 
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -583,6 +585,35 @@ async fn a_deadline_that_passes_on_the_way_leaves_the_outcome_unknown_and_it_is_
         (1, 0),
         "{report:?}"
     );
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_while_others_have_their_turn_leaves_nothing_in_the_log() {
+    let stage = Stage::set().await;
+    let bridge = stage
+        .sender(&[("limits.anomaly", "off")])
+        .start()
+        .await
+        .unwrap();
+    let publisher = bridge.publisher();
+    // What is waited for once is there: where its partitions are.
+    soon(publisher.send(anomaly())).await.unwrap();
+    let mut placed = 1;
+    // Of the turns that a task has before others have theirs (128, as tokio counts), so many are left for it.
+    for left in 0..16 {
+        tokio::task::yield_now().await;
+        for _ in left..128 {
+            tokio::task::coop::consume_budget().await;
+        }
+        let mut enqueuing = std::pin::pin!(publisher.enqueue(anomaly()));
+        let enqueued = poll_fn(|cx| Poll::Ready(enqueuing.as_mut().poll(cx))).await;
+        // Where it has to wait for anything it goes away.
+        placed += usize::from(matches!(enqueued, Poll::Ready(Ok(_))));
+    }
+    soon(bridge.flush()).await;
+    assert_eq!(stage.broker.log("ai.anomalies.v1").len(), placed);
+    assert!((2..17).contains(&placed), "{placed}");
+    bridge.stop(STOP).await;
 }
 
 #[tokio::test]
