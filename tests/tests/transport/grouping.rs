@@ -24,6 +24,7 @@ cybermesh_tests::scenarios! {
         members_that_prefer_round_robin_are_dealt_the_partitions_of_all_topics_one_by_one,
         lag_falls_as_records_are_read_and_rises_as_they_are_written,
         new_partitions_of_a_topic_are_found_and_shared_without_anybody_joining_or_leaving,
+        a_member_that_does_not_know_of_new_partitions_yet_reads_those_its_leader_gives_it,
         cooperative_members_that_come_and_go_take_nothing_from_each_other_but_what_is_due,
         a_static_member_that_restarts_keeps_its_partitions_and_nobody_else_notices,
     ],
@@ -65,7 +66,15 @@ impl Member {
             instance_id: instance.map(Into::into),
             ..ConsumerConfig::new(stage.own("group"), [topic])
         };
-        let consumer = Consumer::join(stage.client().await, config).await.unwrap();
+        Self::join_as(stage, topic, config).await
+    }
+
+    pub(crate) async fn join_as(stage: &Stage, topic: &str, config: ConsumerConfig) -> Self {
+        Self::join_through(stage.client().await, topic, config).await
+    }
+
+    async fn join_through(client: Client, topic: &str, config: ConsumerConfig) -> Self {
+        let consumer = Consumer::join(client, config).await.unwrap();
         Self {
             consumer,
             held: BTreeMap::new(),
@@ -453,6 +462,38 @@ async fn new_partitions_of_a_topic_are_found_and_shared_without_anybody_joining_
     all.sort();
     let expected: Vec<_> = (0..6).map(|number| format!("{topic}/{number}")).collect();
     assert_eq!(all, expected);
+}
+
+async fn a_member_that_does_not_know_of_new_partitions_yet_reads_those_its_leader_gives_it(
+    stage: Stage,
+) {
+    let (topic, producer) = topic(&stage, 1).await;
+    let config = ConsumerConfig {
+        heartbeat_interval: Duration::from_millis(300),
+        ..ConsumerConfig::new(stage.own("group"), [topic.as_str()])
+    };
+    // The first leads, and looks at its topics often; the other does not.
+    let settings = stage.client_config();
+    let watchful = settings.metadata_max_age(Duration::from_millis(500));
+    let watchful = Client::connect(watchful).await.unwrap();
+    let mut leader = Member::join_through(watchful, &topic, config.clone()).await;
+    play(&mut [&mut leader], |members| members[0].held.len() == 1).await;
+    let mut member = Member::join_as(&stage, &topic, config).await;
+    play(&mut [&mut leader, &mut member], |members| {
+        !members[0].revoked.is_empty() && held(members).iter().sum::<usize>() == 1
+    })
+    .await;
+    let admin = Admin::new(stage.client().await);
+    admin.create_partitions(&topic, 8).await.unwrap();
+    play(&mut [&mut leader, &mut member], |members| {
+        held(members) == [4, 4]
+    })
+    .await;
+    send_numbers(&producer, &topic, 8, 0..1).await;
+    play(&mut [&mut leader, &mut member], |members| {
+        members.iter().all(|one| one.got.len() == 4)
+    })
+    .await;
 }
 
 async fn cooperative_members_that_come_and_go_take_nothing_from_each_other_but_what_is_due(

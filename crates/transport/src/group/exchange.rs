@@ -137,6 +137,30 @@ pub(super) async fn count(
     Ok(counts)
 }
 
+/// Has the client know of all these partitions: whoever divided may have seen a topic grow before it did.
+pub(super) async fn learn(
+    client: &Client,
+    partitions: &[TopicPartition],
+) -> Result<(), TransportError> {
+    let mut last: BTreeMap<&Arc<str>, i32> = BTreeMap::new();
+    for one in partitions {
+        let last = last.entry(&one.topic).or_insert(one.partition);
+        *last = one.partition.max(*last);
+    }
+    for (topic, partition) in last {
+        // What is wrong with a topic is found out, and told, by whoever reads it.
+        let Ok(count) = client.partition_count(topic).await else {
+            continue;
+        };
+        if count <= partition && client.refresh_topic(topic).await?.partition_count() <= partition {
+            let target = Target::default().partition(Arc::clone(topic), partition);
+            let code = ErrorCode::UnknownTopicOrPartition;
+            return Err(TransportError::code(Operation::Metadata, target, code));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn divide(
     assignor: Assignor,
     members: &[Member],

@@ -13,7 +13,7 @@ use crate::{
     group::{
         assignor::{Assignor, Member},
         coordinator::Coordinator,
-        exchange::{count, divide, understand_assignment, understand_join},
+        exchange::{count, divide, learn, understand_assignment, understand_join},
         offsets,
         protocol::{self, Subscription},
     },
@@ -182,10 +182,12 @@ impl GroupTask {
     pub(super) fn fetch_offsets(&mut self, generation: i32, partitions: Vec<TopicPartition>) {
         let request = offsets::fetch_request(&self.config.group, &partitions);
         let (coordinator, config) = (Arc::clone(&self.coordinator), Arc::clone(&self.config));
+        let client = self.client.clone();
         let deadline = self.client.request_deadline();
         let target = self.target();
         self.doing.push(Box::pin(async move {
             let answer = async {
+                learn(&client, &partitions).await?;
                 let answer = coordinator
                     .connections()
                     .await?
