@@ -258,6 +258,10 @@ impl ClientConfig {
 
     /// The largest frame accepted from a broker, in bytes; 64 MiB by default, at least 1 KiB. Responses
     /// other than fetches are held to 16 MiB at most.
+    ///
+    /// This bounds what a hostile broker may cost: while one of its answers is read, it and what it says take at most 28
+    /// times the frame's bytes; records of a fetch share the frame's memory, and are decompressed up to
+    /// [`FetchConfig`](crate::FetchConfig)'s bounds.
     pub fn frame_limit_bytes(mut self, limit: usize) -> Self {
         self.frame_limit_bytes = limit.max(1 << 10);
         self
