@@ -1,6 +1,6 @@
 //! What a probe learns from `health`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod stage;
 

@@ -1,6 +1,6 @@
 //! Metrics pushed by OTLP to whom the environment names.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod stage;
 

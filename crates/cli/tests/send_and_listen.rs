@@ -1,6 +1,6 @@
 //! `send` and `listen` over a broker with mutual TLS.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod stage;
 

@@ -1,7 +1,7 @@
 //! What ends `send` and `listen`, and what has them read their files again, as processes.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "stage/process.rs"]
 mod process;

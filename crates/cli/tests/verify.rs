@@ -1,6 +1,6 @@
 //! `verify`: the contract's vectors through the binary, and what is no message.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod stage;
 

@@ -195,38 +195,10 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use tracing::{
-        Event, Level, Metadata,
-        span::{Attributes, Id, Record},
-    };
+    use tracing::Level;
 
     use super::*;
-
-    /// Writes down the level of every event.
-    #[derive(Clone, Default)]
-    struct Levels(Arc<Mutex<Vec<Level>>>);
-
-    impl tracing::Subscriber for Levels {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-        fn event(&self, event: &Event<'_>) {
-            self.0.lock().unwrap().push(*event.metadata().level());
-        }
-
-        fn enter(&self, _: &Id) {}
-
-        fn exit(&self, _: &Id) {}
-    }
+    use crate::telemetry::levels::Levels;
 
     #[test]
     fn an_orderly_start_and_stop_warn_nobody_and_trouble_does_once() {
@@ -247,7 +219,7 @@ mod tests {
             Level::INFO,
             Level::WARN,
         ];
-        assert_eq!(*levels.0.lock().unwrap(), expected);
+        assert_eq!(levels.told(), expected);
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@ pub mod audit;
 mod expiries;
 mod exposition;
 pub mod health;
+#[cfg(test)]
+mod levels;
 mod messaging;
 pub mod metrics;
 pub(crate) mod otlp;

@@ -1,5 +1,5 @@
 //! What is logged, written down.
-#![allow(clippy::unwrap_used, reason = "the stage is part of tests")]
+#![expect(clippy::unwrap_used, reason = "the stage is part of tests")]
 
 use std::{
     fmt::{self, Write as _},

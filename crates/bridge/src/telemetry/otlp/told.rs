@@ -81,12 +81,10 @@ mod tests {
     use std::sync::Mutex;
 
     use opentelemetry_sdk::error::OTelSdkError;
-    use tracing::{
-        Event, Level, Metadata,
-        span::{Attributes, Id, Record},
-    };
+    use tracing::Level;
 
     use super::*;
+    use crate::telemetry::levels::Levels;
 
     /// A collector that takes the pushes it is told to.
     struct Moody(Mutex<Vec<bool>>);
@@ -112,31 +110,6 @@ mod tests {
         }
     }
 
-    #[derive(Clone, Default)]
-    struct Levels(Arc<Mutex<Vec<Level>>>);
-
-    impl tracing::Subscriber for Levels {
-        fn enabled(&self, _: &Metadata<'_>) -> bool {
-            true
-        }
-
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-        fn event(&self, event: &Event<'_>) {
-            self.0.lock().unwrap().push(*event.metadata().level());
-        }
-
-        fn enter(&self, _: &Id) {}
-
-        fn exit(&self, _: &Id) {}
-    }
-
     #[tokio::test]
     async fn a_collector_that_is_away_is_told_of_once_and_so_is_its_return() {
         let (levels, cancel) = (Levels::default(), CancellationToken::new());
@@ -149,7 +122,7 @@ mod tests {
             let _ = told.export(&ResourceMetrics::default()).await;
         }
         let expected = [Level::WARN, Level::INFO, Level::WARN];
-        assert_eq!(*levels.0.lock().unwrap(), expected);
+        assert_eq!(levels.told(), expected);
         assert_eq!(told.failures.load(Ordering::Relaxed), 4);
         // Nothing is left to be taken: whoever asked now would panic.
         cancel.cancel();
