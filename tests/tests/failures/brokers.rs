@@ -1,6 +1,7 @@
 //! Brokers that are killed, stopped, paused, and come back.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::load::{Load, PARTITIONS};
@@ -16,6 +17,7 @@ crate::failures! {
     nothing_is_lost_or_doubled_when_all_three_are_restarted_one_after_the_other,
     nothing_is_lost_or_doubled_when_all_brokers_are_gone_and_come_back,
     nothing_is_lost_or_doubled_when_a_topic_gets_more_partitions_while_a_leader_is_killed,
+    nothing_is_lost_or_doubled_when_all_addresses_are_dead_but_one_and_then_that_one_too,
     while_too_few_replicas_are_in_sync_sends_wait_and_then_all_go_through,
 }
 
@@ -152,6 +154,28 @@ async fn nothing_is_lost_or_doubled_when_a_topic_gets_more_partitions_while_a_le
         .await;
     start_again(&mut brokers, &load, leader).await;
     assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+/// Of the addresses that clients are given one refuses, one accepts and says nothing, and one is a broker's, which is
+/// killed once they have learnt of the others from it.
+async fn nothing_is_lost_or_doubled_when_all_addresses_are_dead_but_one_and_then_that_one_too(
+    stage: Stage,
+) {
+    let mut brokers = Brokers::connect().await;
+    let [refusing, silent] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let [refuses, says_nothing] =
+        [&refusing, &silent].map(|listener| listener.local_addr().expect("its address"));
+    drop(refusing);
+    let addresses = stage.cluster().bootstrap().to_owned();
+    let (first, _) = addresses.split_once(',').expect("three addresses");
+    let bootstrap = format!("{refuses},{says_nothing},{first}");
+    let mut load = Load::start_at(&stage, &bootstrap, &[]).await;
+    let mark = load.mark().await;
+    brokers.kill(1).await;
+    load.recovered("the only address that answered", mark).await;
+    start_again(&mut brokers, &load, 1).await;
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+    drop(silent);
 }
 
 async fn while_too_few_replicas_are_in_sync_sends_wait_and_then_all_go_through(stage: Stage) {

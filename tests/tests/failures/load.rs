@@ -47,9 +47,9 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A client's configuration that notices silence soon.
-pub(crate) fn client_config(stage: &Stage) -> ClientConfig {
+fn client_config(stage: &Stage, bootstrap: &str) -> ClientConfig {
     stage
-        .client_config()
+        .client_config_at(bootstrap)
         .request_timeout(REQUEST_TIMEOUT)
         .connect_timeout(REQUEST_TIMEOUT)
         .metadata_max_age(METADATA_MAX_AGE)
@@ -138,10 +138,14 @@ impl Load {
 
     /// The same with configurations of the topic.
     pub(crate) async fn start_with(stage: &Stage, configs: &[(&str, &str)]) -> Self {
+        Self::start_at(stage, stage.cluster().bootstrap(), configs).await
+    }
+
+    /// The same for clients that are given these addresses.
+    pub(crate) async fn start_at(stage: &Stage, bootstrap: &str, configs: &[(&str, &str)]) -> Self {
         let tasks_before = alive_tasks();
-        let client = Client::connect(client_config(stage))
-            .await
-            .expect("a client");
+        let client = Client::connect(client_config(stage, bootstrap)).await;
+        let client = client.expect("a client");
         let topic = stage.own("failing");
         make_topic(&client, &topic, configs).await;
         let seen = Arc::new(Seen {
@@ -160,7 +164,7 @@ impl Load {
         let mut clients = vec![client.clone()];
         let mut reading = Vec::new();
         for _ in 0..2 {
-            let reader = Client::connect(client_config(stage)).await;
+            let reader = Client::connect(client_config(stage, bootstrap)).await;
             let reader = reader.expect("a client");
             clients.push(reader.clone());
             let (seen, stopped) = (Arc::clone(&seen), stop.subscribe());
