@@ -693,21 +693,23 @@ fn a_bad_record_that_is_not_named_is_found_by_halving() {
 }
 
 #[test]
-fn out_of_order_for_a_first_attempt_at_the_head_is_sent_again_under_a_new_epoch() {
-    let mut bench = Bench::new(5);
-    bench.warm_up();
-    bench.append(1);
-    bench.pump();
-    bench.answer_with(ErrorCode::OutOfOrderSequenceNumber);
-    bench.finish();
-    assert_eq!(bench.leader.log, [0, 1]);
-    assert_eq!(
-        bench
-            .sent
-            .last()
-            .map(|(seen, _)| (seen.epoch, seen.sequence)),
-        Some((1, 0))
-    );
+fn what_a_broker_cannot_place_at_a_first_attempt_at_the_head_is_sent_again_under_a_new_epoch() {
+    for code in [
+        ErrorCode::OutOfOrderSequenceNumber,
+        ErrorCode::UnknownProducerId,
+        ErrorCode::InvalidProducerIdMapping,
+    ] {
+        let mut bench = Bench::new(5);
+        bench.warm_up();
+        bench.append(1);
+        bench.pump();
+        bench.answer_with(code);
+        bench.finish();
+        assert_eq!(bench.leader.log, [0, 1], "{code:?}");
+        let last = bench.sent.last();
+        let last = last.map(|(seen, _)| (seen.epoch, seen.sequence));
+        assert_eq!(last, Some((1, 0)), "{code:?}");
+    }
 }
 
 #[test]

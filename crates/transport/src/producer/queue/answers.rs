@@ -73,9 +73,9 @@ impl<T> PartitionQueue<T> {
         error: TransportError,
     ) {
         match code {
-            ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId => {
-                self.out_of_order(now, index, error);
-            }
+            ErrorCode::OutOfOrderSequenceNumber
+            | ErrorCode::UnknownProducerId
+            | ErrorCode::InvalidProducerIdMapping => self.out_of_order(now, index, error),
             ErrorCode::InvalidProducerEpoch | ErrorCode::ProducerFenced => {
                 self.fenced(index, error)
             }
@@ -84,7 +84,7 @@ impl<T> PartitionQueue<T> {
         }
     }
 
-    /// 45: a gap before the batch, or a broker that has forgotten.
+    /// 45, 59, 49: a gap before the batch, or a broker that has forgotten (KIP-360).
     fn out_of_order(&mut self, now: Instant, index: usize, error: TransportError) {
         let is_head = self.head() == Some(index);
         let gap_at = self.gap_at;
