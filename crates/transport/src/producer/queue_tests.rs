@@ -11,10 +11,14 @@ use crate::{
     producer::{FixedSchedule, Written},
 };
 
+#[path = "queue/asked_tests.rs"]
+mod asked;
 #[path = "queue/doubt_tests.rs"]
 mod doubt;
 #[path = "queue/intrusion_tests.rs"]
 mod intrusion;
+#[path = "queue/refusal_tests.rs"]
+mod refusal;
 
 const LINGER: Duration = Duration::from_millis(5);
 
