@@ -250,6 +250,43 @@ fn a_commit_refused_for_another_reason_leaves_the_membership_alone() {
 }
 
 #[test]
+fn it_has_a_generation_only_while_it_has_an_assignment() {
+    let now = Instant::now();
+    assert_eq!(
+        Membership::new("g".into(), TIMES, false, now).generation(),
+        None
+    );
+    let (mut member, now) = stable();
+    assert_eq!(member.generation(), Some(5));
+    member.rebalance(now);
+    member.released(now, &[partition(0), partition(1)]);
+    assert_eq!(member.generation(), None);
+}
+
+#[test]
+fn an_id_is_awaited_while_the_first_join_is_on_its_way() {
+    let now = Instant::now();
+    let mut member = Membership::new("g".into(), TIMES, false, now);
+    assert!(!member.awaits_member_id());
+    drain(&mut member, now);
+    assert!(member.awaits_member_id());
+    member.joined(now, Ok(Joined::MemberIdRequired("m-1".into())));
+    assert!(!member.awaits_member_id());
+    drain(&mut member, now);
+    assert!(!member.awaits_member_id(), "it has one");
+}
+
+#[test]
+fn it_has_ended_when_all_that_led_to_it_is_told() {
+    let (mut member, now) = stable();
+    assert!(!member.has_ended());
+    member.heartbeat(now, 5, Err(error(ErrorCode::FencedInstanceId)));
+    assert!(!member.has_ended());
+    drain(&mut member, now);
+    assert!(member.has_ended());
+}
+
+#[test]
 fn what_can_never_work_ends_the_membership_with_one_word() {
     let now = Instant::now();
     let mut member = Membership::new("g".into(), TIMES, false, now);
