@@ -249,6 +249,74 @@ fn a_commit_refused_for_another_reason_leaves_the_membership_alone() {
     assert_eq!(member.next_wakeup(), Some(now + TIMES.heartbeat_interval));
 }
 
+/// A member of generation 6 that reads where to begin with partition 0.
+fn reading_offsets() -> (Membership, Instant) {
+    let (mut member, now) = stable();
+    member.rebalance(now);
+    member.released(now, &[partition(0), partition(1)]);
+    drain(&mut member, now);
+    member.joined(now, Ok(joined(6)));
+    drain(&mut member, now);
+    member.synced(now, Ok(vec![partition(0)]));
+    assert!(matches!(
+        &drain(&mut member, now)[..],
+        [Action::FetchOffsets { generation: 6, .. }]
+    ));
+    (member, now)
+}
+
+#[test]
+fn offsets_that_could_not_be_read_are_asked_for_again_in_measure() {
+    let (mut member, now) = reading_offsets();
+    member.offsets(now, 6, Err(error(ErrorCode::CoordinatorLoadInProgress)));
+    assert!(matches!(
+        &drain(&mut member, now)[..],
+        [Action::Tell(News::Failed(_))]
+    ));
+    let again = now + RETRY_FROM;
+    assert_eq!(member.next_wakeup(), Some(again));
+    assert!(matches!(
+        &drain(&mut member, again)[..],
+        [Action::FetchOffsets { generation: 6, .. }]
+    ));
+}
+
+#[test]
+fn a_member_that_learns_from_its_offsets_that_it_is_unknown_joins_anew() {
+    let (mut member, now) = reading_offsets();
+    member.offsets(now, 6, Err(error(ErrorCode::UnknownMemberId)));
+    // The caller has not heard of what is lost.
+    assert_eq!(drain(&mut member, now), [join("")]);
+}
+
+#[test]
+fn a_member_that_may_not_read_its_offsets_ends() {
+    let (mut member, now) = reading_offsets();
+    member.offsets(now, 6, Err(error(ErrorCode::GroupAuthorizationFailed)));
+    assert!(matches!(
+        &drain(&mut member, now)[..],
+        [Action::Tell(News::Failed(_))]
+    ));
+    assert!(member.has_ended());
+}
+
+#[test]
+fn a_coordinator_that_gives_no_id_or_one_after_the_other_is_asked_in_measure() {
+    for ids in [&[""][..], &["m-1", "m-2"]] {
+        let now = Instant::now();
+        let mut member = Membership::new("g".into(), TIMES, false, now);
+        for id in ids {
+            assert!(matches!(
+                &drain(&mut member, now)[..],
+                [Action::Join { .. }]
+            ));
+            member.joined(now, Ok(Joined::MemberIdRequired((*id).into())));
+        }
+        assert_eq!(drain(&mut member, now), [], "{ids:?}");
+        assert_eq!(member.next_wakeup(), Some(now + RETRY_FROM), "{ids:?}");
+    }
+}
+
 #[test]
 fn it_has_a_generation_only_while_it_has_an_assignment() {
     let now = Instant::now();
