@@ -249,6 +249,54 @@ fn a_commit_refused_for_another_reason_leaves_the_membership_alone() {
     assert_eq!(member.next_wakeup(), Some(now + TIMES.heartbeat_interval));
 }
 
+#[test]
+fn a_coordinator_that_is_away_takes_nothing_from_a_member_and_is_asked_again_soon() {
+    let (mut member, now) = stable();
+    member.heartbeat(now, 5, Err(error(ErrorCode::NotCoordinator)));
+    assert_eq!(drain(&mut member, now), []);
+    let soon = now + Duration::from_secs(1);
+    assert_eq!(member.next_wakeup(), Some(soon));
+    assert!(matches!(
+        &drain(&mut member, soon)[..],
+        [Action::Heartbeat { generation: 5, .. }]
+    ));
+}
+
+#[test]
+fn a_member_that_may_not_be_in_the_group_any_more_loses_everything_and_ends() {
+    let (mut member, now) = stable();
+    member.heartbeat(now, 5, Err(error(ErrorCode::GroupAuthorizationFailed)));
+    assert!(matches!(
+        &drain(&mut member, now)[..],
+        [
+            Action::Tell(News::Lost { .. }),
+            Action::Tell(News::Failed(_))
+        ]
+    ));
+    assert!(member.has_ended());
+}
+
+#[test]
+fn whoever_has_the_group_divided_anew_has_the_rebalance_timeout_to_drain() {
+    let (mut member, now) = stable();
+    member.rebalance(now);
+    assert!(matches!(
+        &drain(&mut member, now)[..],
+        [Action::Tell(News::Revoked(_))]
+    ));
+    for second in 1..60 {
+        let at = now + Duration::from_secs(second);
+        for action in drain(&mut member, at) {
+            assert!(matches!(action, Action::Heartbeat { .. }), "{action:?}");
+            member.heartbeat(at, 5, Ok(()));
+        }
+    }
+    assert!(matches!(
+        &drain(&mut member, now + TIMES.rebalance_timeout)[0],
+        Action::Tell(News::Lost { .. })
+    ));
+}
+
 /// A member of generation 6 that reads where to begin with partition 0.
 fn reading_offsets() -> (Membership, Instant) {
     let (mut member, now) = stable();
