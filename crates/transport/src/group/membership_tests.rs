@@ -366,6 +366,21 @@ fn a_coordinator_that_gives_no_id_or_one_after_the_other_is_asked_in_measure() {
 }
 
 #[test]
+fn a_generation_that_has_passed_before_its_sync_is_joined_anew_without_a_word() {
+    for code in [ErrorCode::IllegalGeneration, ErrorCode::RebalanceInProgress] {
+        let (mut member, now) = stable();
+        member.rebalance(now);
+        member.released(now, &[partition(0), partition(1)]);
+        drain(&mut member, now);
+        member.joined(now, Ok(joined(6)));
+        drain(&mut member, now);
+        member.synced(now, Err(error(code)));
+        assert_eq!(drain(&mut member, now), [], "{code:?}");
+        assert_eq!(drain(&mut member, now + RETRY_FROM), [join("m-1")]);
+    }
+}
+
+#[test]
 fn it_has_a_generation_only_while_it_has_an_assignment() {
     let now = Instant::now();
     assert_eq!(
