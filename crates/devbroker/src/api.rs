@@ -62,6 +62,10 @@ pub enum Api {
     OffsetDelete,
     /// The brokers and the cluster's id.
     DescribeCluster,
+    /// Joins, stays in or leaves a group that its coordinator divides.
+    ConsumerGroupHeartbeat,
+    /// State and members of such groups.
+    ConsumerGroupDescribe,
 }
 
 struct Row {
@@ -88,7 +92,7 @@ const fn row(api: Api, key: i16, min: i16, max: i16, flexible: i16) -> Row {
 }
 
 /// In the order of [`Api`]'s variants, which [`Api::row`] relies on.
-const ROWS: [Row; 28] = [
+const ROWS: [Row; 30] = [
     row(Api::Produce, 0, 3, 13, 9),
     row(Api::Fetch, 1, 4, 18, 12),
     row(Api::ListOffsets, 2, 1, 10, 6),
@@ -118,6 +122,8 @@ const ROWS: [Row; 28] = [
     row(Api::IncrementalAlterConfigs, 44, 0, 1, 1),
     row(Api::OffsetDelete, 47, 0, 0, NEVER),
     row(Api::DescribeCluster, 60, 0, 2, 0),
+    row(Api::ConsumerGroupHeartbeat, 68, 0, 1, 0),
+    row(Api::ConsumerGroupDescribe, 69, 0, 1, 0),
 ];
 
 impl Api {

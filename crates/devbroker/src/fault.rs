@@ -125,8 +125,8 @@ impl Fault {
     }
 
     /// Does what was asked and answers this error all the same. For requests that change
-    /// something: Produce, InitProducerId, OffsetCommit, JoinGroup, SyncGroup, Heartbeat and
-    /// LeaveGroup; others are answered truly.
+    /// something: Produce, InitProducerId, OffsetCommit, JoinGroup, SyncGroup, Heartbeat,
+    /// LeaveGroup and ConsumerGroupHeartbeat; others are answered truly.
     pub fn error_after_apply(api: Api, code: ErrorCode) -> Self {
         Self::new(api, Stage::AfterApply, Effect::Error(code))
     }

@@ -36,7 +36,8 @@
 //! Real, as Apache Kafka 4.1 does it: batches kept as the bytes the producer sent, checked and with
 //! their offset written in; idempotence with the five-batch cache; long polls and size limits of
 //! fetches, with the last batch cut short; consumer groups of the classic protocol with
-//! generations, timeouts and static members; offset metadata and its limit; topic ids; leaders,
+//! generations, timeouts and static members, and those that the coordinator divides (KIP-848) with epochs,
+//! reconciliation, fencing and both of Kafka's assignors in short; offset metadata and its limit; topic ids; leaders,
 //! leader epochs and coordinators spread over several brokers, and refusals with the right error
 //! where another one is asked; topics, partitions, settings, records and groups managed by Kafka's
 //! own tools; one request of a connection at a time, so that a waiting JoinGroup or Fetch holds up
@@ -48,9 +49,12 @@
 //! that a test puts in with [`append_unchecked`](DevBroker::append_unchecked) and ends with
 //! [`end_transaction`](DevBroker::end_transaction); producers cannot begin one.
 //!
+//! Of the two group protocols each group has one: where Kafka takes members of the classic one into a group that
+//! it divides, and back, they are refused here, and subscriptions by pattern too.
+//!
 //! Not there: a transaction coordinator, SASL by GSSAPI, quotas, access control lists (but
-//! [`Fault::deny`]), settings of brokers, fetch sessions, compaction, retention by time, the
-//! KIP-848 group protocol, automatic topic creation, and anything on disk. Requests are bounded
+//! [`Fault::deny`]), settings of brokers, fetch sessions, compaction, retention by time, automatic topic creation, and
+//! anything on disk. Requests are bounded
 //! (8 MiB and 100 000 elements), logs are not unless the topic sets `retention.bytes`. Timers
 //! follow tokio's clock; a paused clock runs ahead whenever everything waits for a socket, so
 //! tests over a connection run on real time.

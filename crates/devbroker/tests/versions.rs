@@ -434,3 +434,155 @@ async fn offsets_are_committed_and_read_in_every_version() {
         assert_eq!(offsets, [-1, 9], "version {version}");
     }
 }
+
+fn joining(group: &str, member: &str) -> m::ConsumerGroupHeartbeatRequest {
+    m::ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(str_bytes(group)))
+        .with_member_id(str_bytes(member))
+        .with_rebalance_timeout_ms(60_000)
+        .with_subscribed_topic_names(Some(vec![topic_name("a")]))
+        .with_topic_partitions(Some(vec![]))
+}
+
+#[tokio::test]
+async fn a_group_that_the_broker_divides_lives_its_whole_life_in_every_version() {
+    let broker = broker().await;
+    let mut client = Client::connect(&broker).await;
+    for version in versions(Api::ConsumerGroupHeartbeat) {
+        let id = format!("divided-{version}");
+        let joined = client.ask(version, &joining(&id, "one")).await;
+        assert_eq!((joined.error_code, joined.member_epoch), (0, 1));
+        assert_eq!(joined.heartbeat_interval_ms, 5000);
+        assert_eq!(joined.member_id.as_deref(), Some("one"));
+        let given = joined.assignment.unwrap().topic_partitions;
+        assert_eq!(Some(given[0].topic_id), broker.topic_id("a"));
+        assert_eq!(given[0].partitions, [0, 1]);
+
+        let describe = m::ConsumerGroupDescribeRequest::default()
+            .with_group_ids(vec![GroupId(str_bytes(&id)), GroupId(str_bytes("none"))]);
+        let described = client.ask(version, &describe).await;
+        let [group, none] = &described.groups[..] else {
+            panic!("{described:?}");
+        };
+        assert_eq!(none.error_code, ErrorCode::GROUP_ID_NOT_FOUND.0);
+        assert_eq!(
+            (group.group_state.as_str(), group.group_epoch),
+            ("Stable", 1)
+        );
+        assert_eq!(group.assignor_name.as_str(), "uniform");
+        let assigned = &group.members[0].assignment.topic_partitions[0];
+        assert_eq!(
+            (assigned.topic_name.as_str(), &assigned.partitions[..]),
+            ("a", &[0, 1][..])
+        );
+        let list = m::ListGroupsRequest::default().with_types_filter(vec![str_bytes("Consumer")]);
+        let listed = client.ask(5, &list).await;
+        let listed = listed
+            .groups
+            .iter()
+            .find(|listed| listed.group_id.as_str() == id);
+        assert_eq!(listed.unwrap().group_type.as_str(), "consumer");
+        // To who knows the classic protocol alone it is not there, and cannot be joined.
+        let classic =
+            m::DescribeGroupsRequest::default().with_groups(vec![GroupId(str_bytes(&id))]);
+        let classic = client.ask(5, &classic).await;
+        assert_eq!(classic.groups[0].group_state.as_str(), "Dead");
+
+        for (epoch, code) in [(1, 0), (2, 113), (0, 113)] {
+            let place = m::offset_commit_request::OffsetCommitRequestPartition::default()
+                .with_committed_offset(7);
+            let topic = m::offset_commit_request::OffsetCommitRequestTopic::default()
+                .with_name(topic_name("a"))
+                .with_partitions(vec![place]);
+            let commit = m::OffsetCommitRequest::default()
+                .with_group_id(GroupId(str_bytes(&id)))
+                .with_member_id(str_bytes("one"))
+                .with_generation_id_or_member_epoch(epoch)
+                .with_topics(vec![topic]);
+            let committed = client.ask(9, &commit).await;
+            assert_eq!(committed.topics[0].partitions[0].error_code, code);
+            let wanted = m::offset_fetch_request::OffsetFetchRequestGroup::default()
+                .with_group_id(GroupId(str_bytes(&id)))
+                .with_member_id(Some(str_bytes("one")))
+                .with_member_epoch(epoch)
+                .with_topics(None);
+            let fetch = m::OffsetFetchRequest::default().with_groups(vec![wanted]);
+            let fetched = client.ask(9, &fetch).await;
+            assert_eq!(fetched.groups[0].error_code, code);
+        }
+
+        broker.fault(cybermesh_devbroker::Fault::expire_member(Api::ConsumerGroupHeartbeat).once());
+        let beat = joining(&id, "one").with_member_epoch(1);
+        let expired = client.ask(version, &beat).await;
+        assert_eq!(expired.error_code, ErrorCode::UNKNOWN_MEMBER_ID.0);
+        let joined = client.ask(version, &joining(&id, "one")).await;
+        assert_eq!((joined.error_code, joined.member_epoch), (0, 3));
+        let leave = m::ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(str_bytes(&id)))
+            .with_member_id(str_bytes("one"))
+            .with_member_epoch(-1);
+        let left = client.ask(version, &leave).await;
+        assert_eq!((left.error_code, left.member_epoch), (0, -1));
+        assert_eq!(broker.group(&id).unwrap().members, []);
+        assert_eq!(broker.committed(&id, "a", 0).unwrap().offset, 7);
+    }
+}
+
+#[tokio::test]
+async fn what_a_group_that_the_broker_divides_cannot_have_is_refused_by_name() {
+    let broker = broker().await;
+    let mut client = Client::connect(&broker).await;
+    let fine = || joining("divided", "one");
+    let not_asked = [
+        (fine().with_server_assignor(Some(str_bytes("sticky"))), 112),
+        (
+            fine().with_subscribed_topic_regex(Some(str_bytes("a.*"))),
+            128,
+        ),
+        (fine().with_rebalance_timeout_ms(-1), 42),
+        (fine().with_topic_partitions(None), 42),
+        (fine().with_subscribed_topic_names(None), 42),
+        (fine().with_member_epoch(-3), 42),
+        (fine().with_member_id(str_bytes("")), 42),
+        (fine().with_member_epoch(1), 69),
+    ];
+    for (request, code) in not_asked {
+        let answer = client.ask(1, &request).await;
+        assert_eq!(answer.error_code, code, "{request:?}");
+        assert_eq!(answer.error_message.is_some(), code != 69);
+    }
+    assert!(
+        broker
+            .group("divided")
+            .is_none_or(|group| group.members.is_empty())
+    );
+    // Nor does a group change hands that has members of the other protocol.
+    assert_eq!(client.ask(1, &fine()).await.error_code, 0);
+    let protocol =
+        m::join_group_request::JoinGroupRequestProtocol::default().with_name(str_bytes("range"));
+    let join = m::JoinGroupRequest::default()
+        .with_group_id(GroupId(str_bytes("divided")))
+        .with_session_timeout_ms(10_000)
+        .with_rebalance_timeout_ms(10_000)
+        .with_protocol_type(str_bytes("consumer"))
+        .with_protocols(vec![protocol]);
+    let refused = client.ask(3, &join).await;
+    assert_eq!(refused.error_code, ErrorCode::INCONSISTENT_GROUP_PROTOCOL.0);
+    let classic = join.with_group_id(GroupId(str_bytes("classic")));
+    assert_eq!(client.ask(3, &classic).await.error_code, 0);
+    let refused = client.ask(1, &joining("classic", "one")).await;
+    assert_eq!(refused.error_code, ErrorCode::GROUP_ID_NOT_FOUND.0);
+}
+
+#[tokio::test]
+async fn a_broker_without_groups_that_it_divides_does_not_offer_them() {
+    let builder = DevBroker::builder().without_consumer_groups();
+    let broker = builder.start().await.unwrap();
+    let mut client = Client::connect(&broker).await;
+    let versions = client.ask(3, &m::ApiVersionsRequest::default()).await;
+    let offered = versions.api_keys.iter().map(|api| api.api_key);
+    let offered: Vec<i16> = offered.collect();
+    assert!(offered.contains(&Api::Heartbeat.key()));
+    assert!(!offered.contains(&Api::ConsumerGroupHeartbeat.key()));
+    assert!(!offered.contains(&Api::ConsumerGroupDescribe.key()));
+}

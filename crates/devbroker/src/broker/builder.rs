@@ -11,7 +11,8 @@ use super::nodes::{Node, Nodes};
 use super::shared::Shared;
 use super::state::State;
 use super::tls::ServerTls;
-use crate::group::{Coordinator, SessionBounds};
+use crate::api::Api;
+use crate::group::{ConsumerTimes, Coordinator, SessionBounds};
 use crate::log::{TimestampType, TopicSettings, name_is_legal};
 use crate::sasl::ServerSasl;
 
@@ -73,6 +74,7 @@ pub struct Builder {
     max_frame_bytes: usize,
     min_session_timeout: Duration,
     initial_rebalance_delay: Duration,
+    consumer_times: Option<ConsumerTimes>,
 }
 
 impl Default for Builder {
@@ -89,6 +91,7 @@ impl Default for Builder {
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             min_session_timeout: SessionBounds::default().min,
             initial_rebalance_delay: Duration::ZERO,
+            consumer_times: Some(ConsumerTimes::default()),
         }
     }
 }
@@ -171,6 +174,26 @@ impl Builder {
         self
     }
 
+    /// Sets the session timeout and the interval of heartbeats of members of groups that the coordinator divides
+    /// (KIP-848), which cannot ask for others; 45 s and 5 s otherwise, as with Kafka.
+    pub fn consumer_groups(
+        mut self,
+        session_timeout: Duration,
+        heartbeats_every: Duration,
+    ) -> Self {
+        self.consumer_times = Some(ConsumerTimes {
+            session_timeout,
+            heartbeat_interval: heartbeats_every,
+        });
+        self
+    }
+
+    /// Has no groups that the coordinator divides, as brokers before Kafka 4.0.
+    pub fn without_consumer_groups(mut self) -> Self {
+        self.consumer_times = None;
+        self
+    }
+
     /// Starts the broker on the current tokio runtime.
     ///
     /// # Errors
@@ -203,8 +226,16 @@ impl Builder {
             min: self.min_session_timeout,
             ..SessionBounds::default()
         };
-        let coordinator = Coordinator::new(sessions, self.initial_rebalance_delay);
+        let offers_consumer_groups = self.consumer_times.is_some();
+        let coordinator = Coordinator::new(
+            sessions,
+            self.initial_rebalance_delay,
+            self.consumer_times.unwrap_or_default(),
+        );
         let mut state = State::new(cluster_id, Nodes::new(nodes), coordinator);
+        if !offers_consumer_groups {
+            state.hidden = vec![Api::ConsumerGroupHeartbeat, Api::ConsumerGroupDescribe];
+        }
         for topic in &self.topics {
             create(&mut state, topic)?;
         }

@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) coordinator: Coordinator,
     pub(crate) faults: Faults,
     pub(crate) connections: BTreeMap<u64, ConnectionInfo>,
+    /// Requests that are not offered; nobody asks for them.
+    pub(crate) hidden: Vec<Api>,
     next_producer_id: i64,
     next_ticket: u64,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
@@ -39,6 +41,7 @@ impl State {
             coordinator,
             faults: Faults::default(),
             connections: BTreeMap::new(),
+            hidden: Vec::new(),
             next_producer_id: 1000,
             next_ticket: 0,
             waiting: HashMap::new(),

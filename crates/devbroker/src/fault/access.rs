@@ -62,10 +62,16 @@ pub(super) fn needs(api: Api, operation: Operation, resource: Resource) -> bool 
         _ => &[],
     };
     let group: &[Operation] = match api {
-        Api::OffsetCommit | Api::JoinGroup | Api::SyncGroup | Api::Heartbeat | Api::LeaveGroup => {
-            &[Operation::Read]
-        }
-        Api::OffsetFetch | Api::FindCoordinator | Api::DescribeGroups => &[Operation::Describe],
+        Api::OffsetCommit
+        | Api::JoinGroup
+        | Api::SyncGroup
+        | Api::Heartbeat
+        | Api::LeaveGroup
+        | Api::ConsumerGroupHeartbeat => &[Operation::Read],
+        Api::OffsetFetch
+        | Api::FindCoordinator
+        | Api::DescribeGroups
+        | Api::ConsumerGroupDescribe => &[Operation::Describe],
         Api::DeleteGroups | Api::OffsetDelete => &[Operation::Delete],
         _ => &[],
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::consumer::{Beat, Beaten, ConsumerGroup, Times, Topics};
 use super::member::{JoinRequest, Joined, Replies, Reply, SyncRequest, Synced, Ticket};
 use super::offsets::CommitRequest;
 use super::rebalance::{Group, GroupState};
@@ -29,14 +30,20 @@ pub(crate) struct Coordinator {
     groups: BTreeMap<String, Group>,
     sessions: SessionBounds,
     initial_delay: Duration,
+    consumer_times: Times,
 }
 
 impl Coordinator {
-    pub(crate) fn new(sessions: SessionBounds, initial_delay: Duration) -> Self {
+    pub(crate) fn new(
+        sessions: SessionBounds,
+        initial_delay: Duration,
+        consumer_times: Times,
+    ) -> Self {
         Self {
             groups: BTreeMap::new(),
             sessions,
             initial_delay,
+            consumer_times,
         }
     }
 
@@ -114,6 +121,30 @@ impl Coordinator {
         match self.groups.get_mut(group_id) {
             Some(group) => group.leave(now, member_id, instance_id, out),
             None => ErrorCode::UNKNOWN_MEMBER_ID,
+        }
+    }
+
+    /// A heartbeat to a group that is divided here. A group that has only offsets, or is not there, becomes one by the
+    /// first that joins; one whose members divide it does not.
+    pub(crate) fn beat(
+        &mut self,
+        now: Instant,
+        group_id: &str,
+        topics: &Topics,
+        beat: Beat,
+    ) -> Result<Beaten, ErrorCode> {
+        let times = self.consumer_times;
+        if !self.groups.contains_key(group_id) && beat.epoch != 0 {
+            return Err(ErrorCode::GROUP_ID_NOT_FOUND);
+        }
+        let group = self.group_mut(group_id);
+        let may_become_one = beat.epoch == 0 && group.state() == GroupState::Empty;
+        if group.consumer.is_none() && may_become_one {
+            group.consumer = Some(ConsumerGroup::default());
+        }
+        match &mut group.consumer {
+            Some(consumer) => consumer.beat(now, times, topics, beat),
+            None => Err(ErrorCode::GROUP_ID_NOT_FOUND),
         }
     }
 

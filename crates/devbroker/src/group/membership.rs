@@ -35,6 +35,13 @@ impl Group {
         request: &JoinRequest,
         out: &mut Replies,
     ) -> Result<(), ErrorCode> {
+        match &self.consumer {
+            // Kafka would take such a member in beside the others; see the crate's documentation.
+            Some(consumer) if !consumer.is_empty() => {
+                return Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+            }
+            _ => self.consumer = None,
+        }
         self.check_protocols(request)?;
         let held_by = request
             .instance_id
@@ -129,7 +136,7 @@ impl Group {
             // The answer to its last request was lost: it is told again what it was told.
             GroupState::CompletingRebalance => unchanged,
             // A leader that joins anew wants a rebalance: the topics may have changed.
-            GroupState::Stable => unchanged && !is_leader,
+            GroupState::Stable | GroupState::Reconciling => unchanged && !is_leader,
         };
         member.update(request);
         if already_there {
@@ -230,6 +237,9 @@ impl Group {
 
     /// Takes a member for dead; whether it was there.
     pub(super) fn expire(&mut self, now: Instant, member_id: &str, out: &mut Replies) -> bool {
+        if let Some(consumer) = &mut self.consumer {
+            return consumer.remove(member_id);
+        }
         let was_there = self.members.contains_key(member_id);
         self.remove(now, member_id, out);
         was_there

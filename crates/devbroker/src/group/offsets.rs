@@ -122,8 +122,24 @@ impl Group {
         request.partitions.into_iter().map(store).collect()
     }
 
-    /// The rules of `ClassicGroup.validateOffsetCommit`.
+    /// Whether a member may read what was committed; anybody may who does not say to be one.
+    pub(crate) fn admit_fetch(&self, member_id: &str, epoch: i32) -> Result<(), ErrorCode> {
+        match &self.consumer {
+            Some(consumer) if !member_id.is_empty() || epoch >= 0 => {
+                consumer.check_epoch_of(member_id, epoch)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The rules of `ClassicGroup.validateOffsetCommit`, and of `ConsumerGroup`'s.
     fn admit_commit(&mut self, now: Instant, request: &CommitRequest) -> Result<(), ErrorCode> {
+        if let Some(consumer) = &self.consumer {
+            if request.generation < 0 && consumer.is_empty() {
+                return Ok(());
+            }
+            return consumer.check_epoch_of(&request.member_id, request.generation);
+        }
         if request.generation < 0 && self.state == GroupState::Empty {
             return Ok(());
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::consumer::ConsumerGroup;
 use super::member::{Joined, JoinedMember, Member, Replies, Reply, SyncRequest, Synced, Ticket};
 use super::offsets::Offsets;
 use crate::error_code::ErrorCode;
@@ -25,6 +26,8 @@ pub enum GroupState {
     CompletingRebalance,
     /// Members have their assignments.
     Stable,
+    /// Members are giving up or waiting for what the coordinator has divided anew (KIP-848).
+    Reconciling,
 }
 
 impl GroupState {
@@ -35,6 +38,7 @@ impl GroupState {
             Self::PreparingRebalance => "PreparingRebalance",
             Self::CompletingRebalance => "CompletingRebalance",
             Self::Stable => "Stable",
+            Self::Reconciling => "Reconciling",
         }
     }
 }
@@ -57,6 +61,8 @@ pub(crate) struct Group {
     pub(super) sync_deadline: Option<Instant>,
     pub(super) initial_delay: Duration,
     pub(super) offsets: Offsets,
+    /// Its members, where the coordinator divides (KIP-848); there are no others then.
+    pub(super) consumer: Option<ConsumerGroup>,
 }
 
 impl Group {
@@ -68,11 +74,22 @@ impl Group {
     }
 
     pub(crate) fn state(&self) -> GroupState {
-        self.state
+        match &self.consumer {
+            Some(consumer) => consumer.state(),
+            None => self.state,
+        }
+    }
+
+    /// The group as the coordinator divides it; none where its members do.
+    pub(crate) fn divided_here(&self) -> Option<&ConsumerGroup> {
+        self.consumer.as_ref()
     }
 
     pub(crate) fn protocol_type(&self) -> Option<&str> {
-        self.protocol_type.as_deref()
+        match &self.consumer {
+            Some(_) => Some("consumer"),
+            None => self.protocol_type.as_deref(),
+        }
     }
 
     pub(crate) fn protocol(&self) -> Option<&str> {
@@ -88,7 +105,7 @@ impl Group {
                 self.is_initial_delay = true;
                 self.join_deadline = Some(now + self.initial_delay);
             }
-            GroupState::CompletingRebalance | GroupState::Stable => {
+            GroupState::CompletingRebalance | GroupState::Stable | GroupState::Reconciling => {
                 for member in self.members.values_mut() {
                     if self.state == GroupState::CompletingRebalance {
                         member.assignment = Bytes::new();
@@ -271,7 +288,9 @@ impl Group {
         match self.state {
             GroupState::Empty => Err(ErrorCode::UNKNOWN_MEMBER_ID),
             GroupState::PreparingRebalance => Err(ErrorCode::REBALANCE_IN_PROGRESS),
-            GroupState::CompletingRebalance | GroupState::Stable => Ok(()),
+            GroupState::CompletingRebalance | GroupState::Stable | GroupState::Reconciling => {
+                Ok(())
+            }
         }
     }
 
@@ -313,7 +332,9 @@ impl Group {
         match self.state {
             GroupState::Empty => ErrorCode::UNKNOWN_MEMBER_ID,
             GroupState::PreparingRebalance => ErrorCode::REBALANCE_IN_PROGRESS,
-            GroupState::CompletingRebalance | GroupState::Stable => ErrorCode::NONE,
+            GroupState::CompletingRebalance | GroupState::Stable | GroupState::Reconciling => {
+                ErrorCode::NONE
+            }
         }
     }
 

@@ -9,6 +9,9 @@ impl Group {
     /// Whether a member reads this topic. A member whose metadata cannot be read is taken to
     /// read every topic, as with Kafka.
     pub(super) fn subscribes_to(&self, topic: &str) -> bool {
+        if let Some(consumer) = &self.consumer {
+            return consumer.subscribes_to(topic);
+        }
         let protocol = self.protocol().unwrap_or_default();
         let mut members = self.members.values();
         members.any(|member| {

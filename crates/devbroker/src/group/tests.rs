@@ -26,7 +26,11 @@ impl Bench {
 
     fn with_delay(initial: Duration) -> Self {
         Self {
-            coordinator: Coordinator::new(SessionBounds::default(), initial),
+            coordinator: Coordinator::new(
+                SessionBounds::default(),
+                initial,
+                ConsumerTimes::default(),
+            ),
             now: Instant::now(),
             next_ticket: 0,
             replies: Replies::new(),

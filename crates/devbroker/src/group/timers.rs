@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::consumer::ConsumerGroup;
 use super::member::Replies;
 use super::rebalance::{Group, GroupState};
 
@@ -11,11 +12,17 @@ impl Group {
         let sessions = self.members.values().filter_map(|m| m.session_deadline);
         let pending = self.pending.values().copied();
         let phases = self.join_deadline.into_iter().chain(self.sync_deadline);
-        sessions.chain(pending).chain(phases).min()
+        let consumer = self.consumer.as_ref();
+        let consumer = consumer.and_then(ConsumerGroup::next_deadline);
+        let classic = sessions.chain(pending).chain(phases);
+        classic.chain(consumer).min()
     }
 
     /// Does all that is due at `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut Replies) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.handle_timeout(now);
+        }
         self.expire_pending(now, out);
         self.expire_sessions(now, out);
         if self.state == GroupState::PreparingRebalance && is_due(self.join_deadline, now) {

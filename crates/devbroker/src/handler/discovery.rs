@@ -28,7 +28,10 @@ const GROUP_KEY: i8 = 0;
 pub(super) fn api_versions(context: &Context<'_>) -> ApiVersionsResponse {
     match context.injected.instead_of_all() {
         Some(code) => ApiVersionsResponse::default().with_error_code(code.0),
-        None => ApiVersionsResponse::default().with_api_keys(offered()),
+        None => {
+            let hidden = context.shared.read(|state| state.hidden.clone());
+            ApiVersionsResponse::default().with_api_keys(offered(&hidden))
+        }
     }
 }
 
@@ -37,12 +40,13 @@ pub(super) fn api_versions(context: &Context<'_>) -> ApiVersionsResponse {
 pub(crate) fn unsupported_api_versions(correlation_id: i32) -> io::Result<Bytes> {
     let response = ApiVersionsResponse::default()
         .with_error_code(ErrorCode::UNSUPPORTED_VERSION.0)
-        .with_api_keys(offered());
+        .with_api_keys(offered(&[]));
     encode_response(Api::ApiVersions, 0, correlation_id, &response).map_err(io::Error::other)
 }
 
-fn offered() -> Vec<ApiVersion> {
+fn offered(hidden: &[Api]) -> Vec<ApiVersion> {
     Api::all()
+        .filter(|api| !hidden.contains(api))
         .map(|api| {
             ApiVersion::default()
                 .with_api_key(api.key())

@@ -14,9 +14,18 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::{Context, text};
 use crate::error_code::ErrorCode;
+use crate::group::Group;
 
-/// The only type of group there is here (KIP-848 brought others).
+/// The types of group there are here: who divides them, their members or their coordinator (KIP-848).
 const CLASSIC: &str = "classic";
+const CONSUMER: &str = "consumer";
+
+fn group_type(group: &Group) -> &'static str {
+    match group.divided_here() {
+        Some(_) => CONSUMER,
+        None => CLASSIC,
+    }
+}
 
 pub(super) fn describe(
     context: &Context<'_>,
@@ -28,7 +37,8 @@ pub(super) fn describe(
             if let Some(code) = context.refuses_group(state, &id) {
                 return described.with_error_code(code.0);
             }
-            let Some(group) = state.coordinator.group(&id) else {
+            let group = state.coordinator.group(&id);
+            let Some(group) = group.filter(|group| group.divided_here().is_none()) else {
                 return described.with_group_state(text("Dead"));
             };
             let view = group.view();
@@ -70,7 +80,7 @@ pub(super) fn list(context: &Context<'_>, request: &ListGroupsRequest) -> ListGr
         let groups = state.coordinator.groups().filter(|(id, group)| {
             context.is_elsewhere(state, id).is_none()
                 && wanted(&request.states_filter, group.state().as_str())
-                && wanted(&request.types_filter, CLASSIC)
+                && wanted(&request.types_filter, group_type(group))
         });
         let groups = groups.map(|(id, group)| {
             let listed = ListedGroup::default()
@@ -81,7 +91,7 @@ pub(super) fn list(context: &Context<'_>, request: &ListGroupsRequest) -> ListGr
                 _ => listed,
             };
             match context.version {
-                5.. => listed.with_group_type(text(CLASSIC)),
+                5.. => listed.with_group_type(text(group_type(group))),
                 _ => listed,
             }
         });

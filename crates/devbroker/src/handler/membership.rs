@@ -18,6 +18,8 @@ pub(crate) fn group(body: &Body) -> Option<&str> {
         Body::SyncGroup(body) => body.group_id.as_str(),
         Body::Heartbeat(body) => body.group_id.as_str(),
         Body::LeaveGroup(body) => body.group_id.as_str(),
+        Body::ConsumerGroupHeartbeat(body) => body.group_id.as_str(),
+        Body::ConsumerGroupDescribe(body) => body.group_ids.first()?.as_str(),
         Body::DescribeGroups(body) => body.groups.first()?.as_str(),
         Body::DeleteGroups(body) => body.groups_names.first()?.as_str(),
         Body::OffsetDelete(body) => body.group_id.as_str(),
@@ -33,6 +35,7 @@ pub(crate) fn member(body: &Body) -> Option<(&str, &str)> {
         Body::JoinGroup(body) => body.member_id.as_str(),
         Body::SyncGroup(body) => body.member_id.as_str(),
         Body::Heartbeat(body) => body.member_id.as_str(),
+        Body::ConsumerGroupHeartbeat(body) => body.member_id.as_str(),
         _ => return None,
     };
     Some((group(body)?, id))

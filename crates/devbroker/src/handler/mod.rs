@@ -2,6 +2,7 @@
 
 mod alter_configs;
 mod configs;
+mod consumer_groups;
 mod delete_records;
 mod discovery;
 mod fetch;
@@ -125,6 +126,10 @@ pub(crate) async fn handle(
         Body::IncrementalAlterConfigs(body) => reply.with(&alter_configs::alter(&context, body)),
         Body::OffsetDelete(body) => reply.with(&group_admin::delete_offsets(&context, body)),
         Body::DescribeCluster => reply.with(&discovery::describe_cluster(&context)),
+        Body::ConsumerGroupHeartbeat(body) => {
+            reply.with(&consumer_groups::heartbeat(&context, body))
+        }
+        Body::ConsumerGroupDescribe(body) => reply.with(&consumer_groups::describe(&context, body)),
     }
 }
 

@@ -139,6 +139,13 @@ fn fetch_groups(context: &Context<'_>, request: OffsetFetchRequest) -> OffsetFet
         let refused = context
             .shared
             .read(|state| context.refuses_group(state, &group.group_id));
+        let member = group.member_id.as_deref().unwrap_or_default();
+        let refused = refused.or_else(|| {
+            context.shared.read(|state| {
+                let found = state.coordinator.group(&group.group_id)?;
+                found.admit_fetch(member, group.member_epoch).err()
+            })
+        });
         if let Some(code) = refused {
             return response.with_error_code(code.0);
         }

@@ -49,6 +49,8 @@ pub(crate) enum Body {
     IncrementalAlterConfigs(m::IncrementalAlterConfigsRequest),
     OffsetDelete(m::OffsetDeleteRequest),
     DescribeCluster,
+    ConsumerGroupHeartbeat(m::ConsumerGroupHeartbeatRequest),
+    ConsumerGroupDescribe(m::ConsumerGroupDescribeRequest),
 }
 
 /// Why a frame is not a request.
@@ -191,6 +193,8 @@ fn decode(api: Api, frame: &mut Bytes, version: i16) -> Result<Body, DecodeError
             read::<m::DescribeClusterRequest>(frame, version)?;
             Body::DescribeCluster
         }
+        Api::ConsumerGroupHeartbeat => Body::ConsumerGroupHeartbeat(read(frame, version)?),
+        Api::ConsumerGroupDescribe => Body::ConsumerGroupDescribe(read(frame, version)?),
     })
 }
 

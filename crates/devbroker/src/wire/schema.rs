@@ -94,6 +94,8 @@ pub(super) fn of(api: Api) -> &'static Struct {
         Api::IncrementalAlterConfigs => &INCREMENTAL_ALTER_CONFIGS,
         Api::OffsetDelete => &OFFSET_DELETE,
         Api::DescribeCluster => &DESCRIBE_CLUSTER,
+        Api::ConsumerGroupHeartbeat => &CONSUMER_GROUP_HEARTBEAT,
+        Api::ConsumerGroupDescribe => &CONSUMER_GROUP_DESCRIBE,
     }
 }
 
@@ -334,6 +336,21 @@ static OFFSET_DELETE: Struct = plain(&[
 ]);
 
 static DESCRIBE_CLUSTER: Struct = plain(&[all(BOOL), since(INT8, 1), since(BOOL, 2)]);
+
+static CONSUMER_GROUP_HEARTBEAT: Struct = plain(&[
+    all(TEXT),
+    all(TEXT),
+    all(INT32),
+    all(TEXT),
+    all(TEXT),
+    all(INT32),
+    all(TEXTS),
+    since(TEXT, 1), // pattern of topics
+    all(TEXT),
+    all(Shape::Structs(&plain(&[all(UUID), all(INTS)]))),
+]);
+
+static CONSUMER_GROUP_DESCRIBE: Struct = plain(&[all(TEXTS), all(BOOL)]);
 
 static OFFSET_FOR_LEADER_EPOCH: Struct = plain(&[
     since(INT32, 3),
