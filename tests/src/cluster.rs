@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cybermesh_devbroker::pki::{Authority, Identity};
 use cybermesh_devbroker::{DevBroker, ServerTls};
@@ -89,6 +90,8 @@ impl Cluster {
         let tls = ServerTls::mutual(&server, authority.ca_pem()).expect("a TLS configuration");
         let broker = DevBroker::builder()
             .tls(tls.clone())
+            // As the brokers of Apache Kafka are set up here.
+            .consumer_groups(Duration::from_secs(6), Duration::from_millis(500))
             .start()
             .await
             .expect("the built-in broker");

@@ -136,10 +136,30 @@ impl GroupMember {
         let classes = assignors.split(',');
         let classes = classes.map(|name| format!("org.apache.kafka.clients.consumer.{name}"));
         let assignor = classes.collect::<Vec<_>>().join(",");
+        let assignor = format!("partition.assignment.strategy={assignor}");
+        Self::join_with(
+            stage,
+            group,
+            topic,
+            &[&assignor, "heartbeat.interval.ms=500"],
+        )
+    }
+
+    /// Has it join `group` as one that its coordinator divides (KIP-848).
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn join_divided(stage: &Stage, group: &str, topic: &str) -> Self {
+        Self::join_with(stage, group, topic, &["group.protocol=consumer"])
+    }
+
+    fn join_with(stage: &Stage, group: &str, topic: &str, properties: &[&str]) -> Self {
+        let properties = properties
+            .iter()
+            .flat_map(|property| ["--consumer-property", *property]);
         let mut process = console::command(stage, topic)
-            .args(["--group", group, "--consumer-property"])
-            .arg(format!("partition.assignment.strategy={assignor}"))
-            .args(["--consumer-property", "heartbeat.interval.ms=500"])
+            .args(["--group", group])
+            .args(properties)
             // Nobody reads it, and a full pipe would hold it up.
             .stderr(Stdio::null())
             .spawn()

@@ -223,7 +223,7 @@ impl Admin {
         let answer = self
             .client
             .broker(coordinator, Purpose::Coordinator)?
-            .request(offsets::fetch_request(&group, &partitions), deadline)
+            .request(offsets::fetch_request(&group, &partitions, None), deadline)
             .await?;
         let fetched = offsets::fetch_outcome(&group, partitions, StartPolicy::None, answer)?;
         Ok(fetched

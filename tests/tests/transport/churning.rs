@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use cybermesh_tests::Stage;
 use cybermesh_transport::{
-    Assignor, Class, Consumer, ConsumerConfig, Event, OffsetToCommit, Producer, ProducerConfig,
-    TopicPartition,
+    Assignor, Class, Consumer, ConsumerConfig, Event, GroupProtocol, OffsetToCommit, Producer,
+    ProducerConfig, TopicPartition,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ cybermesh_tests::scenarios! {
     both: [
         cooperative_members_that_come_and_go_lose_nothing_and_never_have_the_same_partition,
         eager_members_that_come_and_go_lose_nothing_and_never_have_the_same_partition,
+        members_that_their_coordinator_divides_lose_nothing_and_never_have_the_same_partition,
     ],
 }
 
@@ -324,7 +325,7 @@ fn from_environment(name: &str) -> Option<u64> {
     clippy::print_stdout,
     reason = "the seed repeats a run, and what was measured is for whoever asks for it"
 )]
-async fn churn(stage: Stage, assignor: Assignor) {
+async fn churn(stage: Stage, protocol: GroupProtocol, assignor: Assignor) {
     let topic = stage.own("churning");
     stage.make_topic(&topic, PARTITIONS).await;
     let group = stage.own("group");
@@ -345,6 +346,7 @@ async fn churn(stage: Stage, assignor: Assignor) {
             session_timeout: Duration::from_secs(6),
             heartbeat_interval: Duration::from_millis(300),
             assignors: vec![assignor],
+            protocol,
             ..ConsumerConfig::new(group.as_str(), [topic.as_str()])
         };
         let worker = Worker {
@@ -395,7 +397,7 @@ async fn churn(stage: Stage, assignor: Assignor) {
     let (longest, share) = ledger.without_owner();
     let records: i64 = sent.values().sum();
     println!(
-        "{assignor}: {joins} joins, {leaves} leaves and {deaths} deaths in {} s, {records} records; a partition was \
+        "{protocol:?}, {assignor}: {joins} joins, {leaves} leaves and {deaths} deaths in {} s, {records} records; a partition was \
          without an owner for {:.0} ms at most, {:.2} % of the time",
         time.as_secs(),
         longest.as_secs_f64() * 1000.0,
@@ -413,11 +415,18 @@ fn rand_seed() -> u64 {
 async fn cooperative_members_that_come_and_go_lose_nothing_and_never_have_the_same_partition(
     stage: Stage,
 ) {
-    churn(stage, Assignor::CooperativeSticky).await;
+    churn(stage, GroupProtocol::Classic, Assignor::CooperativeSticky).await;
 }
 
 async fn eager_members_that_come_and_go_lose_nothing_and_never_have_the_same_partition(
     stage: Stage,
 ) {
-    churn(stage, Assignor::Range).await;
+    churn(stage, GroupProtocol::Classic, Assignor::Range).await;
+}
+
+async fn members_that_their_coordinator_divides_lose_nothing_and_never_have_the_same_partition(
+    stage: Stage,
+) {
+    // The assignor is of no meaning here.
+    churn(stage, GroupProtocol::Consumer, Assignor::Range).await;
 }

@@ -102,7 +102,7 @@ impl Member {
     }
 
     /// Does what has to be done about an event.
-    async fn take(&mut self, event: Event) {
+    pub(crate) async fn take(&mut self, event: Event) {
         match event {
             Event::Assigned { partitions, .. } => {
                 self.held.extend(partitions.iter().map(|one| {
@@ -158,7 +158,7 @@ pub(crate) async fn play(members: &mut [&mut Member], is_so: impl Fn(&[&mut Memb
     }
 }
 
-fn held(members: &[&mut Member]) -> Vec<usize> {
+pub(crate) fn held(members: &[&mut Member]) -> Vec<usize> {
     members.iter().map(|one| one.held.len()).collect()
 }
 
@@ -179,7 +179,7 @@ pub(crate) fn places_once(got: &[(Place, String)]) -> BTreeSet<Place> {
     once
 }
 
-async fn topic(stage: &Stage, partitions: i32) -> (String, Producer) {
+pub(crate) async fn topic(stage: &Stage, partitions: i32) -> (String, Producer) {
     let topic = stage.own("grouping");
     stage.make_topic(&topic, partitions).await;
     let producer = Producer::new(stage.client().await, ProducerConfig::default());

@@ -3,8 +3,8 @@
 use cybermesh_tests::Stage;
 use cybermesh_transport::admin::GroupState;
 use cybermesh_transport::{
-    Admin, AssignedPartition, Class, Consumer, ConsumerConfig, ErrorCode, Event, OffsetToCommit,
-    TopicPartition, TransportError,
+    Admin, AssignedPartition, Class, Consumer, ConsumerConfig, ErrorCode, Event, GroupProtocol,
+    OffsetToCommit, TopicPartition, TransportError,
 };
 use tokio::time::Instant;
 
@@ -13,12 +13,21 @@ use crate::support::{until, within};
 cybermesh_tests::scenarios! {
     both: [
         a_group_is_listed_described_moved_and_deleted,
+        a_group_that_its_coordinator_divides_is_listed_described_moved_and_deleted,
     ],
 }
 
 /// A member that has been assigned something, and what.
-async fn joined(stage: &Stage, group: &str, topic: &str) -> (Consumer, Vec<AssignedPartition>) {
-    let config = ConsumerConfig::new(group, [topic]);
+async fn joined(
+    stage: &Stage,
+    group: &str,
+    topic: &str,
+    protocol: GroupProtocol,
+) -> (Consumer, Vec<AssignedPartition>) {
+    let config = ConsumerConfig {
+        protocol,
+        ..ConsumerConfig::new(group, [topic])
+    };
     let consumer = Consumer::join(stage.client().await, config).await.unwrap();
     loop {
         match within(consumer.next()).await.expect("a member") {
@@ -39,6 +48,15 @@ fn code<T: std::fmt::Debug>(refused: Result<T, TransportError>) -> Option<ErrorC
 }
 
 async fn a_group_is_listed_described_moved_and_deleted(stage: Stage) {
+    administer(stage, GroupProtocol::Classic).await;
+}
+
+async fn a_group_that_its_coordinator_divides_is_listed_described_moved_and_deleted(stage: Stage) {
+    administer(stage, GroupProtocol::Consumer).await;
+}
+
+async fn administer(stage: Stage, protocol: GroupProtocol) {
+    let is_divided = protocol == GroupProtocol::Consumer;
     let (topic, group) = (stage.own("grouped"), stage.own("administered"));
     stage.make_topic(&topic, 2).await;
     let admin = Admin::new(stage.client().await);
@@ -46,12 +64,15 @@ async fn a_group_is_listed_described_moved_and_deleted(stage: Stage) {
     assert_eq!(code(admin.describe_group(&group).await), not_there);
     assert_eq!(code(admin.delete_group(&group).await), not_there);
 
-    let (member, _) = joined(&stage, &group, &topic).await;
+    let (member, _) = joined(&stage, &group, &topic, protocol).await;
     until(async || {
         let listed = admin.list_groups().await.unwrap();
         let ours = listed.iter().find(|listed| listed.group == group);
         ours.is_some_and(|ours| {
             assert_eq!(ours.protocol_type, "consumer");
+            let group_type = ours.group_type.as_deref().map(str::to_lowercase);
+            let expected = if is_divided { "consumer" } else { "classic" };
+            assert_eq!(group_type.as_deref(), Some(expected));
             ours.state == Some(GroupState::Stable)
         })
     })
@@ -60,12 +81,18 @@ async fn a_group_is_listed_described_moved_and_deleted(stage: Stage) {
     assert_eq!(described.group, group);
     assert_eq!(described.state, GroupState::Stable);
     assert_eq!(described.protocol_type, "consumer");
-    assert_eq!(described.assignor, "range");
+    assert_eq!(
+        described.assignor,
+        if is_divided { "uniform" } else { "range" }
+    );
+    assert_eq!(described.epoch.is_some(), is_divided);
     let [only] = &*described.members else {
         panic!("{described:?}");
     };
     let both = [0, 1].map(|partition| TopicPartition::new(topic.as_str(), partition));
     assert_eq!(only.assigned.as_deref(), Some(&both[..]));
+    assert_eq!(only.target.as_deref(), is_divided.then_some(&both[..]));
+    assert_eq!(only.epoch, described.epoch);
     assert!(only.client_id.starts_with("cybermesh"), "{only:?}");
     assert!(!only.member_id.is_empty() && !only.host.is_empty());
 
@@ -86,7 +113,7 @@ async fn a_group_is_listed_described_moved_and_deleted(stage: Stage) {
     let described = admin.describe_group(&group).await.unwrap();
     assert_eq!(described.state, GroupState::Empty);
     assert_eq!(described.members, []);
-    let (member, assigned) = joined(&stage, &group, &topic).await;
+    let (member, assigned) = joined(&stage, &group, &topic, protocol).await;
     let offsets = assigned.iter().map(|one| {
         let offset = one.committed.as_ref().map(|committed| committed.offset);
         (one.partition.partition, offset)

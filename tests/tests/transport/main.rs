@@ -4,6 +4,7 @@
 mod addresses;
 mod authenticating;
 mod churning;
+mod coordinated;
 mod grouping;
 mod groups;
 mod interop;

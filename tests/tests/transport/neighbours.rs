@@ -6,8 +6,9 @@ use bytes::Bytes;
 use cybermesh_tests::Stage;
 use cybermesh_tests::java::{self, GroupMember, NULL};
 use cybermesh_tests::log::LoggedRecord;
-use cybermesh_transport::{Assignor, Compression, Producer, ProducerConfig};
+use cybermesh_transport::{Assignor, Compression, GroupProtocol, Producer, ProducerConfig};
 
+use crate::coordinated;
 use crate::grouping::{Member, all_places, places_once, play};
 use crate::support::{
     assert_same_logged, headers, peculiar, read, send, send_numbers, text, within,
@@ -31,6 +32,12 @@ cybermesh_tests::scenarios! {
         a_group_goes_from_range_to_cooperative_sticky_member_by_member_beside_kafkas_consumer:
             "what is tried is how we get on with Kafka's own programs and broker together",
         kafkas_tool_describes_our_group_with_our_offsets:
+            "what is tried is how we get on with Kafka's own programs and broker together",
+        a_group_that_its_coordinator_divides_of_ours_and_kafkas_consumer_loses_and_doubles_nothing:
+            "what is tried is how we get on with Kafka's own programs and broker together",
+        a_group_of_kafkas_classic_consumer_is_taken_over_by_ours_and_given_back:
+            "what is tried is how we get on with Kafka's own programs and broker together",
+        a_classic_group_of_ours_is_taken_over_by_kafkas_consumer_and_given_back:
             "what is tried is how we get on with Kafka's own programs and broker together",
     ],
 }
@@ -338,4 +345,122 @@ async fn kafkas_tool_describes_our_group_with_our_offsets(stage: Stage) {
     assert_eq!(committed, [(0, 7), (1, 7), (2, 7)]);
     ours.leave().await;
     assert_eq!(java::group_state(&stage, &group).await[1..], ["Empty", "0"]);
+}
+
+async fn a_group_that_its_coordinator_divides_of_ours_and_kafkas_consumer_loses_and_doubles_nothing(
+    stage: Stage,
+) {
+    let topic = stage.own("shared");
+    stage.make_topic(&topic, 6).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    send_numbers(&producer, &topic, 6, 0..10).await;
+    let group = stage.own("group");
+    let join = async || {
+        let config = coordinated::config(&stage, &topic, GroupProtocol::Consumer);
+        Member::join_as(&stage, &topic, config).await
+    };
+    let mut ours = join().await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 60).await;
+
+    // Theirs takes half, and what ours keeps it never has to give up.
+    let mut theirs = GroupMember::join_divided(&stage, &group, &topic);
+    play(&mut [&mut ours], |members| members[0].held.len() == 3).await;
+    assert_eq!(ours.revoked.len(), 3);
+    send_numbers(&producer, &topic, 6, 10..20).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 90).await;
+    let mut got = Vec::new();
+    read_on(&mut theirs, &mut got, 30).await;
+    assert_eq!(
+        java::group_state(&stage, &group).await,
+        ["uniform", "Stable", "2"]
+    );
+
+    // A third of ours takes one from each, and leaves again.
+    let mut third = join().await;
+    play(&mut [&mut ours, &mut third], |members| {
+        (members[0].held.len(), members[1].held.len()) == (2, 2)
+    })
+    .await;
+    assert_eq!(ours.revoked.len(), 4);
+    send_numbers(&producer, &topic, 6, 20..30).await;
+    play(&mut [&mut ours, &mut third], |members| {
+        members[0].got.len() == 110 && members[1].got.len() == 20
+    })
+    .await;
+    read_on(&mut theirs, &mut got, 50).await;
+    got.extend(third.leave().await);
+    play(&mut [&mut ours], |members| members[0].held.len() == 3).await;
+
+    // Theirs leaves: ours gets the rest besides what it has.
+    got.extend(theirs.leave().await.iter().map(place));
+    play(&mut [&mut ours], |members| members[0].held.len() == 6).await;
+    send_numbers(&producer, &topic, 6, 30..40).await;
+    play(&mut [&mut ours], |members| {
+        members[0].got.len() + got.len() == 240
+    })
+    .await;
+    assert_eq!(ours.revoked.len(), 4);
+    got.extend(ours.leave().await);
+    assert_eq!(places_once(&got), all_places(6, 40));
+}
+
+async fn a_group_of_kafkas_classic_consumer_is_taken_over_by_ours_and_given_back(stage: Stage) {
+    let topic = stage.own("shared");
+    stage.make_topic(&topic, 4).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    send_numbers(&producer, &topic, 4, 0..10).await;
+    let group = stage.own("group");
+    let mut theirs = GroupMember::join_by(&stage, &group, &topic, "RangeAssignor");
+    let mut got = Vec::new();
+    read_on(&mut theirs, &mut got, 40).await;
+    let config = coordinated::config(&stage, &topic, GroupProtocol::Auto);
+    let mut ours = Member::join_as(&stage, &topic, config).await;
+    play(&mut [&mut ours], |members| members[0].held.len() == 2).await;
+    let [_, state, members] = java::group_state(&stage, &group).await;
+    assert_eq!([state, members], ["Stable", "2"]);
+    send_numbers(&producer, &topic, 4, 10..20).await;
+    play(&mut [&mut ours], |members| members[0].got.len() == 20).await;
+    read_on(&mut theirs, &mut got, 60).await;
+    got.extend(ours.leave().await);
+    send_numbers(&producer, &topic, 4, 20..30).await;
+    read_on(&mut theirs, &mut got, 120).await;
+    got.extend(theirs.leave().await.iter().map(place));
+    assert_eq!(places_once(&got), all_places(4, 30));
+}
+
+async fn a_classic_group_of_ours_is_taken_over_by_kafkas_consumer_and_given_back(stage: Stage) {
+    let topic = stage.own("shared");
+    stage.make_topic(&topic, 4).await;
+    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    send_numbers(&producer, &topic, 4, 0..10).await;
+    let group = stage.own("group");
+    // Each group reads what was sent before it came, and ten more of each partition.
+    let groups = [(Assignor::Range, 10), (Assignor::CooperativeSticky, 20)];
+    for (assignor, before) in groups {
+        let group = format!("{group}-{assignor}");
+        let config = cybermesh_transport::ConsumerConfig {
+            group: group.as_str().into(),
+            assignors: vec![assignor],
+            ..coordinated::config(&stage, &topic, GroupProtocol::Classic)
+        };
+        let mut ours = Member::join_as(&stage, &topic, config).await;
+        play(&mut [&mut ours], |members| {
+            members[0].got.len() == 4 * before
+        })
+        .await;
+        let mut theirs = GroupMember::join_divided(&stage, &group, &topic);
+        play(&mut [&mut ours], |members| members[0].held.len() == 2).await;
+        send_numbers(&producer, &topic, 4, 0..10).await;
+        play(&mut [&mut ours], |members| {
+            members[0].got.len() == 4 * before + 20
+        })
+        .await;
+        let mut got = Vec::new();
+        read_on(&mut theirs, &mut got, 20).await;
+        got.extend(theirs.leave().await.iter().map(place));
+        play(&mut [&mut ours], |members| members[0].held.len() == 4).await;
+        got.extend(ours.leave().await);
+        let all = i64::try_from(before + 10).expect("few");
+        assert_eq!(places_once(&got), all_places(4, all));
+    }
 }

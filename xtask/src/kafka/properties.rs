@@ -119,6 +119,13 @@ impl Broker<'_> {
         set("default.replication.factor", &replicas);
         set("min.insync.replicas", &in_sync);
         set("group.initial.rebalance.delay.ms", &0);
+        // Members of groups that the coordinator divides (KIP-848) cannot choose these themselves.
+        for time in ["heartbeat.interval", "min.heartbeat.interval"] {
+            set(&format!("group.consumer.{time}.ms"), &500);
+        }
+        for time in ["session.timeout", "min.session.timeout"] {
+            set(&format!("group.consumer.{time}.ms"), &6000);
+        }
         set("offsets.topic.num.partitions", &5);
         set("offsets.topic.replication.factor", &replicas);
         set("transaction.state.log.num.partitions", &5);

@@ -8,8 +8,9 @@ use crate::consumer::OffsetToCommit;
 use crate::error::{ErrorCode, ErrorKind, Operation, Target, TransportError};
 use crate::record::TopicPartition;
 use crate::wire::{
-    DeleteGroupsRequest, DescribeGroupsRequest, DescribedGroup, ListGroupsRequest,
-    OffsetCommitPartition, OffsetCommitRequest, Request,
+    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest,
+    DescribedConsumerGroup, DescribedGroup, ListGroupsRequest, OffsetCommitPartition,
+    OffsetCommitRequest, Request,
 };
 
 /// How often a coordinator that is none is looked for again.
@@ -27,6 +28,10 @@ pub enum GroupState {
     CompletingRebalance,
     /// Every member has its share.
     Stable,
+    /// Its coordinator divides anew (KIP-848).
+    Assigning,
+    /// Its members give up, and get, what the coordinator has divided anew (KIP-848).
+    Reconciling,
     /// Another one, in the broker's word.
     Other(String),
 }
@@ -38,6 +43,8 @@ impl GroupState {
             "PreparingRebalance" => Self::PreparingRebalance,
             "CompletingRebalance" => Self::CompletingRebalance,
             "Stable" => Self::Stable,
+            "Assigning" => Self::Assigning,
+            "Reconciling" => Self::Reconciling,
             other => Self::Other(other.to_owned()),
         }
     }
@@ -67,8 +74,10 @@ pub struct GroupDescription {
     pub state: GroupState,
     /// What its members do together; `consumer` where they read.
     pub protocol_type: String,
-    /// How they divide the partitions, such as `range`; empty while they have not agreed.
+    /// How they, or the coordinator, divide the partitions, such as `range`; empty while they have not agreed.
     pub assignor: String,
+    /// The group's epoch, where its coordinator divides (KIP-848); none where its members do.
+    pub epoch: Option<i32>,
     /// The members, in the broker's order.
     pub members: Vec<GroupMember>,
 }
@@ -77,7 +86,7 @@ pub struct GroupDescription {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GroupMember {
-    /// The id the coordinator gave it.
+    /// The id the coordinator gave it, or its own where the coordinator divides.
     pub member_id: String,
     /// Its instance id, where it is a static member (KIP-345) and the broker tells.
     pub instance_id: Option<String>,
@@ -87,6 +96,10 @@ pub struct GroupMember {
     pub host: String,
     /// What it was assigned; `None` where that is not said in the words of consumers.
     pub assigned: Option<Vec<TopicPartition>>,
+    /// What it is to have when all have given up what they have to; `None` where the members divide.
+    pub target: Option<Vec<TopicPartition>>,
+    /// Its epoch, which is behind the group's while it has not given up what it has to; `None` where the members divide.
+    pub epoch: Option<i32>,
 }
 
 impl Admin {
@@ -121,12 +134,40 @@ impl Admin {
         Ok(groups)
     }
 
-    /// A group of the classic protocol and its members.
+    /// A group and its members, whoever divides.
     ///
     /// # Errors
-    /// [`ErrorCode::GroupIdNotFound`] where there is none, or none of that protocol,
+    /// [`ErrorCode::GroupIdNotFound`] where there is none, or none of consumers,
     /// [`ErrorCode::GroupAuthorizationFailed`] and others of the coordinator.
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, TransportError> {
+        match self.describe_divided(group).await {
+            Err(error) if is_not_divided(&error) => self.describe_classic(group).await,
+            described => described,
+        }
+    }
+
+    /// A group that its coordinator divides (KIP-848).
+    async fn describe_divided(&self, group: &str) -> Result<GroupDescription, TransportError> {
+        let request = ConsumerGroupDescribeRequest {
+            groups: vec![group.to_owned()],
+        };
+        let described = self
+            .at_coordinator(group, request, |groups| {
+                groups.first().map(|group| group.error_code)
+            })
+            .await?;
+        let target = || Target::default().group(group);
+        let described = only(Operation::DescribeGroups, target(), described)?;
+        answered(
+            Operation::DescribeGroups,
+            target(),
+            described.error_code,
+            described.error_message.clone(),
+        )?;
+        Ok(GroupDescription::of_divided(described))
+    }
+
+    async fn describe_classic(&self, group: &str) -> Result<GroupDescription, TransportError> {
         let request = DescribeGroupsRequest {
             groups: vec![group.to_owned()],
         };
@@ -240,6 +281,15 @@ impl Admin {
     }
 }
 
+/// Whether the coordinator says that it does not divide this group, or none at all.
+fn is_not_divided(error: &TransportError) -> bool {
+    matches!(error.kind(), ErrorKind::UnsupportedVersion { .. })
+        || matches!(
+            error.error_code(),
+            Some(ErrorCode::GroupIdNotFound | ErrorCode::UnsupportedVersion)
+        )
+}
+
 /// A commit by somebody who is no member, which is taken while there are none.
 fn commit_of_nobody(group: &str, offsets: &[OffsetToCommit]) -> OffsetCommitRequest {
     const NO_GENERATION: i32 = -1;
@@ -266,17 +316,41 @@ fn commit_of_nobody(group: &str, offsets: &[OffsetToCommit]) -> OffsetCommitRequ
     }
 }
 
+fn partitions(topics: Vec<(String, Vec<i32>)>) -> Vec<TopicPartition> {
+    let partitions = topics.into_iter().flat_map(|(topic, partitions)| {
+        partitions
+            .into_iter()
+            .map(move |partition| TopicPartition::new(topic.as_str(), partition))
+    });
+    partitions.collect()
+}
+
 impl GroupDescription {
+    fn of_divided(described: DescribedConsumerGroup) -> Self {
+        let members = described.members.into_iter().map(|member| GroupMember {
+            member_id: member.member_id,
+            instance_id: member.instance_id,
+            client_id: member.client_id,
+            host: member.client_host,
+            assigned: Some(partitions(member.assigned)),
+            target: Some(partitions(member.target)),
+            epoch: Some(member.member_epoch),
+        });
+        Self {
+            state: GroupState::named(&described.state),
+            protocol_type: "consumer".to_owned(),
+            assignor: described.assignor,
+            epoch: Some(described.epoch),
+            members: members.collect(),
+            group: described.group_id,
+        }
+    }
+
     fn of(described: DescribedGroup) -> Self {
         let members = described.members.into_iter().map(|member| GroupMember {
-            assigned: member.assigned().map(|topics| {
-                let partitions = topics.into_iter().flat_map(|(topic, partitions)| {
-                    partitions
-                        .into_iter()
-                        .map(move |partition| TopicPartition::new(topic.as_str(), partition))
-                });
-                partitions.collect()
-            }),
+            assigned: member.assigned().map(partitions),
+            target: None,
+            epoch: None,
             member_id: member.member_id,
             instance_id: member.instance_id,
             client_id: member.client_id,
@@ -286,6 +360,7 @@ impl GroupDescription {
             state: GroupState::named(&described.state),
             protocol_type: described.protocol_type,
             assignor: described.protocol,
+            epoch: None,
             members: members.collect(),
             group: described.group_id,
         }

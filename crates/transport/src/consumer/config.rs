@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{group::Assignor, wire::IsolationLevel};
+use crate::{
+    error::{ErrorKind, Operation, Target, TransportError},
+    group::Assignor,
+    wire::IsolationLevel,
+};
 
 /// How a consumer joins its group and reads.
 #[derive(Debug, Clone)]
@@ -11,24 +15,34 @@ pub struct ConsumerConfig {
     pub group: Arc<str>,
     /// The topics subscribed to.
     pub topics: Vec<Arc<str>>,
+    /// Topics besides those that are named: all whose whole name this regular expression matches, in the syntax of
+    /// RE2/J. The coordinator matches, so it takes [`GroupProtocol::Consumer`] and Kafka 4.0 (KIP-848). Default none.
+    pub topic_pattern: Option<Arc<str>>,
+    /// Who divides the partitions, and how it is agreed on. Default classic.
+    pub protocol: GroupProtocol,
+    /// By what the coordinator divides where it is the one who does: `uniform` or `range` with Kafka's. Default none:
+    /// its own choice, or that of most of the members.
+    pub server_assignor: Option<Arc<str>>,
     /// Where to begin in a partition without a committed offset, and where to go on when an offset is out of range.
     /// Default earliest.
     pub start: StartPolicy,
     /// How the partitions are read.
     pub fetch: FetchConfig,
-    /// How the group may divide partitions, in order of preference; all members must have one in common, and the group
+    /// How the members of a classic group may divide partitions, in order of preference; all members must have one in common, and the group
     /// takes the one that most of them prefer (Java's `partition.assignment.strategy`). To change it in a running group,
     /// first add the new one behind the old one everywhere. Rebalances are cooperative where all that are named here
     /// are: to come from range to cooperative-sticky, first name both everywhere, then take range away. Default range
     /// alone.
     pub assignors: Vec<Assignor>,
-    /// How long the coordinator waits for a sign of life. Default 45 s.
+    /// How long the coordinator waits for a sign of life. Default 45 s. Where the coordinator divides (KIP-848) it goes by
+    /// a time of its own (`group.consumer.session.timeout.ms`, 45 s): this is then how long the member believes in what
+    /// it has without an answer, and must not be longer than that.
     pub session_timeout: Duration,
-    /// How often one is given. Default 3 s.
+    /// How often one is given. Default 3 s. The coordinator says it where it divides.
     pub heartbeat_interval: Duration,
     /// How long members may take to rejoin in a rebalance: the longest that draining may take. Default 60 s.
     pub rebalance_timeout: Duration,
-    /// Makes this a static member (KIP-345): it does not leave on `leave`. Default none.
+    /// Makes this a static member (KIP-345): on `leave` it keeps its place until its session is over. Default none.
     pub instance_id: Option<Arc<str>>,
 }
 
@@ -41,6 +55,9 @@ impl ConsumerConfig {
         Self {
             group: group.into(),
             topics: topics.into_iter().map(Into::into).collect(),
+            topic_pattern: None,
+            protocol: GroupProtocol::Classic,
+            server_assignor: None,
             start: StartPolicy::Earliest,
             fetch: FetchConfig::default(),
             assignors: vec![Assignor::Range],
@@ -50,6 +67,49 @@ impl ConsumerConfig {
             instance_id: None,
         }
     }
+}
+
+impl ConsumerConfig {
+    /// Whether the protocol has what is asked of it.
+    pub(super) fn check(&self) -> Result<(), TransportError> {
+        let (what, reason) = if self.assignors.is_empty()
+            && self.protocol != GroupProtocol::Consumer
+        {
+            let some =
+                "there is none; name at least one of range, roundrobin and cooperative-sticky";
+            ("assignors", some)
+        } else if self.topic_pattern.is_some() && self.protocol != GroupProtocol::Consumer {
+            let reason =
+                "members of a classic group subscribe by name; take the group protocol consumer";
+            ("topic pattern", reason)
+        } else if self.server_assignor.is_some() && self.protocol == GroupProtocol::Classic {
+            let reason = "members of a classic group divide by themselves; name their assignors";
+            ("server assignor", reason)
+        } else {
+            return Ok(());
+        };
+        let kind = ErrorKind::Settings {
+            what: what.into(),
+            reason: reason.into(),
+        };
+        let target = Target::default().group(Arc::clone(&self.group));
+        Err(TransportError::new(Operation::Configure, target, kind))
+    }
+}
+
+/// Who divides the partitions of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum GroupProtocol {
+    /// The members: one of them leads, and in each rebalance all join anew. Every broker has it.
+    #[default]
+    Classic,
+    /// The coordinator, which tells each member what is its (KIP-848). Only what moves stands still, and nobody waits for
+    /// the slowest. Kafka has it from 4.0 on by default. A classic group whose members read is taken over as it is, where
+    /// `group.consumer.migration.policy` allows it.
+    Consumer,
+    /// The coordinator where it can and the members where it cannot: the broker does not have that protocol, it is
+    /// switched off, or the group may not be taken over.
+    Auto,
 }
 
 /// How partitions are read; the same for consumer and reader.

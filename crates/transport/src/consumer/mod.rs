@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-pub use config::{ConsumerConfig, FetchConfig, Position, StartPolicy};
+pub use config::{ConsumerConfig, FetchConfig, GroupProtocol, Position, StartPolicy};
 pub use event::{AssignedPartition, Committed, Event, OffsetToCommit, RecordBatch};
 pub use lookup::FoundOffset;
 pub use progress::Progress;
@@ -29,12 +29,13 @@ use crate::{
     config::finite,
     error::{ErrorKind, Operation, Target, TransportError},
     fetch::{FetchState, Fetcher},
-    group::{GroupCommand, GroupTask},
+    group::{GroupCommand, GroupTask, new_member_id},
     record::TopicPartition,
 };
 
-/// A member of a consumer group (classic protocol). Rebalances are cooperative (KIP-429) where all assignors it is
-/// configured with are, else eager.
+/// A member of a consumer group, by either [protocol](GroupProtocol). In a classic group rebalances are cooperative
+/// (KIP-429) where all assignors it is configured with are, else eager; where the coordinator divides (KIP-848) only what
+/// moves is given up, and a generation is an epoch of the member.
 ///
 /// Joining, heartbeats and fetching go on in tasks of their own while the caller is busy. All methods take `&self`; one
 /// caller at a time may wait in [`next`](Self::next). Dropped without [`leave`](Self::leave), it stays a member until
@@ -51,18 +52,19 @@ impl Consumer {
     /// Begins to join the group; [`Event::Assigned`] tells when that is done.
     ///
     /// # Errors
-    /// A topic does not exist or may not be read, the cluster cannot be reached, or no assignor is configured.
+    /// A topic does not exist or may not be read, the cluster cannot be reached, no assignor is configured, or the
+    /// configuration asks of a classic group what it does not have.
     pub async fn join(client: Client, config: ConsumerConfig) -> Result<Self, TransportError> {
-        if config.assignors.is_empty() {
-            let kind = ErrorKind::Settings {
-                what: "assignors".into(),
-                reason:
-                    "there is none; name at least one of range, roundrobin and cooperative-sticky"
-                        .into(),
-            };
-            let target = Target::default().group(config.group);
-            return Err(TransportError::new(Operation::Configure, target, kind));
-        }
+        config.check()?;
+        let member_id = new_member_id().map_err(|error| {
+            let reason = format!("no random member id: {error}").into();
+            let target = Target::default().group(Arc::clone(&config.group));
+            TransportError::new(
+                Operation::Configure,
+                target,
+                ErrorKind::Unencodable { reason },
+            )
+        })?;
         for topic in &config.topics {
             client.partition_count(topic).await?;
         }
@@ -76,7 +78,8 @@ impl Consumer {
         let state = FetchState::of_member(config.fetch.clone());
         let fetcher = Fetcher::new(client.clone(), config.fetch.clone(), config.start, state);
         let group = Arc::clone(&config.group);
-        let task = GroupTask::new(client, Arc::new(config), fetcher.shared(), received);
+        let config = Arc::new(config);
+        let task = GroupTask::new(client, config, fetcher.shared(), received, member_id);
         let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
         Ok(Self {
             group,

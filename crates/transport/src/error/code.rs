@@ -179,7 +179,7 @@ codes! {
     108 NewLeaderElected "NEW_LEADER_ELECTED" Fatal "the partition has got a new leader";
     109 OffsetMovedToTieredStorage "OFFSET_MOVED_TO_TIERED_STORAGE" Fatal "the offset has moved to tiered storage";
     110 FencedMemberEpoch "FENCED_MEMBER_EPOCH" Fenced "the group has moved on to another epoch of this member";
-    111 UnreleasedInstanceId "UNRELEASED_INSTANCE_ID" Fatal "the instance id is still held by another member";
+    111 UnreleasedInstanceId "UNRELEASED_INSTANCE_ID" Retriable "the instance id is still held by another member, until that one leaves or its session ends";
     112 UnsupportedAssignor "UNSUPPORTED_ASSIGNOR" Fatal "the coordinator does not have this assignor";
     113 StaleMemberEpoch "STALE_MEMBER_EPOCH" Retriable "the member has been given a later epoch; ask again with it";
     114 MismatchedEndpointType "MISMATCHED_ENDPOINT_TYPE" Fatal "the request went to the wrong kind of endpoint";

@@ -149,10 +149,17 @@ pub(super) async fn learn(
     }
     for (topic, partition) in last {
         // What is wrong with a topic is found out, and told, by whoever reads it.
-        let Ok(count) = client.partition_count(topic).await else {
+        let Ok(mut count) = client.partition_count(topic).await else {
             continue;
         };
-        if count <= partition && client.refresh_topic(topic).await?.partition_count() <= partition {
+        if count <= partition {
+            count = match client.refresh_topic(topic).await {
+                Ok(known) => known.partition_count(),
+                Err(error) if error.class() == Class::Fatal => continue,
+                Err(error) => return Err(error),
+            };
+        }
+        if count <= partition {
             let target = Target::default().partition(Arc::clone(topic), partition);
             let code = ErrorCode::UnknownTopicOrPartition;
             return Err(TransportError::code(Operation::Metadata, target, code));

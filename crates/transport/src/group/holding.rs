@@ -52,21 +52,37 @@ impl Holding {
         self.of(Hold::ToStart).collect()
     }
 
+    /// Everything, what is being drained too.
+    pub(super) fn all(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.0.keys()
+    }
+
+    /// Whether there is anything of a topic, even if it is being drained.
+    pub(super) fn has_topic(&self, topic: &str) -> bool {
+        self.0.keys().any(|partition| *partition.topic == *topic)
+    }
+
     /// From now on exactly these: those that are new are to be started, and what the caller has besides is to be given
     /// up and returned.
     pub(super) fn assign(&mut self, assigned: Vec<TopicPartition>) -> Vec<TopicPartition> {
-        let assigned: BTreeSet<TopicPartition> = assigned.into_iter().collect();
+        let given_up = self.keep_only(&assigned);
+        for partition in assigned {
+            self.0.entry(partition).or_insert(Hold::ToStart);
+        }
+        given_up
+    }
+
+    /// From now on nothing but these; what the caller has besides is to be given up and returned.
+    pub(super) fn keep_only(&mut self, wanted: &[TopicPartition]) -> Vec<TopicPartition> {
+        let wanted: BTreeSet<&TopicPartition> = wanted.iter().collect();
         self.0
-            .retain(|partition, hold| *hold != Hold::ToStart || assigned.contains(partition));
+            .retain(|partition, hold| *hold != Hold::ToStart || wanted.contains(partition));
         let beyond = self.of(Hold::Held);
         let given_up: Vec<TopicPartition> = beyond
-            .filter(|partition| !assigned.contains(partition))
+            .filter(|partition| !wanted.contains(partition))
             .collect();
         for partition in &given_up {
             self.0.insert(partition.clone(), Hold::GivenUp);
-        }
-        for partition in assigned {
-            self.0.entry(partition).or_insert(Hold::ToStart);
         }
         given_up
     }

@@ -78,7 +78,12 @@ pub(super) fn commit_outcome(
     Ok(())
 }
 
-pub(crate) fn fetch_request(group: &Arc<str>, partitions: &[TopicPartition]) -> OffsetFetchRequest {
+/// `member` is who asks and in which epoch, where the coordinator is to check that (KIP-848).
+pub(crate) fn fetch_request(
+    group: &Arc<str>,
+    partitions: &[TopicPartition],
+    member: Option<(String, i32)>,
+) -> OffsetFetchRequest {
     let mut topics: Vec<(String, Vec<i32>)> = Vec::new();
     for one in partitions {
         match topics.iter_mut().find(|(topic, _)| **topic == *one.topic) {
@@ -88,6 +93,7 @@ pub(crate) fn fetch_request(group: &Arc<str>, partitions: &[TopicPartition]) -> 
     }
     OffsetFetchRequest {
         group_id: group.to_string(),
+        member,
         topics: Some(topics),
         require_stable: true,
     }

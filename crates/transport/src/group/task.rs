@@ -1,6 +1,8 @@
 //! The task of a group's member: carries out what the membership decides. [`requests`] are what it asks of the
-//! coordinator; [`commits`] is what it does so on the caller's behalf.
+//! coordinator by the classic protocol, [`beats`] by that of KIP-848; [`commits`] is what it does so on the caller's
+//! behalf.
 
+mod beats;
 mod commits;
 mod requests;
 
@@ -13,9 +15,12 @@ use tokio::{
 };
 
 use super::{
+    consumer_membership::Answer,
     coordinator::Coordinator,
     exchange::{Counts, count},
-    membership::{Action, Joined, Membership, News, Times},
+    member::{self, Member},
+    membership::{Action, Joined, News},
+    offsets,
 };
 use crate::hooks::Rebalanced;
 use crate::{
@@ -24,6 +29,7 @@ use crate::{
     error::{ErrorKind, Operation, Target, TransportError},
     fetch,
     record::TopicPartition,
+    wire::TopicId,
 };
 use commits::Commits;
 
@@ -66,6 +72,12 @@ enum Outcome {
         generation: i32,
         counts: Counts,
     },
+    Beat {
+        number: u64,
+        answer: Result<Answer, TransportError>,
+    },
+    Withdrawn(Result<(), TransportError>),
+    Named(Result<Vec<(TopicId, Arc<str>)>, TransportError>),
 }
 
 /// What this member divided as the group's leader.
@@ -82,7 +94,7 @@ pub(crate) struct GroupTask {
     client: Client,
     config: Arc<ConsumerConfig>,
     coordinator: Arc<Coordinator>,
-    membership: Membership,
+    member: Member,
     fetch: Arc<fetch::Shared>,
     commands: mpsc::UnboundedReceiver<GroupCommand>,
     doing: FuturesUnordered<Doing>,
@@ -97,20 +109,11 @@ impl GroupTask {
         config: Arc<ConsumerConfig>,
         fetch: Arc<fetch::Shared>,
         commands: mpsc::UnboundedReceiver<GroupCommand>,
+        member_id: String,
     ) -> Self {
-        let times = Times {
-            session_timeout: config.session_timeout,
-            heartbeat_interval: config.heartbeat_interval,
-            rebalance_timeout: config.rebalance_timeout,
-        };
         Self {
             coordinator: Arc::new(Coordinator::new(client.clone(), Arc::clone(&config.group))),
-            membership: Membership::new(
-                Arc::clone(&config.group),
-                times,
-                config.assignors.iter().all(|one| one.is_cooperative()),
-                Instant::now(),
-            ),
+            member: Member::new(&config, member_id, Instant::now()),
             client,
             config,
             fetch,
@@ -126,7 +129,7 @@ impl GroupTask {
         loop {
             let now = Instant::now();
             self.act(now);
-            if self.membership.has_ended() && self.doing.is_empty() {
+            if self.member.has_ended() && self.doing.is_empty() {
                 self.fetch.change(fetch::FetchState::end);
                 self.refuse_commands().await;
                 return;
@@ -135,10 +138,10 @@ impl GroupTask {
             let recount_at = self
                 .led
                 .as_ref()
-                .filter(|_| self.membership.generation().is_some())
+                .filter(|_| self.member.classic_generation().is_some())
                 .map(|led| led.1);
             let wakeup = self
-                .membership
+                .member
                 .next_wakeup()
                 .into_iter()
                 .chain(recount_at)
@@ -162,8 +165,11 @@ impl GroupTask {
     }
 
     fn act(&mut self, now: Instant) {
-        while let Some(action) = self.membership.poll(now) {
-            self.carry_out(action);
+        while let Some(action) = self.member.poll(now) {
+            match action {
+                member::Action::Classic(action) => self.carry_out(action),
+                member::Action::Consumer(action) => self.carry_out_of_consumer(action),
+            }
         }
         self.commit_next();
     }
@@ -189,7 +195,10 @@ impl GroupTask {
             Action::FetchOffsets {
                 generation,
                 partitions,
-            } => self.fetch_offsets(generation, partitions),
+            } => {
+                let request = offsets::fetch_request(&self.config.group, &partitions, None);
+                self.fetch_offsets(generation, partitions, request);
+            }
         }
     }
 
@@ -244,9 +253,7 @@ impl GroupTask {
 
     fn obey(&mut self, command: GroupCommand) {
         match command {
-            GroupCommand::Release(partitions) => {
-                self.membership.released(Instant::now(), &partitions)
-            }
+            GroupCommand::Release(partitions) => self.member.released(Instant::now(), &partitions),
             GroupCommand::Commit { offsets, done } => self.commit(offsets, done),
             // Handled where the task ends.
             GroupCommand::Leave { .. } => {}
@@ -256,34 +263,55 @@ impl GroupTask {
     fn take_in(&mut self, outcome: Outcome) {
         let now = Instant::now();
         match outcome {
-            Outcome::Joined(answer) => self.membership.joined(now, answer),
+            Outcome::Committed { generation, answer } => self.committed(now, generation, answer),
+            outcome => match &mut self.member {
+                Member::Classic(_) => self.take_in_of_classic(now, outcome),
+                Member::Consumer(member) => match outcome {
+                    Outcome::Beat { number, answer } => member.answered(now, number, answer),
+                    Outcome::Withdrawn(answer) => member.withdrawn(now, answer),
+                    Outcome::Named(answer) => member.named(now, answer),
+                    Outcome::Offsets { generation, answer } => {
+                        member.offsets(now, generation, answer);
+                    }
+                    _ => {}
+                },
+            },
+        }
+    }
+
+    fn take_in_of_classic(&mut self, now: Instant, outcome: Outcome) {
+        let Member::Classic(membership) = &mut self.member else {
+            return;
+        };
+        match outcome {
+            Outcome::Joined(answer) => membership.joined(now, answer),
             Outcome::Synced { answer, divided } => {
                 let check_at = now + self.client.config().metadata_max_age;
                 self.led = divided.map(|divided| (divided, check_at));
-                self.membership.synced(now, answer);
+                membership.synced(now, answer);
             }
             Outcome::Heartbeat { generation, answer } => {
-                self.membership.heartbeat(now, generation, answer)
+                membership.heartbeat(now, generation, answer);
             }
             Outcome::Offsets { generation, answer } => {
-                self.membership.offsets(now, generation, answer)
+                membership.offsets(now, generation, answer);
             }
-            Outcome::Committed { generation, answer } => self.committed(now, generation, answer),
             Outcome::Recounted { generation, counts } => {
-                let is_current = self.membership.generation() == Some(generation);
+                let is_current = membership.generation() == Some(generation);
                 if let Some((divided, check_at)) = &mut self.led {
                     *check_at = now + self.client.config().metadata_max_age;
                     if is_current && divided.counts != counts {
-                        self.membership.rebalance(now);
+                        membership.rebalance(now);
                     }
                 }
             }
+            _ => {}
         }
     }
 
     /// The leader divides anew when topics have got more partitions.
     fn recount_if_due(&mut self, now: Instant) {
-        let Some(generation) = self.membership.generation() else {
+        let Some(generation) = self.member.classic_generation() else {
             return;
         };
         let Some((divided, check_at)) = &mut self.led else {

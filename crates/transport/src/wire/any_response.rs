@@ -34,6 +34,8 @@ pub(crate) fn reads_as(api: Api, version: i16, body: Bytes) -> bool {
         Api::CreatePartitions => reads::<CreatePartitionsRequest>,
         Api::DeleteGroups => reads::<DeleteGroupsRequest>,
         Api::IncrementalAlterConfigs => reads::<IncrementalAlterConfigsRequest>,
+        Api::ConsumerGroupHeartbeat => reads::<ConsumerGroupHeartbeatRequest>,
+        Api::ConsumerGroupDescribe => reads::<ConsumerGroupDescribeRequest>,
     };
     reads(version, body)
 }

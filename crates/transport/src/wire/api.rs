@@ -31,10 +31,12 @@ pub(crate) enum Api {
     CreatePartitions = 37,
     DeleteGroups = 42,
     IncrementalAlterConfigs = 44,
+    ConsumerGroupHeartbeat = 68,
+    ConsumerGroupDescribe = 69,
 }
 
 impl Api {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -59,6 +61,8 @@ impl Api {
         Self::CreatePartitions,
         Self::DeleteGroups,
         Self::IncrementalAlterConfigs,
+        Self::ConsumerGroupHeartbeat,
+        Self::ConsumerGroupDescribe,
     ];
 
     /// The key in the request header.
@@ -97,6 +101,8 @@ impl Api {
             Self::CreatePartitions => "CreatePartitions",
             Self::DeleteGroups => "DeleteGroups",
             Self::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+            Self::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
+            Self::ConsumerGroupDescribe => "ConsumerGroupDescribe",
         }
     }
 
@@ -111,10 +117,10 @@ impl Api {
             Self::OffsetFetch => Operation::OffsetFetch,
             Self::FindCoordinator => Operation::FindCoordinator,
             Self::JoinGroup => Operation::JoinGroup,
-            Self::Heartbeat => Operation::Heartbeat,
+            Self::Heartbeat | Self::ConsumerGroupHeartbeat => Operation::Heartbeat,
             Self::LeaveGroup => Operation::LeaveGroup,
             Self::SyncGroup => Operation::SyncGroup,
-            Self::DescribeGroups => Operation::DescribeGroups,
+            Self::DescribeGroups | Self::ConsumerGroupDescribe => Operation::DescribeGroups,
             Self::ListGroups => Operation::ListGroups,
             Self::ApiVersions | Self::SaslHandshake | Self::SaslAuthenticate => Operation::Connect,
             Self::CreateTopics => Operation::CreateTopics,

@@ -228,5 +228,9 @@ const fn api_key(api: Api) -> ApiKey {
         Api::CreatePartitions => ApiKey::CreatePartitions,
         Api::DeleteGroups => ApiKey::DeleteGroups,
         Api::IncrementalAlterConfigs => ApiKey::IncrementalAlterConfigs,
+        // The engine has no name for these.
+        Api::ConsumerGroupHeartbeat | Api::ConsumerGroupDescribe => {
+            ApiKey::Unknown(Int16(api.key()))
+        }
     }
 }

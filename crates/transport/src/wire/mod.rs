@@ -16,6 +16,7 @@ mod writer;
 
 mod api_versions;
 mod configs;
+mod consumer_groups;
 mod coordinator;
 mod delete_records;
 mod fetch;
@@ -28,6 +29,7 @@ mod partitions;
 mod produce;
 mod producer_id;
 mod sasl;
+mod topic_names;
 mod topics;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -42,6 +44,10 @@ pub(crate) use api_versions::ApiVersionsRequest;
 pub(crate) use configs::{
     ConfigChange, ConfigResource, DescribeConfigsRequest, DescribedResource,
     IncrementalAlterConfigsRequest,
+};
+pub(crate) use consumer_groups::{
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+    DescribedConsumerGroup, PartitionsById,
 };
 pub(crate) use coordinator::FindCoordinatorRequest;
 pub(crate) use delete_records::DeleteRecordsRequest;
@@ -68,6 +74,7 @@ pub(crate) use producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 pub(crate) use reader::{Malformed, Reader};
 pub(crate) use request::{Answer, Request, VersionRange};
 pub(crate) use sasl::{SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest};
+pub(crate) use topic_names::TopicNamesRequest;
 pub(crate) use topics::{CreateTopic, CreateTopicsRequest, DeleteTopicsRequest};
 pub(crate) use writer::{Unencodable, Writer};
 

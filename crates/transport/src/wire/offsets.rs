@@ -1,4 +1,5 @@
-//! OffsetCommit and OffsetFetch: how far a group has come.
+//! OffsetCommit and OffsetFetch: how far a group has come. From version 9 on both know members of groups whose
+//! coordinator divides (KIP-848).
 
 use super::{Api, Malformed, Reader, Request, Unencodable, VersionRange, Writer};
 
@@ -6,6 +7,7 @@ use super::{Api, Malformed, Reader, Request, Unencodable, VersionRange, Writer};
 #[derive(Debug, Clone)]
 pub(crate) struct OffsetCommitRequest {
     pub(crate) group_id: String,
+    /// Or the member's epoch (KIP-848).
     pub(crate) generation_id: i32,
     pub(crate) member_id: String,
     pub(crate) group_instance_id: Option<String>,
@@ -27,7 +29,7 @@ impl Request for OffsetCommitRequest {
     type Response = Vec<(String, Vec<(i32, i16)>)>;
 
     const API: Api = Api::OffsetCommit;
-    const VERSIONS: VersionRange = VersionRange::new(2, 8);
+    const VERSIONS: VersionRange = VersionRange::new(2, 9);
     const FLEXIBLE_FROM: i16 = 8;
 
     fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
@@ -90,6 +92,8 @@ type TopicPartitions = (String, Vec<i32>);
 #[derive(Debug, Clone)]
 pub(crate) struct OffsetFetchRequest {
     pub(crate) group_id: String,
+    /// Who asks and in which epoch, where that is to be checked (KIP-848); told from version 9 on.
+    pub(crate) member: Option<(String, i32)>,
     /// `None` for all the group has.
     pub(crate) topics: Option<Vec<TopicPartitions>>,
     /// Whether to be told (error 88) of offsets that an open transaction may still change (KIP-447).
@@ -117,20 +121,15 @@ impl Request for OffsetFetchRequest {
     type Response = OffsetFetchResponse;
 
     const API: Api = Api::OffsetFetch;
-    const VERSIONS: VersionRange = VersionRange::new(2, 7);
+    const VERSIONS: VersionRange = VersionRange::new(2, 9);
     const FLEXIBLE_FROM: i16 = 6;
 
     fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
+        if version >= 8 {
+            return self.encode_as_one_of_many(version, writer);
+        }
         writer.string(&self.group_id)?;
-        writer.nullable_array(self.topics.as_deref(), |writer, (topic, partitions)| {
-            writer.string(topic)?;
-            writer.array(partitions, |writer, partition| {
-                writer.i32(*partition);
-                Ok(())
-            })?;
-            writer.tags();
-            Ok(())
-        })?;
+        self.encode_topics(writer)?;
         if version >= 7 {
             writer.bool(self.require_stable);
         }
@@ -142,24 +141,74 @@ impl Request for OffsetFetchRequest {
         if version >= 3 {
             reader.throttle_time()?;
         }
-        let topics = reader.array(|reader| {
-            let topic = reader.string()?;
-            let partitions = reader.array(|reader| {
-                let fetched = FetchedOffset {
-                    partition: reader.i32()?,
-                    offset: reader.i64()?,
-                    leader_epoch: if version >= 5 { reader.i32()? } else { -1 },
-                    metadata: reader.nullable_string()?,
-                    error_code: reader.i16()?,
-                };
+        let response = if version >= 8 {
+            let groups = reader.array(|reader| {
+                let _group_id = reader.string()?;
+                let group = fetched_group(version, reader)?;
                 reader.skip_tags()?;
-                Ok(fetched)
+                Ok(group)
             })?;
-            reader.skip_tags()?;
-            Ok((topic, partitions))
-        })?;
-        let error_code = reader.i16()?;
+            match <[OffsetFetchResponse; 1]>::try_from(groups) {
+                Ok([group]) => group,
+                Err(_) => return Err(reader.malformed("not one group was answered for")),
+            }
+        } else {
+            fetched_group(version, reader)?
+        };
         reader.skip_tags()?;
-        Ok(OffsetFetchResponse { error_code, topics })
+        Ok(response)
     }
+}
+
+impl OffsetFetchRequest {
+    /// From version 8 on a request can name several groups; this client names one.
+    fn encode_as_one_of_many(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
+        writer.array(std::slice::from_ref(self), |writer, group| {
+            writer.string(&group.group_id)?;
+            if version >= 9 {
+                let member = group.member.as_ref();
+                writer.nullable_string(member.map(|(id, _)| id.as_str()))?;
+                writer.i32(member.map_or(-1, |(_, epoch)| *epoch));
+            }
+            group.encode_topics(writer)?;
+            writer.tags();
+            Ok(())
+        })?;
+        writer.bool(self.require_stable);
+        writer.tags();
+        Ok(())
+    }
+
+    fn encode_topics(&self, writer: &mut Writer) -> Result<(), Unencodable> {
+        writer.nullable_array(self.topics.as_deref(), |writer, (topic, partitions)| {
+            writer.string(topic)?;
+            writer.array(partitions, |writer, partition| {
+                writer.i32(*partition);
+                Ok(())
+            })?;
+            writer.tags();
+            Ok(())
+        })
+    }
+}
+
+fn fetched_group(version: i16, reader: &mut Reader) -> Result<OffsetFetchResponse, Malformed> {
+    let topics = reader.array(|reader| {
+        let topic = reader.string()?;
+        let partitions = reader.array(|reader| {
+            let fetched = FetchedOffset {
+                partition: reader.i32()?,
+                offset: reader.i64()?,
+                leader_epoch: if version >= 5 { reader.i32()? } else { -1 },
+                metadata: reader.nullable_string()?,
+                error_code: reader.i16()?,
+            };
+            reader.skip_tags()?;
+            Ok(fetched)
+        })?;
+        reader.skip_tags()?;
+        Ok((topic, partitions))
+    })?;
+    let error_code = reader.i16()?;
+    Ok(OffsetFetchResponse { error_code, topics })
 }

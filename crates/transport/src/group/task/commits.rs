@@ -12,6 +12,7 @@ use crate::{
     consumer::OffsetToCommit,
     error::{ErrorCode, Operation, Target, TransportError},
     group::{
+        member::{Refused, Wait},
         membership::MayCommit,
         offsets::{self, Committer},
     },
@@ -25,8 +26,8 @@ pub(super) struct Commits {
     waiting: VecDeque<Commit>,
     /// Whether the first of them was sent.
     is_sent: bool,
-    /// Whether the first of them waits until the group has divided.
-    waits: bool,
+    /// What the first of them waits for, if it was refused and is to be made again.
+    waits: Option<Refused>,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl GroupTask {
         let tenure = |one: &OffsetToCommit| {
             let heard = self.fetch.tenure(&one.partition);
             heard
-                .filter(|_| self.membership.holds(&one.partition))
+                .filter(|_| self.member.holds(&one.partition))
                 .ok_or_else(|| {
                     let (topic, partition) = (&one.partition.topic, one.partition.partition);
                     self.not_held(self.target().partition(Arc::clone(topic), partition))
@@ -81,8 +82,15 @@ impl GroupTask {
 
     /// Sends the next commit, unless one is on its way or it has to wait for the group.
     pub(super) fn commit_next(&mut self) {
-        self.commits.waits &= self.membership.generation().is_none();
-        while !self.commits.is_sent && !self.commits.waits {
+        if let Some(refused) = &self.commits.waits {
+            match self.member.wait(refused) {
+                Wait::On => return,
+                Wait::Over => {}
+                Wait::InVain(error) => self.answer_commit(Err(error)),
+            }
+            self.commits.waits = None;
+        }
+        while !self.commits.is_sent {
             let Some(commit) = self.commits.waiting.front() else {
                 return;
             };
@@ -91,7 +99,7 @@ impl GroupTask {
                 Ok(_) => Some(self.not_held(self.target())),
                 Err(error) => Some(error),
             };
-            let lost = match (lost, self.membership.may_commit()) {
+            let lost = match (lost, self.member.may_commit()) {
                 (Some(error), _) => error,
                 (None, MayCommit::No) => self.not_held(self.target()),
                 (None, MayCommit::Later) => return,
@@ -149,9 +157,8 @@ impl GroupTask {
     ) {
         self.commits.is_sent = false;
         if let Err(error) = &answer {
-            self.membership.commit_refused(now, generation, error);
-            if self.membership.commits_again(generation, error) {
-                self.commits.waits = true;
+            self.commits.waits = self.member.commit_refused(now, generation, error);
+            if self.commits.waits.is_some() {
                 return;
             }
         }

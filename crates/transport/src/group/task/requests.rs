@@ -7,19 +7,22 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use super::{Divided, GroupTask, Outcome, sleep_until};
+use super::{Divided, GroupTask, Outcome, beats, sleep_until};
 use crate::{
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
     group::{
         assignor::{Assignor, Member},
         coordinator::Coordinator,
         exchange::{count, divide, learn, understand_assignment, understand_join},
+        member::Member as EitherMember,
+        membership::Membership,
         offsets,
         protocol::{self, Subscription},
     },
     record::TopicPartition,
     wire::{
-        HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, LeavingMember, SyncGroupRequest,
+        ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+        LeavingMember, OffsetFetchRequest, SyncGroupRequest,
     },
 };
 
@@ -60,7 +63,9 @@ impl GroupTask {
                 reason: "a topic's name is too long".into(),
             };
             let error = TransportError::new(Operation::JoinGroup, target, kind);
-            self.membership.joined(Instant::now(), Err(error));
+            if let EitherMember::Classic(membership) = &mut self.member {
+                membership.joined(Instant::now(), Err(error));
+            }
             return;
         };
         let request = JoinGroupRequest {
@@ -179,8 +184,12 @@ impl GroupTask {
         }));
     }
 
-    pub(super) fn fetch_offsets(&mut self, generation: i32, partitions: Vec<TopicPartition>) {
-        let request = offsets::fetch_request(&self.config.group, &partitions);
+    pub(super) fn fetch_offsets(
+        &mut self,
+        generation: i32,
+        partitions: Vec<TopicPartition>,
+        request: OffsetFetchRequest,
+    ) {
         let (coordinator, config) = (Arc::clone(&self.coordinator), Arc::clone(&self.config));
         let client = self.client.clone();
         let deadline = self.client.request_deadline();
@@ -212,19 +221,26 @@ impl GroupTask {
             if self.commits.are_done() {
                 break;
             }
-            let wakeup = self.membership.next_wakeup();
+            let wakeup = self.member.next_wakeup();
             tokio::select! {
                 Some(outcome) = self.doing.next() => self.take_in(outcome),
                 () = sleep_until(wakeup) => {}
                 () = tokio::time::sleep_until(deadline) => break,
             }
         }
+        if let EitherMember::Consumer(member) = &self.member {
+            let Some(member_id) = member.member_id() else {
+                return Ok(());
+            };
+            let leaving = Leaving::Consumer(beats::leaving(&self.config, member_id));
+            return leave_by(deadline, &self.coordinator, &leaving, self.target()).await;
+        }
         if self.config.instance_id.is_some() {
             return Ok(());
         }
         // The coordinator may count a member already whose id is still on its way (KIP-394).
         let given = deadline.saturating_duration_since(Instant::now());
-        while self.membership.awaits_member_id() {
+        while self.classic().is_some_and(Membership::awaits_member_id) {
             match tokio::time::timeout_at(deadline, self.doing.next()).await {
                 Ok(Some(outcome)) => self.take_in(outcome),
                 Ok(None) => break,
@@ -238,33 +254,61 @@ impl GroupTask {
                 }
             }
         }
-        let Some(member_id) = self.membership.member_id() else {
+        let Some(member_id) = self.classic().and_then(Membership::member_id) else {
             return Ok(());
         };
-        let request = LeaveGroupRequest {
+        let leaving = Leaving::Classic(LeaveGroupRequest {
             group_id: self.config.group.to_string(),
             member: LeavingMember {
                 member_id: member_id.to_owned(),
                 group_instance_id: None,
                 reason: None,
             },
-        };
-        let (coordinator, target) = (Arc::clone(&self.coordinator), self.target());
-        loop {
-            let answer = leave_once(&coordinator, request.clone(), deadline)
-                .await
-                .map_err(|error| error.about(target.clone()));
-            let Err(error) = answer else {
-                return Ok(());
-            };
-            coordinator.doubt(&error);
-            let again_at = Instant::now() + LEAVE_RETRY_AFTER;
-            if error.class() == Class::Fatal || again_at >= deadline {
-                return Err(error);
-            }
-            tracing::debug!(%error, "leaving is tried again");
-            tokio::time::sleep_until(again_at).await;
+        });
+        leave_by(deadline, &self.coordinator, &leaving, self.target()).await
+    }
+
+    fn classic(&self) -> Option<&Membership> {
+        match &self.member {
+            EitherMember::Classic(membership) => Some(membership),
+            EitherMember::Consumer(_) => None,
         }
+    }
+}
+
+/// How a member takes its leave, by protocol.
+enum Leaving {
+    Classic(LeaveGroupRequest),
+    Consumer(ConsumerGroupHeartbeatRequest),
+}
+
+async fn leave_by(
+    deadline: Instant,
+    coordinator: &Coordinator,
+    leaving: &Leaving,
+    target: Target,
+) -> Result<(), TransportError> {
+    loop {
+        let answer = match leaving {
+            Leaving::Classic(request) => leave_once(coordinator, request.clone(), deadline).await,
+            Leaving::Consumer(request) => {
+                match beats::leave_once(coordinator, request.clone(), deadline).await {
+                    // Somebody else is this static member already.
+                    Err(error) if error.error_code() == Some(ErrorCode::FencedInstanceId) => Ok(()),
+                    left => left,
+                }
+            }
+        };
+        let Err(error) = answer.map_err(|error| error.about(target.clone())) else {
+            return Ok(());
+        };
+        coordinator.doubt(&error);
+        let again_at = Instant::now() + LEAVE_RETRY_AFTER;
+        if error.class() == Class::Fatal || again_at >= deadline {
+            return Err(error);
+        }
+        tracing::debug!(%error, "leaving is tried again");
+        tokio::time::sleep_until(again_at).await;
     }
 }
 
@@ -324,6 +368,6 @@ pub(super) async fn within<T>(
         })
 }
 
-fn millis(time: Duration) -> i32 {
+pub(super) fn millis(time: Duration) -> i32 {
     i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }

@@ -269,18 +269,36 @@ fn committed_offsets_are_asked_for_by_partition_or_all_at_once() {
     for topics in [None, Some(vec![("t".to_owned(), vec![0, 2])])] {
         let request = OffsetFetchRequest {
             group_id: "g".into(),
+            member: Some(("m".into(), 5)),
             topics,
             require_stable: true,
         };
         for version in versions::<OffsetFetchRequest>() {
-            let read: peer::OffsetFetchRequest = read_by_peer(&request, version);
+            let mut read: peer::OffsetFetchRequest = read_by_peer(&request, version);
             assert_eq!(read.require_stable, version >= 7);
-            let asked = read.topics.map(|topics| {
-                let topics = topics.into_iter();
-                topics
-                    .map(|topic| (topic.name.to_string(), topic.partition_indexes))
-                    .collect::<Vec<_>>()
-            });
+            let asked = if version >= 8 {
+                let [group] = &read.groups[..] else {
+                    panic!("{read:?}");
+                };
+                assert_eq!(group.group_id.as_str(), "g");
+                let member = (group.member_id.as_deref(), group.member_epoch);
+                let told = (Some("m"), 5);
+                assert_eq!(member, if version >= 9 { told } else { (None, -1) });
+                group.topics.as_ref().map(|topics| {
+                    let topics = topics.iter();
+                    let topic = topics
+                        .map(|topic| (topic.name.to_string(), topic.partition_indexes.clone()));
+                    topic.collect::<Vec<_>>()
+                })
+            } else {
+                assert_eq!(read.group_id.as_str(), "g");
+                read.topics.take().map(|topics| {
+                    let topics = topics.into_iter();
+                    topics
+                        .map(|topic| (topic.name.to_string(), topic.partition_indexes))
+                        .collect::<Vec<_>>()
+                })
+            };
             assert_eq!(asked, request.topics);
         }
     }
@@ -438,5 +456,88 @@ fn groups_are_asked_for_by_name_or_all_of_them() {
         let read: peer::DeleteGroupsRequest = read_by_peer(&request, version);
         let names = read.groups_names.iter().map(|group| group.as_str());
         assert_eq!(names.collect::<Vec<_>>(), ["g", "h"]);
+    }
+}
+
+#[test]
+fn a_heartbeat_to_a_coordinator_that_divides_says_all_or_only_what_has_changed() {
+    let all = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: "m".into(),
+        member_epoch: 0,
+        instance_id: Some("i".into()),
+        rack_id: Some("r".into()),
+        rebalance_timeout_ms: Some(60_000),
+        topic_names: Some(vec!["t".into()]),
+        topic_pattern: None,
+        server_assignor: Some("uniform".into()),
+        owned: Some(vec![([7; 16], vec![0, 2])]),
+    };
+    for version in versions::<ConsumerGroupHeartbeatRequest>() {
+        let read: peer::ConsumerGroupHeartbeatRequest = read_by_peer(&all, version);
+        assert_eq!(
+            (read.group_id.as_str(), read.member_id.as_str()),
+            ("g", "m")
+        );
+        assert_eq!((read.member_epoch, read.rebalance_timeout_ms), (0, 60_000));
+        assert_eq!(read.instance_id.as_deref(), Some("i"));
+        assert_eq!(read.rack_id.as_deref(), Some("r"));
+        let names = read.subscribed_topic_names.unwrap();
+        assert_eq!(
+            names.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+            ["t"]
+        );
+        assert_eq!(read.server_assignor.as_deref(), Some("uniform"));
+        let owned = read.topic_partitions.unwrap();
+        assert_eq!(owned[0].topic_id.as_bytes(), &[7; 16]);
+        assert_eq!(owned[0].partitions, [0, 2]);
+    }
+    let changes = ConsumerGroupHeartbeatRequest {
+        member_epoch: 5,
+        instance_id: None,
+        rack_id: None,
+        rebalance_timeout_ms: None,
+        topic_names: None,
+        server_assignor: None,
+        owned: None,
+        ..all.clone()
+    };
+    for version in versions::<ConsumerGroupHeartbeatRequest>() {
+        let read: peer::ConsumerGroupHeartbeatRequest = read_by_peer(&changes, version);
+        assert_eq!((read.member_epoch, read.rebalance_timeout_ms), (5, -1));
+        assert_eq!(read.subscribed_topic_names, None);
+        assert_eq!(read.topic_partitions, None);
+        assert_eq!((read.instance_id, read.server_assignor), (None, None));
+    }
+    let by_pattern = ConsumerGroupHeartbeatRequest {
+        topic_pattern: Some("ai\\..*".into()),
+        ..all
+    };
+    let read: peer::ConsumerGroupHeartbeatRequest = read_by_peer(&by_pattern, 1);
+    assert_eq!(read.subscribed_topic_regex.as_deref(), Some("ai\\..*"));
+    // It must not be dropped in silence.
+    assert!(by_pattern.encode(0, &mut Writer::new(true)).is_err());
+}
+
+#[test]
+fn such_groups_are_described_by_name_and_topics_are_named_by_id() {
+    let request = ConsumerGroupDescribeRequest {
+        groups: vec!["g".into()],
+    };
+    for version in versions::<ConsumerGroupDescribeRequest>() {
+        let read: peer::ConsumerGroupDescribeRequest = read_by_peer(&request, version);
+        assert_eq!(read.group_ids[0].as_str(), "g");
+        assert!(!read.include_authorized_operations);
+    }
+    let request = TopicNamesRequest {
+        ids: vec![[7; 16], [8; 16]],
+    };
+    for version in versions::<TopicNamesRequest>() {
+        let read: peer::MetadataRequest = read_by_peer(&request, version);
+        let topics = read.topics.unwrap();
+        let ids = topics.iter().map(|topic| *topic.topic_id.as_bytes());
+        assert_eq!(ids.collect::<Vec<_>>(), request.ids);
+        assert!(topics.iter().all(|topic| topic.name.is_none()));
+        assert!(!read.allow_auto_topic_creation);
     }
 }

@@ -7,6 +7,7 @@ use super::peer::{brokers, text, topic, versions, written_by_peer};
 use super::*;
 use crate::wire::api_versions::ApiVersionsResponse;
 use crate::wire::configs::DescribedResource;
+use crate::wire::consumer_groups::DescribedConsumer;
 use crate::wire::coordinator::FindCoordinatorResponse;
 use crate::wire::fetch::{AbortedTransaction, FetchedTopic};
 use crate::wire::group::{JoinedMember, LeaveGroupResponse, SyncGroupResponse};
@@ -410,21 +411,37 @@ fn commits_are_answered_by_partition() {
 #[test]
 fn committed_offsets_come_with_their_metadata() {
     for version in versions::<OffsetFetchRequest>() {
+        use peer::offset_fetch_response as fetched;
         let leader_epoch = if version >= 5 { 4 } else { -1 };
-        let response = peer::OffsetFetchResponse::default()
-            .with_error_code(14)
-            .with_topics(vec![
-                peer::offset_fetch_response::OffsetFetchResponseTopic::default()
-                    .with_name(topic("t"))
-                    .with_partitions(vec![
-                        peer::offset_fetch_response::OffsetFetchResponsePartition::default()
-                            .with_partition_index(1)
-                            .with_committed_offset(77)
-                            .with_committed_leader_epoch(leader_epoch)
-                            .with_metadata(Some(text("ring")))
-                            .with_error_code(88),
-                    ]),
-            ]);
+        let response = if version >= 8 {
+            let partition = fetched::OffsetFetchResponsePartitions::default()
+                .with_partition_index(1)
+                .with_committed_offset(77)
+                .with_committed_leader_epoch(leader_epoch)
+                .with_metadata(Some(text("ring")))
+                .with_error_code(88);
+            let topic = fetched::OffsetFetchResponseTopics::default()
+                .with_name(topic("t"))
+                .with_partitions(vec![partition]);
+            let group = fetched::OffsetFetchResponseGroup::default()
+                .with_group_id(peer::GroupId(text("g")))
+                .with_error_code(14)
+                .with_topics(vec![topic]);
+            peer::OffsetFetchResponse::default().with_groups(vec![group])
+        } else {
+            let partition = fetched::OffsetFetchResponsePartition::default()
+                .with_partition_index(1)
+                .with_committed_offset(77)
+                .with_committed_leader_epoch(leader_epoch)
+                .with_metadata(Some(text("ring")))
+                .with_error_code(88);
+            let topic = fetched::OffsetFetchResponseTopic::default()
+                .with_name(topic("t"))
+                .with_partitions(vec![partition]);
+            peer::OffsetFetchResponse::default()
+                .with_error_code(14)
+                .with_topics(vec![topic])
+        };
         let read = written_by_peer::<OffsetFetchRequest>(&response, version);
         assert_eq!(read.error_code, 14);
         let expected = FetchedOffset {
@@ -704,5 +721,108 @@ fn an_assignment_that_is_none_of_consumers_is_told_as_such_and_takes_no_memory()
     assert_eq!(member(b"").assigned(), Some(Vec::new()));
     for none in [&b"\0"[..], b"connector", b"\0\0\x7f\xff\xff\xff\0\x01t"] {
         assert_eq!(member(none).assigned(), None);
+    }
+}
+
+#[test]
+fn of_no_group_or_of_two_where_one_was_asked_for_nothing_is_believed() {
+    let group = peer::offset_fetch_response::OffsetFetchResponseGroup::default();
+    for groups in [vec![], vec![group.clone(), group]] {
+        let response = peer::OffsetFetchResponse::default().with_groups(groups);
+        let mut bytes = bytes::BytesMut::new();
+        kafka_protocol::protocol::Encodable::encode(&response, &mut bytes, 9).unwrap();
+        let refused = OffsetFetchRequest::decode_body(9, bytes.freeze()).unwrap_err();
+        assert!(refused.what.contains("not one group"));
+    }
+}
+
+#[test]
+fn a_coordinator_that_divides_tells_an_epoch_and_what_is_to_be_held() {
+    use peer::consumer_group_heartbeat_response as told;
+    let partitions = told::TopicPartitions::default()
+        .with_topic_id(uuid([7; 16]))
+        .with_partitions(vec![0, 2]);
+    let given = told::Assignment::default().with_topic_partitions(vec![partitions]);
+    let cases = [
+        (None, None),
+        (Some(told::Assignment::default()), Some(Vec::new())),
+        (Some(given), Some(vec![([7; 16], vec![0, 2])])),
+    ];
+    for (written, expected) in cases {
+        for version in versions::<ConsumerGroupHeartbeatRequest>() {
+            let response = peer::ConsumerGroupHeartbeatResponse::default()
+                .with_error_code(110)
+                .with_error_message(Some(text("fenced")))
+                .with_member_id(Some(text("m")))
+                .with_member_epoch(5)
+                .with_heartbeat_interval_ms(3000)
+                .with_assignment(written.clone());
+            assert_eq!(
+                written_by_peer::<ConsumerGroupHeartbeatRequest>(&response, version),
+                ConsumerGroupHeartbeatResponse {
+                    error_code: 110,
+                    error_message: Some("fenced".into()),
+                    member_epoch: 5,
+                    heartbeat_interval_ms: 3000,
+                    assignment: expected.clone(),
+                }
+            );
+        }
+    }
+}
+
+#[test]
+fn a_group_whose_coordinator_divides_is_described_with_what_each_has_and_is_to_have() {
+    use peer::consumer_group_describe_response as described;
+    let assignment = |numbers: &[i32]| {
+        let partitions = described::TopicPartitions::default()
+            .with_topic_id(uuid([7; 16]))
+            .with_topic_name(topic("t"))
+            .with_partitions(numbers.to_vec());
+        described::Assignment::default().with_topic_partitions(vec![partitions])
+    };
+    for version in versions::<ConsumerGroupDescribeRequest>() {
+        let member = described::Member::default()
+            .with_member_id(text("m"))
+            .with_instance_id(Some(text("i")))
+            .with_rack_id(Some(text("r")))
+            .with_member_epoch(4)
+            .with_client_id(text("c"))
+            .with_client_host(text("/10.0.0.1"))
+            .with_subscribed_topic_names(vec![topic("t")])
+            .with_subscribed_topic_regex(Some(text("t.*")))
+            .with_assignment(assignment(&[0]))
+            .with_target_assignment(assignment(&[0, 1]))
+            .with_member_type(if version >= 1 { 1 } else { -1 });
+        let group = described::DescribedGroup::default()
+            .with_error_code(0)
+            .with_group_id(peer::GroupId(text("g")))
+            .with_group_state(text("Reconciling"))
+            .with_group_epoch(5)
+            .with_assignment_epoch(5)
+            .with_assignor_name(text("uniform"))
+            .with_members(vec![member]);
+        let response = peer::ConsumerGroupDescribeResponse::default().with_groups(vec![group]);
+        let expected = DescribedConsumerGroup {
+            error_code: 0,
+            error_message: None,
+            group_id: "g".into(),
+            state: "Reconciling".into(),
+            epoch: 5,
+            assignor: "uniform".into(),
+            members: vec![DescribedConsumer {
+                member_id: "m".into(),
+                instance_id: Some("i".into()),
+                member_epoch: 4,
+                client_id: "c".into(),
+                client_host: "/10.0.0.1".into(),
+                assigned: vec![("t".into(), vec![0])],
+                target: vec![("t".into(), vec![0, 1])],
+            }],
+        };
+        assert_eq!(
+            written_by_peer::<ConsumerGroupDescribeRequest>(&response, version),
+            [expected]
+        );
     }
 }
