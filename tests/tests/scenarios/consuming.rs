@@ -9,12 +9,15 @@ use cybermesh_tests::drafts::draft;
 use cybermesh_tests::history::{self, Breach, Event, Log, Scribe};
 use cybermesh_tests::process::{Conduct, Recorder};
 use cybermesh_tests::stage::Role;
+use cybermesh_transport::Admin;
 use futures_util::FutureExt;
 
 cybermesh_tests::scenarios! {
     both: [
         consumers_killed_in_their_work_lose_nothing_and_commit_nothing_unhandled,
         a_second_consumer_that_joins_and_leaves_loses_nothing,
+        consumers_killed_in_a_group_that_the_broker_divides_lose_nothing_and_commit_nothing_unhandled,
+        a_second_consumer_that_joins_and_leaves_a_group_that_the_broker_divides_loses_nothing,
         a_consumer_that_commits_before_it_handles_is_found_out,
     ],
 }
@@ -26,6 +29,8 @@ struct Play {
     stage: Stage,
     history: PathBuf,
     log: Log,
+    /// What the consumers are told of who divides their group.
+    protocol: &'static str,
 }
 
 fn is_handled(event: &Event) -> bool {
@@ -37,13 +42,14 @@ fn is_handling(event: &Event) -> bool {
 }
 
 impl Play {
-    async fn new(stage: Stage) -> Self {
+    async fn new(stage: Stage, protocol: &'static str) -> Self {
         stage.make_topics(PARTITIONS).await;
         let history = stage.dir().join("history");
         Self {
             stage,
             history,
             log: Log::new(),
+            protocol,
         }
     }
 
@@ -71,6 +77,7 @@ impl Play {
         // The shortest that brokers take: one that is killed is missed after this long.
         settings.insert("KAFKA_SESSION_TIMEOUT_MS".to_owned(), "6000".to_owned());
         settings.insert("KAFKA_HEARTBEAT_INTERVAL_MS".to_owned(), "500".to_owned());
+        settings.insert("KAFKA_GROUP_PROTOCOL".to_owned(), self.protocol.to_owned());
         Recorder::start(
             env!("CARGO_BIN_EXE_recorder"),
             name,
@@ -132,7 +139,16 @@ impl Play {
 }
 
 async fn consumers_killed_in_their_work_lose_nothing_and_commit_nothing_unhandled(stage: Stage) {
-    let mut play = Play::new(stage).await;
+    consumers_are_killed(Play::new(stage, "classic").await).await;
+}
+
+async fn consumers_killed_in_a_group_that_the_broker_divides_lose_nothing_and_commit_nothing_unhandled(
+    stage: Stage,
+) {
+    consumers_are_killed(Play::new(stage, "consumer").await).await;
+}
+
+async fn consumers_are_killed(mut play: Play) {
     for (round, name) in ["first", "second"].into_iter().enumerate() {
         play.send(150).await;
         let mut consumer = play.consumer(name, Conduct::Proper);
@@ -149,7 +165,16 @@ async fn consumers_killed_in_their_work_lose_nothing_and_commit_nothing_unhandle
 }
 
 async fn a_second_consumer_that_joins_and_leaves_loses_nothing(stage: Stage) {
-    let mut play = Play::new(stage).await;
+    a_second_joins_and_leaves(Play::new(stage, "classic").await, "classic").await;
+}
+
+async fn a_second_consumer_that_joins_and_leaves_a_group_that_the_broker_divides_loses_nothing(
+    stage: Stage,
+) {
+    a_second_joins_and_leaves(Play::new(stage, "auto").await, "consumer").await;
+}
+
+async fn a_second_joins_and_leaves(mut play: Play, group_type: &str) {
     play.send(60).await;
     let mut staying = play.consumer("staying", Conduct::Proper);
     staying.wait_for(20, is_handled).await;
@@ -170,6 +195,13 @@ async fn a_second_consumer_that_joins_and_leaves_loses_nothing(stage: Stage) {
             break coming;
         }
     };
+    let admin = Admin::new(play.stage.client().await);
+    let groups = admin.list_groups().await.unwrap();
+    let ours = groups
+        .iter()
+        .find(|one| one.group == play.stage.own("backend"));
+    let told = ours.and_then(|ours| ours.group_type.as_deref());
+    assert_eq!(told.map(str::to_lowercase).as_deref(), Some(group_type));
     play.note_commits().await;
     coming.end().await;
     play.note_commits().await;
@@ -179,7 +211,7 @@ async fn a_second_consumer_that_joins_and_leaves_loses_nothing(stage: Stage) {
 }
 
 async fn a_consumer_that_commits_before_it_handles_is_found_out(stage: Stage) {
-    let mut play = Play::new(stage).await;
+    let mut play = Play::new(stage, "classic").await;
     play.send(30).await;
     let mut wrong = play.consumer("wrong", Conduct::CommitFirst);
     wrong.wait_for(1, is_handling).await;

@@ -11,8 +11,8 @@ use cybermesh_contracts::replay::{RingLimits, RingOutOfRange};
 use cybermesh_contracts::trust::TrustStore;
 use cybermesh_contracts::verify::RedriveFor;
 use cybermesh_transport::{
-    Assignor, Client, Consumer, ConsumerConfig, FetchConfig, IsolationLevel, StartPolicy,
-    TransportError,
+    Assignor, Client, Consumer, ConsumerConfig, FetchConfig, GroupProtocol, IsolationLevel,
+    StartPolicy, TransportError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -305,12 +305,25 @@ fn consumer_config(settings: &Settings, topics: impl Iterator<Item = Arc<str>>) 
         StartPosition::Latest => StartPolicy::Latest,
         StartPosition::None => StartPolicy::None,
     };
-    let assignors = receive.assignors.iter().map(|assignor| match assignor {
-        settings::Assignor::Range => Assignor::Range,
-        settings::Assignor::RoundRobin => Assignor::RoundRobin,
-        settings::Assignor::CooperativeSticky => Assignor::CooperativeSticky,
+    config.protocol = match receive.group_protocol {
+        settings::GroupProtocol::Classic => GroupProtocol::Classic,
+        settings::GroupProtocol::Consumer => GroupProtocol::Consumer,
+        settings::GroupProtocol::Auto => GroupProtocol::Auto,
+    };
+    let assignors = receive.assignors.iter();
+    let assignors = assignors.filter_map(|assignor| match assignor {
+        settings::Assignor::Range => Some(Assignor::Range),
+        settings::Assignor::RoundRobin => Some(Assignor::RoundRobin),
+        settings::Assignor::CooperativeSticky => Some(Assignor::CooperativeSticky),
+        // Of the broker, which is asked for it below.
+        settings::Assignor::Uniform => None,
     });
     config.assignors = assignors.collect();
+    config.server_assignor = receive.server_assignor.and_then(|assignor| match assignor {
+        settings::Assignor::Range => Some("range".into()),
+        settings::Assignor::Uniform => Some("uniform".into()),
+        settings::Assignor::RoundRobin | settings::Assignor::CooperativeSticky => None,
+    });
     config.instance_id = receive.instance_id.as_deref().map(Arc::from);
     config.fetch = FetchConfig {
         isolation: match receive.isolation {

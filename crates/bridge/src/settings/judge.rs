@@ -8,7 +8,7 @@ use super::{
     Settings,
     problem::{Problem, Source},
     table::{self, Spec},
-    values::{Role, VerifyMode},
+    values::{Assignor, GroupProtocol, Role, VerifyMode},
 };
 
 impl Settings {
@@ -22,6 +22,11 @@ impl Settings {
             };
             let group = self.kafka.group.clone();
             self.relist(table::GROUP, group);
+        }
+        // By default the broker divides as it sees fit.
+        let is_asked_for = self.source_of(table::ASSIGNOR.env) != Source::Default;
+        if self.receive.group_protocol == GroupProtocol::Consumer && is_asked_for {
+            self.receive.server_assignor = self.receive.assignors.first().copied();
         }
         if self.verify.accept_audiences.is_empty() {
             self.verify.accept_audiences = vec![self.node.audience.clone()];
@@ -59,6 +64,7 @@ impl Settings {
             _ => {}
         }
         self.judge_sasl(&mut refuse);
+        self.judge_assignors(&mut refuse);
         if self.receive.heartbeat_interval * 3 > self.receive.session_timeout {
             refuse(
                 table::HEARTBEAT_INTERVAL,
@@ -88,6 +94,22 @@ impl Settings {
                     format!("{topic:?} is the topic of {other} as well"),
                 );
             }
+        }
+    }
+
+    /// An assignor that is not there where it is looked for would be passed over.
+    fn judge_assignors(&self, refuse: &mut impl FnMut(&'static Spec, String)) {
+        let receive = &self.receive;
+        let of_broker = |one: &Assignor| matches!(one, Assignor::Range | Assignor::Uniform);
+        let is_one_of_broker = matches!(&receive.assignors[..], [one] if of_broker(one));
+        if receive.group_protocol == GroupProtocol::Consumer {
+            if !is_one_of_broker {
+                let reason = "the broker divides with KAFKA_GROUP_PROTOCOL=consumer, by one of its own assignors";
+                refuse(table::ASSIGNOR, reason.to_owned());
+            }
+        } else if receive.assignors.contains(&Assignor::Uniform) {
+            let reason = "uniform is an assignor of the broker, which divides with KAFKA_GROUP_PROTOCOL=consumer";
+            refuse(table::ASSIGNOR, reason.to_owned());
         }
     }
 

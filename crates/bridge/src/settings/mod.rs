@@ -35,10 +35,10 @@ use crate::reload::Stamp;
 pub use load::Loader;
 pub use problem::{Problem, SettingsError, Source};
 pub use values::{
-    Assignor, Audit, Compression, DeadLetterFormat, Guard, Isolation, Kafka, Keys, Limits, Log,
-    LogFormat, Node, OnExhausted, OnHang, Ops, PayloadRule, RateLimit, Receive, Replay, Role, Sasl,
-    SaslMechanism, Send, StartPosition, Tls, TlsMinVersion, TlsProvider, Topics, Verify,
-    VerifyMode, VerifyModes,
+    Assignor, Audit, Compression, DeadLetterFormat, GroupProtocol, Guard, Isolation, Kafka, Keys,
+    Limits, Log, LogFormat, Node, OnExhausted, OnHang, Ops, PayloadRule, RateLimit, Receive,
+    Replay, Role, Sasl, SaslMechanism, Send, StartPosition, Tls, TlsMinVersion, TlsProvider,
+    Topics, Verify, VerifyMode, VerifyModes,
 };
 
 /// All settings of a process, typed and in range.

@@ -224,6 +224,7 @@ pub(super) fn assignors(text: &str) -> Parsed<Vec<Assignor>> {
         ("range", Assignor::Range),
         ("roundrobin", Assignor::RoundRobin),
         ("cooperative-sticky", Assignor::CooperativeSticky),
+        ("uniform", Assignor::Uniform),
     ]))(text)?;
     if assignors.is_empty() {
         Err(Some("no assignor".to_owned()))

@@ -191,6 +191,14 @@ impl Reader {
                 ("read_uncommitted", Isolation::ReadUncommitted),
             ]),
         );
+        let group_protocol = self.value(
+            table::GROUP_PROTOCOL,
+            parse::word(&[
+                ("classic", GroupProtocol::Classic),
+                ("consumer", GroupProtocol::Consumer),
+                ("auto", GroupProtocol::Auto),
+            ]),
+        );
         let assignors = self.value(table::ASSIGNOR, parse::assignors);
         let instance_id = self.optional(table::INSTANCE_ID, parse::topic);
         let session_timeout = self.value(
@@ -233,7 +241,9 @@ impl Reader {
         Some(Receive {
             start: start?,
             isolation: isolation?,
+            group_protocol: group_protocol?,
             assignors: assignors?,
+            server_assignor: None,
             instance_id: instance_id?,
             session_timeout: session_timeout?,
             heartbeat_interval: heartbeat_interval?,

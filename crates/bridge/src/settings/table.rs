@@ -144,18 +144,23 @@ table! {
     ISOLATION = "KAFKA_ISOLATION" [] "receive.isolation", Text, "read_committed",
         "give read_committed or read_uncommitted",
         "whether records of open or aborted transactions are read";
+    GROUP_PROTOCOL = "KAFKA_GROUP_PROTOCOL" [] "receive.group_protocol", Text, "classic",
+        "give classic, consumer or auto",
+        "who divides the partitions of the group: its members, the broker (KIP-848, Kafka 4.0), or the broker where it can";
     ASSIGNOR = "KAFKA_ASSIGNOR" [] "receive.assignor", Text, "range",
-        "give range, roundrobin or cooperative-sticky, or several of them with commas, the best first",
+        "give range, roundrobin or cooperative-sticky, or several of them with commas, the best first; \
+         with KAFKA_GROUP_PROTOCOL=consumer uniform or range, or nothing for the broker's choice",
         "how the members of the group divide the partitions; cooperative-sticky alone lets each keep what stays with it";
     INSTANCE_ID = "KAFKA_GROUP_INSTANCE_ID" [] "receive.instance_id", Text, "",
         "give 1 to 249 characters of a-z A-Z 0-9 . _ -, another one for each process",
         "makes this a static member of the group, which keeps its partitions through a restart";
     SESSION_TIMEOUT = "KAFKA_SESSION_TIMEOUT_MS" [] "receive.session_timeout", Text, "45000",
         "give 1000 to 1800000 milliseconds, or a duration like 45s",
-        "silence after which the group takes a member for dead";
+        "silence after which the group takes a member for dead; where the broker divides no longer than its \
+         group.consumer.session.timeout.ms";
     HEARTBEAT_INTERVAL = "KAFKA_HEARTBEAT_INTERVAL_MS" [] "receive.heartbeat_interval", Text, "3000",
         "give 100 to 600000 milliseconds, or a duration like 3s; at most a third of KAFKA_SESSION_TIMEOUT_MS",
-        "time between signs of life to the group";
+        "time between signs of life to the group; where the broker divides it says that itself";
     REBALANCE_TIMEOUT = "KAFKA_REBALANCE_TIMEOUT_MS" [] "receive.rebalance_timeout", Text, "60000",
         "give 1000 to 1800000 milliseconds, or a duration like 60s",
         "time members have to rejoin when the group changes";
@@ -259,7 +264,6 @@ table! {
 
 /// Names that belong to the plan of settings, but to nothing in this version: they are warned of, never obeyed.
 pub(super) const RESERVED: &[&str] = &[
-    "KAFKA_GROUP_PROTOCOL",
     "KAFKA_RACK",
     "CYBERMESH_OUTBOX",
     "CYBERMESH_OUTBOX_BYTES",

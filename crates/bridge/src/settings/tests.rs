@@ -373,6 +373,42 @@ fn assignors_are_taken_in_order_of_preference_and_an_unknown_one_is_refused_plai
 }
 
 #[test]
+fn an_assignor_is_one_that_whoever_divides_has() {
+    let problems = |protocol: &str, assignor: &str| {
+        let variables = [
+            ("KAFKA_GROUP_PROTOCOL", protocol),
+            ("KAFKA_ASSIGNOR", assignor),
+        ];
+        match environment(&variables) {
+            Ok(_) => Vec::new(),
+            Err(error) => names(&error).into_iter().map(ToString::to_string).collect(),
+        }
+    };
+    for (protocol, assignor) in [
+        ("classic", "uniform"),
+        ("auto", "uniform"),
+        ("auto", "range,uniform"),
+        ("consumer", "roundrobin"),
+        ("consumer", "cooperative-sticky"),
+        ("consumer", "uniform,range"),
+    ] {
+        let refused = problems(protocol, assignor);
+        assert_eq!(refused, ["KAFKA_ASSIGNOR"], "{protocol} by {assignor}");
+    }
+    for (protocol, assignor) in [
+        ("classic", "range"),
+        ("auto", "cooperative-sticky,range"),
+        ("consumer", "uniform"),
+        ("consumer", "range"),
+        ("consumer", ""),
+    ] {
+        let taken = problems(protocol, assignor);
+        assert!(taken.is_empty(), "{protocol} by {assignor}: {taken:?}");
+    }
+    assert_eq!(problems("kip-848", "range"), ["KAFKA_GROUP_PROTOCOL"]);
+}
+
+#[test]
 fn guard_hang_and_audit_have_the_defaults_of_the_design() {
     let settings = Settings::loader().load().unwrap();
     assert!(settings.guard.enabled);

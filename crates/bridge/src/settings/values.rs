@@ -223,7 +223,18 @@ pub enum OnHang {
     Leave,
 }
 
-/// How the members of a group divide the partitions.
+/// Who divides the partitions of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// Its members.
+    Classic,
+    /// The broker (KIP-848).
+    Consumer,
+    /// The broker where it can, else the members.
+    Auto,
+}
+
+/// How the partitions of a group are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Assignor {
     /// Topic by topic, a range of partitions to each member.
@@ -232,6 +243,8 @@ pub enum Assignor {
     RoundRobin,
     /// Evenly, and each keeps what it has as far as that allows, also while the group divides anew (KIP-429).
     CooperativeSticky,
+    /// Evenly, by the broker; with [`GroupProtocol::Consumer`] alone.
+    Uniform,
 }
 
 /// The way in.
@@ -241,8 +254,13 @@ pub struct Receive {
     pub start: StartPosition,
     /// Isolation level of fetches.
     pub isolation: Isolation,
-    /// How the group may divide its partitions, in order of preference. At least one.
+    /// Who divides the partitions.
+    pub group_protocol: GroupProtocol,
+    /// How the group may divide its partitions, in order of preference. At least one; of meaning where the members
+    /// divide.
     pub assignors: Vec<Assignor>,
+    /// How the broker is to divide with [`GroupProtocol::Consumer`]; `None` for its own choice.
+    pub server_assignor: Option<Assignor>,
     /// Makes this a static member (KIP-345).
     pub instance_id: Option<String>,
     /// Silence after which the group takes a member for dead.

@@ -57,6 +57,32 @@ fn where_the_settings_say_nothing_only_what_is_committed_is_read_and_nothing_is_
 }
 
 #[test]
+fn who_divides_the_group_and_how_is_as_the_settings_say() {
+    let classic = consumer(&[]);
+    assert_eq!(classic.protocol, GroupProtocol::Classic);
+    let auto = consumer(&[
+        ("KAFKA_GROUP_PROTOCOL", "auto"),
+        ("KAFKA_ASSIGNOR", "cooperative-sticky,range"),
+    ]);
+    assert_eq!(auto.protocol, GroupProtocol::Auto);
+    assert_eq!(
+        auto.assignors,
+        [Assignor::CooperativeSticky, Assignor::Range]
+    );
+    assert_eq!(auto.server_assignor, None);
+    let by_itself = consumer(&[("KAFKA_GROUP_PROTOCOL", "consumer")]);
+    assert_eq!(by_itself.protocol, GroupProtocol::Consumer);
+    assert_eq!(by_itself.server_assignor, None);
+    for name in ["uniform", "range"] {
+        let asked = consumer(&[
+            ("KAFKA_GROUP_PROTOCOL", "consumer"),
+            ("KAFKA_ASSIGNOR", name),
+        ]);
+        assert_eq!(asked.server_assignor.as_deref(), Some(name));
+    }
+}
+
+#[test]
 fn messages_are_handled_and_given_up_as_the_settings_say() {
     let config = pipeline(&[
         ("KAFKA_MAX_INFLIGHT", "77"),
