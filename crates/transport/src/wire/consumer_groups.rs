@@ -78,7 +78,7 @@ impl Request for ConsumerGroupHeartbeatRequest {
     }
 
     fn decode(_version: i16, reader: &mut Reader) -> Result<Self::Response, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let error_code = reader.i16()?;
         let error_message = reader.nullable_string()?;
         let _member_id = reader.nullable_string()?;
@@ -160,7 +160,7 @@ impl Request for ConsumerGroupDescribeRequest {
     }
 
     fn decode(version: i16, reader: &mut Reader) -> Result<Self::Response, Malformed> {
-        let _throttle_ms = reader.i32()?;
+        reader.throttle_time()?;
         let groups = reader.array(|reader| {
             let error_code = reader.i16()?;
             let error_message = reader.nullable_string()?;
