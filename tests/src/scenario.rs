@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::stage::Stage;
 
-/// No scenario takes as long, even on a busy machine: what does, hangs.
+/// No scenario takes as long, even on a busy machine: what does, hangs. `TESTS_SCENARIO_SECONDS` says more for those
+/// that are made longer.
 const SCENARIO_WITHIN: Duration = Duration::from_secs(180);
 
 /// What a scenario runs over.
@@ -22,7 +23,9 @@ pub enum Over {
 /// # Panics
 /// When the body does, when it does not end, or when there is no cluster to run over.
 pub fn run<F: Future<Output = ()>>(over: Over, body: impl FnOnce(Stage) -> F) {
-    run_within(SCENARIO_WITHIN, over, body);
+    let longer = std::env::var("TESTS_SCENARIO_SECONDS").ok();
+    let longer = longer.map(|text| Duration::from_secs(text.parse().expect("seconds")));
+    run_within(longer.unwrap_or(SCENARIO_WITHIN), over, body);
 }
 
 /// The same within another deadline.

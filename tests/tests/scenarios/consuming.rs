@@ -16,10 +16,20 @@ cybermesh_tests::scenarios! {
     both: [
         consumers_killed_in_their_work_lose_nothing_and_commit_nothing_unhandled,
         a_second_consumer_that_joins_and_leaves_loses_nothing,
-        consumers_killed_in_a_group_that_the_broker_divides_lose_nothing_and_commit_nothing_unhandled,
-        a_second_consumer_that_joins_and_leaves_a_group_that_the_broker_divides_loses_nothing,
         a_consumer_that_commits_before_it_handles_is_found_out,
     ],
+}
+
+/// Groups that their coordinator divides (KIP-848) are new in Kafka 4.0.
+mod since_kafka_4 {
+    use super::*;
+
+    cybermesh_tests::scenarios! {
+        both: [
+            consumers_killed_in_a_group_that_the_broker_divides_lose_nothing_and_commit_nothing_unhandled,
+            a_second_consumer_that_joins_and_leaves_a_group_that_the_broker_divides_loses_nothing,
+        ],
+    }
 }
 
 const PARTITIONS: i32 = 3;

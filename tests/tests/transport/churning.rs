@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cybermesh_tests::Stage;
+use cybermesh_tests::{Over, Stage, java};
 use cybermesh_transport::{
     Assignor, Class, Consumer, ConsumerConfig, Event, GroupProtocol, OffsetToCommit, Producer,
     ProducerConfig, TopicPartition,
@@ -23,10 +23,22 @@ cybermesh_tests::scenarios! {
     both: [
         cooperative_members_that_come_and_go_lose_nothing_and_never_have_the_same_partition,
         eager_members_that_come_and_go_lose_nothing_and_never_have_the_same_partition,
-        members_that_their_coordinator_divides_lose_nothing_and_never_have_the_same_partition,
     ],
 }
 
+/// Groups that their coordinator divides (KIP-848) are new in Kafka 4.0.
+mod since_kafka_4 {
+    use super::*;
+
+    cybermesh_tests::scenarios! {
+        both: [
+            members_that_their_coordinator_divides_lose_nothing_and_never_have_the_same_partition,
+        ],
+    }
+}
+
+/// Set, ten of Kafka's own consumers come and go afterwards by the same schedule, to compare with.
+const BESIDE_KAFKAS_OWN: &str = "TESTS_BESIDE_KAFKAS_OWN";
 const PARTITIONS: i32 = 24;
 const MEMBERS: usize = 10;
 const SHORT_FORM: Duration = Duration::from_secs(8);
@@ -406,6 +418,37 @@ async fn churn(stage: Stage, protocol: GroupProtocol, assignor: Assignor) {
     let mut committed = stage.committed(&group, &topic, PARTITIONS).await;
     committed.sort_unstable();
     assert_eq!(committed.into_iter().collect::<BTreeMap<_, _>>(), sent);
+    if std::env::var_os(BESIDE_KAFKAS_OWN).is_some() && stage.over() == Over::Kafka {
+        let settings = of_kafkas_own(protocol, assignor);
+        let [time, seed] = [time.as_secs(), seed].map(|number| number.to_string());
+        let group = stage.own("group-of-kafkas-own");
+        let mut arguments = vec![topic.as_str(), &group, &time, &seed];
+        arguments.extend(&settings);
+        let told = java::run_program(&stage, "ComeAndGo", &arguments).await;
+        let told: Vec<_> = told.split_whitespace().collect();
+        let [joins, leaves, longest, share] = told[..] else {
+            panic!("{told:?}");
+        };
+        println!(
+            "{protocol:?}, {assignor}, Kafka's own: {joins} joins, {leaves} leaves; a partition was without an owner for \
+             {longest} ms at most, {share} % of the time"
+        );
+    }
+}
+
+/// What makes Kafka's consumers join as ours do.
+fn of_kafkas_own(protocol: GroupProtocol, assignor: Assignor) -> Vec<&'static str> {
+    let by = match (protocol, assignor) {
+        (GroupProtocol::Classic, Assignor::CooperativeSticky) => {
+            "partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor"
+        }
+        (GroupProtocol::Classic, _) => {
+            "partition.assignment.strategy=org.apache.kafka.clients.consumer.RangeAssignor"
+        }
+        // Heartbeats and sessions are the broker's affair there.
+        _ => return vec!["group.protocol=consumer"],
+    };
+    vec![by, "session.timeout.ms=6000", "heartbeat.interval.ms=300"]
 }
 
 fn rand_seed() -> u64 {

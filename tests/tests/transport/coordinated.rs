@@ -13,22 +13,27 @@ use cybermesh_transport::{
 use crate::grouping::{Member, all_places, held, places_once, play, topic};
 use crate::support::{send_numbers, within};
 
-cybermesh_tests::scenarios! {
-    both: [
-        members_that_come_and_go_take_nothing_from_each_other_but_what_is_due,
-        partitions_of_a_member_that_died_are_taken_over_where_it_committed,
-        a_member_that_drains_for_too_long_loses_everything_and_is_refused,
-        what_is_being_drained_is_nobody_elses_until_it_is_released,
-        a_static_member_that_restarts_keeps_its_partitions_and_nobody_else_notices,
-        a_static_member_that_died_comes_back_when_its_session_is_over,
-        new_partitions_of_a_topic_are_found_and_shared,
-    ],
-    kafka_only: [
-        a_classic_group_is_taken_over_as_it_is_and_given_back:
-            "the built-in broker has no members of both protocols in one group",
-        topics_that_a_pattern_matches_are_read_those_made_later_too:
-            "the built-in broker matches no patterns",
-    ],
+/// Groups that their coordinator divides (KIP-848) are new in Kafka 4.0.
+mod since_kafka_4 {
+    use super::*;
+
+    cybermesh_tests::scenarios! {
+        both: [
+            members_that_come_and_go_take_nothing_from_each_other_but_what_is_due,
+            partitions_of_a_member_that_died_are_taken_over_where_it_committed,
+            a_member_that_drains_for_too_long_loses_everything_and_is_refused,
+            what_is_being_drained_is_nobody_elses_until_it_is_released,
+            a_static_member_that_restarts_keeps_its_partitions_and_nobody_else_notices,
+            a_static_member_that_died_comes_back_when_its_session_is_over,
+            new_partitions_of_a_topic_are_found_and_shared,
+        ],
+        kafka_only: [
+            a_classic_group_is_taken_over_as_it_is_and_given_back:
+                "the built-in broker has no members of both protocols in one group",
+            topics_that_a_pattern_matches_are_read_those_made_later_too:
+                "the built-in broker matches no patterns",
+        ],
+    }
 }
 
 /// Of the protocol of KIP-848, by the times that the brokers of these tests go by.

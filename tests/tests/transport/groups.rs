@@ -13,8 +13,18 @@ use crate::support::{until, within};
 cybermesh_tests::scenarios! {
     both: [
         a_group_is_listed_described_moved_and_deleted,
-        a_group_that_its_coordinator_divides_is_listed_described_moved_and_deleted,
     ],
+}
+
+/// Groups that their coordinator divides (KIP-848) are new in Kafka 4.0.
+mod since_kafka_4 {
+    use super::*;
+
+    cybermesh_tests::scenarios! {
+        both: [
+            a_group_that_its_coordinator_divides_is_listed_described_moved_and_deleted,
+        ],
+    }
 }
 
 /// A member that has been assigned something, and what.

@@ -33,13 +33,24 @@ cybermesh_tests::scenarios! {
             "what is tried is how we get on with Kafka's own programs and broker together",
         kafkas_tool_describes_our_group_with_our_offsets:
             "what is tried is how we get on with Kafka's own programs and broker together",
-        a_group_that_its_coordinator_divides_of_ours_and_kafkas_consumer_loses_and_doubles_nothing:
-            "what is tried is how we get on with Kafka's own programs and broker together",
-        a_group_of_kafkas_classic_consumer_is_taken_over_by_ours_and_given_back:
-            "what is tried is how we get on with Kafka's own programs and broker together",
-        a_classic_group_of_ours_is_taken_over_by_kafkas_consumer_and_given_back:
-            "what is tried is how we get on with Kafka's own programs and broker together",
     ],
+}
+
+/// Groups that their coordinator divides (KIP-848) are new in Kafka 4.0.
+mod since_kafka_4 {
+    use super::*;
+
+    cybermesh_tests::scenarios! {
+        both: [],
+        kafka_only: [
+            a_group_that_its_coordinator_divides_of_ours_and_kafkas_consumer_loses_and_doubles_nothing:
+                "what is tried is how we get on with Kafka's own programs and broker together",
+            a_group_of_kafkas_classic_consumer_is_taken_over_by_ours_and_given_back:
+                "what is tried is how we get on with Kafka's own programs and broker together",
+            a_classic_group_of_ours_is_taken_over_by_kafkas_consumer_and_given_back:
+                "what is tried is how we get on with Kafka's own programs and broker together",
+        ],
+    }
 }
 
 async fn kafkas_console_consumer_reads_what_we_wrote_in_every_codec(stage: Stage) {

@@ -13,6 +13,13 @@ const OLDEST: [u32; 3] = [3, 5, 0];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Release([u32; 3]);
 
+impl Release {
+    /// Whether groups may be divided by their coordinator (KIP-848).
+    pub(crate) fn has_new_groups(self) -> bool {
+        self >= Self([4, 0, 0])
+    }
+}
+
 impl Default for Release {
     fn default() -> Self {
         Self(DEFAULT)

@@ -31,7 +31,10 @@ pub(super) enum Scope {
 enum Selection {
     All,
     WithoutKafka,
-    KafkaOnly,
+    /// Those over Apache Kafka; of groups that their coordinator divides (KIP-848) only where the release has them.
+    KafkaOnly {
+        has_new_groups: bool,
+    },
 }
 
 pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
@@ -78,7 +81,7 @@ async fn tests(workspace: &Workspace, scope: Scope, binaries: &[TestBinary], tal
         }
         return;
     }
-    over_kafka(workspace, Release::default(), &end_to_end, &[], tally).await;
+    over_kafka(workspace, Release::default(), &end_to_end, tally).await;
     for binary in failures {
         over_failing_kafka(workspace, Release::default(), binary, &[], &[], tally).await;
     }
@@ -115,7 +118,6 @@ async fn over_kafka(
     workspace: &Workspace,
     release: Release,
     binaries: &[&TestBinary],
-    settings: &[(&str, &str)],
     tally: &mut Tally,
 ) {
     let cluster = match Cluster::for_tests(workspace, release, 1).await {
@@ -126,10 +128,12 @@ async fn over_kafka(
         }
     };
     println!("Apache Kafka {release} is up");
-    let vars = cluster.client().vars().chain(settings.iter().copied());
-    let vars: Vec<_> = vars.collect();
+    let vars: Vec<_> = cluster.client().vars().collect();
+    let selection = Selection::KafkaOnly {
+        has_new_groups: release.has_new_groups(),
+    };
     for binary in binaries {
-        run_binary(binary, Selection::KafkaOnly, &vars, tally).await;
+        run_binary(binary, selection, &vars, tally).await;
     }
 }
 
@@ -151,14 +155,9 @@ pub(super) async fn failures(workspace: &Workspace, names: &[String]) -> Tally {
     tally
 }
 
-/// What takes too long for each change: the tests over each of these releases, in their long form over the default one,
-/// and the tests over brokers that fail with Kafka's own clients beside ours.
+/// What takes too long for each change: the tests over each of these releases; over the default one, members that come
+/// and go for long, and brokers that fail and stay away for long, both with Kafka's own clients beside ours.
 pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tally {
-    /// How long members come and go.
-    const CHURNING: (&str, &str) = ("TESTS_CHURN_SECONDS", "120");
-    const BESIDE_KAFKAS_OWN: (&str, &str) = ("TESTS_BESIDE_KAFKAS_OWN", "1");
-    /// How long all brokers are gone.
-    const OUTAGE: (&str, &str) = ("TESTS_OUTAGE_SECONDS", "60");
     let mut tally = Tally::default();
     let binaries = match binaries::build(workspace).await {
         Ok(binaries) => binaries,
@@ -167,23 +166,48 @@ pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tall
             return tally;
         }
     };
-    let end_to_end: Vec<_> = binaries
-        .iter()
-        .filter(|binary| binary.is_end_to_end() && !binary.is_of_failures())
+    let (failures, others): (Vec<_>, Vec<_>) =
+        binaries.iter().partition(|binary| binary.is_of_failures());
+    let end_to_end: Vec<_> = others
+        .into_iter()
+        .filter(|binary| binary.is_end_to_end())
         .collect();
     for release in releases {
-        let long = *release == Release::default();
-        let settings: &[_] = if long { &[CHURNING] } else { &[] };
-        over_kafka(workspace, *release, &end_to_end, settings, &mut tally).await;
+        over_kafka(workspace, *release, &end_to_end, &mut tally).await;
     }
-    let release = Release::default();
+    churning(workspace, &end_to_end, &mut tally).await;
     let args = ["--nocapture".to_owned()];
-    for binary in binaries.iter().filter(|binary| binary.is_of_failures()) {
-        let settings = [BESIDE_KAFKAS_OWN, OUTAGE];
+    let settings = [BESIDE_KAFKAS_OWN, ("TESTS_OUTAGE_SECONDS", "60")];
+    for binary in failures {
+        let release = Release::default();
         over_failing_kafka(workspace, release, binary, &args, &settings, &mut tally).await;
     }
     tally.demand(Over::Kafka, "tests over Apache Kafka");
     tally
+}
+
+/// Has Kafka's own clients work beside ours.
+const BESIDE_KAFKAS_OWN: (&str, &str) = ("TESTS_BESIDE_KAFKAS_OWN", "1");
+
+/// Members that come and go for two minutes; Kafka's own, which do so after ours, never die.
+async fn churning(workspace: &Workspace, binaries: &[&TestBinary], tally: &mut Tally) {
+    let cluster = match Cluster::for_tests(workspace, Release::default(), 1).await {
+        Ok(cluster) => cluster,
+        Err(error) => return tally.check("start of Apache Kafka", Err(error)),
+    };
+    let settings = [
+        BESIDE_KAFKAS_OWN,
+        ("TESTS_CHURN_SECONDS", "120"),
+        ("TESTS_CHURN_DEATHS", "0"),
+        ("TESTS_SCENARIO_SECONDS", "600"),
+    ];
+    for binary in binaries {
+        let args = ["--nocapture", "--test-threads", "1", "churning::"];
+        let run = binary.run().args(args).args(["--skip", "::devbroker::"]);
+        let run = run.envs(cluster.client().vars()).envs(settings);
+        let name = format!("{} {}, long", binary.package, binary.target);
+        run_tests_within(FAILURES_WITHIN, &name, run, Places::ByModule, tally).await;
+    }
 }
 
 /// Three brokers that the tests kill, pause and start again, so one test after the other.
@@ -219,7 +243,12 @@ async fn run_binary(
     let args: &[&str] = match selection {
         Selection::All => &[],
         Selection::WithoutKafka => &["--skip", "::kafka::"],
-        Selection::KafkaOnly => &["::kafka::"],
+        Selection::KafkaOnly {
+            has_new_groups: true,
+        } => &["::kafka::"],
+        Selection::KafkaOnly {
+            has_new_groups: false,
+        } => &["::kafka::", "--skip", "::since_kafka_4::"],
     };
     let run = binary.run().args(args).envs(vars.iter().copied());
     let places = if selection == Selection::All {
