@@ -12,7 +12,7 @@ use crate::{
 pub enum Event {
     /// These partitions are ours now, besides those that were. None is read before `begin` is called for it.
     Assigned {
-        /// The generation that gave them.
+        /// The generation that gave them; the member's epoch where the coordinator divides (KIP-848).
         generation: i32,
         /// With what the group last committed. None where a generation gave nothing new.
         partitions: Vec<AssignedPartition>,
@@ -20,8 +20,8 @@ pub enum Event {
     /// These are to be given up: nothing more of them is delivered. Finish what is running, commit, then call
     /// `release`, within the rebalance timeout; heartbeats go on meanwhile.
     Revoked {
-        /// All that are held in an eager rebalance; in a cooperative one (KIP-429) only those that go to others, while
-        /// the rest is read, handled and committed as before.
+        /// All that are held in an eager rebalance; in a cooperative one (KIP-429), and where the coordinator divides, only
+        /// those that go to others, while the rest is read, handled and committed as before.
         partitions: Vec<TopicPartition>,
     },
     /// These are no longer ours, and others may have them already: commits for them would be refused.

@@ -134,7 +134,8 @@ impl Consumer {
     /// the first refusal of the coordinator. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
     /// [`Event::Lost`] follows; 27 (retriable) that the group is rebalancing. Through a cooperative rebalance a commit
     /// of what is kept waits and is made in the new generation, up to the rebalance timeout; later commits wait behind
-    /// it. Dropping the future takes nothing back.
+    /// it. Where the coordinator divides a commit is made again in the same way when the member's epoch has gone on (113,
+    /// retriable, is told where it has not). Dropping the future takes nothing back.
     pub async fn commit(&self, offsets: Vec<OffsetToCommit>) -> Result<(), TransportError> {
         if offsets.is_empty() {
             return Ok(());
@@ -149,13 +150,14 @@ impl Consumer {
     }
 
     /// Gives revoked partitions up, once they are drained and committed. When all that were revoked are, the member joins
-    /// again, and others get them.
+    /// again, or tells the coordinator that divides, and others get them.
     pub fn release(&self, partitions: Vec<TopicPartition>) {
         // A member that has ended has nothing to release.
         let _ = self.commands.send(GroupCommand::Release(partitions));
     }
 
-    /// Leaves the group, so that others get the partitions at once, and ends. A static member only ends.
+    /// Leaves the group, so that others get the partitions at once, and ends. A static member keeps its place until its
+    /// session is over.
     ///
     /// # Errors
     /// The coordinator could not be told by `deadline`; it will notice when the session times out.

@@ -29,6 +29,7 @@ use crate::{
 /// Shortest and longest wait before something that failed is tried again.
 const RETRY_FROM: Duration = Duration::from_millis(100);
 const RETRY_UP_TO: Duration = Duration::from_secs(5);
+
 /// The coordinator's answer to a heartbeat.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
