@@ -14,7 +14,7 @@ fn not_sent() -> TransportError {
 fn a_batch_is_never_larger_than_it_may_be_and_one_that_is_full_waits_for_nobody() {
     let mut bench = Bench::new(5);
     let one = record(0).size_bound();
-    bench.queue.settings.batch_bytes = 2 * one;
+    bench.queue.settings.batch_bytes = 3 * one - 1;
     for number in 0..3 {
         bench.queue.append(bench.now, record(number), number);
     }
