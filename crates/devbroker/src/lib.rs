@@ -78,7 +78,8 @@ struct ReadMe;
 
 pub use api::Api;
 pub use broker::{
-    Builder, ConnectionInfo, DevBroker, PartitionLeader, ServerTls, StartError, TlsError, TopicSpec,
+    Builder, ConnectionInfo, DevBroker, FetchSession, PartitionLeader, ServerTls, StartError,
+    TlsError, TopicSpec,
 };
 pub use error_code::ErrorCode;
 pub use fault::{Fault, FaultHandle, Operation, Resource};

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use super::dev_broker::{DevBroker, StartError};
+use super::fetch_sessions::{DEFAULT_SLOTS, FetchSessions};
 use super::nodes::{Node, Nodes};
 use super::shared::Shared;
 use super::state::State;
@@ -70,6 +71,8 @@ pub struct Builder {
     advertised_host: Option<String>,
     broker_id: i32,
     brokers: u16,
+    racks: Vec<String>,
+    fetch_sessions: usize,
     cluster_id: Option<String>,
     max_frame_bytes: usize,
     min_session_timeout: Duration,
@@ -87,6 +90,8 @@ impl Default for Builder {
             advertised_host: None,
             broker_id: 1,
             brokers: 1,
+            racks: Vec::new(),
+            fetch_sessions: DEFAULT_SLOTS,
             cluster_id: None,
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             min_session_timeout: SessionBounds::default().min,
@@ -139,6 +144,19 @@ impl Builder {
     /// topics have up to three replicas.
     pub fn brokers(mut self, count: u16) -> Self {
         self.brokers = count.max(1);
+        self
+    }
+
+    /// Says in which rack each broker is, in the order of their ids; nowhere otherwise. With it leaders send readers that
+    /// name a rack to a replica there (KIP-392, Kafka's `RackAwareReplicaSelector`).
+    pub fn racks<'a>(mut self, racks: impl IntoIterator<Item = &'a str>) -> Self {
+        self.racks = racks.into_iter().map(ToOwned::to_owned).collect();
+        self
+    }
+
+    /// Sets how many fetch sessions each broker keeps (KIP-227), 1000 otherwise; with 0 every fetch is a full one.
+    pub fn fetch_sessions(mut self, count: usize) -> Self {
+        self.fetch_sessions = count;
         self
     }
 
@@ -218,6 +236,7 @@ impl Builder {
                 host: host.unwrap_or_else(|| address.ip().to_string()),
                 port: address.port(),
                 is_up: true,
+                rack: self.racks.get(usize::from(index)).cloned(),
             });
             listeners.push((id, address, listener));
         }
@@ -232,7 +251,12 @@ impl Builder {
             self.initial_rebalance_delay,
             self.consumer_times.unwrap_or_default(),
         );
-        let mut state = State::new(cluster_id, Nodes::new(nodes), coordinator);
+        let mut state = State::new(
+            cluster_id,
+            Nodes::new(nodes),
+            coordinator,
+            FetchSessions::new(self.fetch_sessions),
+        );
         if !offers_consumer_groups {
             state.hidden = vec![Api::ConsumerGroupHeartbeat, Api::ConsumerGroupDescribe];
         }

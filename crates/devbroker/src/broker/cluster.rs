@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::Node;
 use super::dev_broker::{DevBroker, Port, StartError};
+use super::{FetchSession, Node};
 
 /// Who answers for a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +57,50 @@ impl DevBroker {
     pub fn move_leader(&self, topic: &str, partition: i32, to: i32) -> Option<i32> {
         self.shared
             .update(|state| state.move_leader(topic, partition, to))
+    }
+
+    /// Makes a broker the leader of a partition though it has nothing of the log from `end_offset` on, as an unclean
+    /// election does: what is there is lost, whole batches at a time. Returns the new leader epoch, or nothing where there
+    /// is no such partition, or no such broker that is up.
+    pub fn elect_unclean(
+        &self,
+        topic: &str,
+        partition: i32,
+        to: i32,
+        end_offset: i64,
+    ) -> Option<i32> {
+        self.shared
+            .update(|state| state.elect_unclean(topic, partition, to, end_offset))
+    }
+
+    /// Lets a follower have nothing of a partition from `end_offset` on, or again all of it: replicas do not lag
+    /// otherwise. Whether there is such a partition.
+    pub fn hold_back_replica(
+        &self,
+        topic: &str,
+        partition: i32,
+        broker: i32,
+        end_offset: Option<i64>,
+    ) -> bool {
+        self.shared.update(|state| {
+            let topic = state.topics.get_mut(topic);
+            match topic.and_then(|topic| topic.partition_mut(partition)) {
+                Some((_, log)) => log.hold_back(broker, end_offset),
+                None => return false,
+            }
+            true
+        })
+    }
+
+    /// The fetch sessions that all brokers keep (KIP-227).
+    pub fn fetch_sessions(&self) -> Vec<FetchSession> {
+        self.shared.read(|state| state.fetch_sessions.view())
+    }
+
+    /// Forgets the fetch sessions of a broker, as if it had restarted or needed the room.
+    pub fn forget_fetch_sessions(&self, broker: i32) {
+        self.shared
+            .update(|state| state.fetch_sessions.forget(broker));
     }
 
     /// The broker that coordinates a group; nothing while all are down.

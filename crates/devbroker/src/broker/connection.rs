@@ -209,7 +209,7 @@ async fn answer(
         sending: Sending::Once,
     };
     let plan = shared.update(|state| {
-        let targets = handler::targets(state, &request.body);
+        let targets = handler::targets(state, came_in.broker, &request.body);
         state.admit(&Asked {
             api: request.api,
             broker: came_in.broker,

@@ -13,6 +13,8 @@ pub(crate) struct Node {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) is_up: bool,
+    /// Kafka's `broker.rack`.
+    pub(crate) rack: Option<String>,
 }
 
 impl Node {
@@ -55,6 +57,24 @@ impl Nodes {
 
     pub(crate) fn is_up(&self, id: i32) -> bool {
         self.find(id).is_some_and(|node| node.is_up)
+    }
+
+    /// Which of these replicas a reader at `rack` is to be sent to, if not to the leader: as Kafka's
+    /// `RackAwareReplicaSelector`, where brokers have racks.
+    pub(crate) fn nearest(
+        &self,
+        rack: &str,
+        leader: i32,
+        replicas: impl Iterator<Item = i32>,
+    ) -> Option<i32> {
+        let is_near = |id: i32| {
+            let node = self.find(id).filter(|node| node.is_up);
+            node.is_some_and(|node| node.rack.as_deref() == Some(rack))
+        };
+        if is_near(leader) {
+            return None;
+        }
+        replicas.into_iter().find(|id| is_near(*id))
     }
 
     pub(super) fn set_up(&mut self, id: i32, is_up: bool) {
@@ -112,6 +132,7 @@ mod tests {
             host: "localhost".to_owned(),
             port: 9092,
             is_up: true,
+            rack: None,
         };
         Nodes::new([1, 2, 3].map(node).to_vec())
     }
@@ -123,6 +144,21 @@ mod tests {
         assert_eq!(leaders, [1, 2, 3, 1]);
         assert_eq!(nodes.replicas(2, 2), [3, 1]);
         assert_eq!(nodes.replicas(0, 9).len(), 3);
+    }
+
+    #[test]
+    fn a_reader_is_sent_to_a_replica_of_its_rack_unless_the_leader_is_there() {
+        let mut nodes = three();
+        for (node, rack) in nodes.all.iter_mut().zip(["a", "b", "b"]) {
+            node.rack = Some(rack.to_owned());
+        }
+        let nearest =
+            |nodes: &Nodes, rack, leader| nodes.nearest(rack, leader, [1, 2, 3].into_iter());
+        assert_eq!(nearest(&nodes, "b", 1), Some(2));
+        assert_eq!(nearest(&nodes, "b", 3), None);
+        assert_eq!(nearest(&nodes, "c", 1), None);
+        nodes.set_up(2, false);
+        assert_eq!(nearest(&nodes, "b", 1), Some(3));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::connection::ConnectionInfo;
+use super::fetch_sessions::FetchSessions;
 use super::nodes::Nodes;
 use crate::api::Api;
 use crate::fault::{Asked, Change, Event, Faults, Plan};
@@ -22,6 +23,7 @@ pub(crate) struct State {
     pub(crate) nodes: Nodes,
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) coordinator: Coordinator,
+    pub(crate) fetch_sessions: FetchSessions,
     pub(crate) faults: Faults,
     pub(crate) connections: BTreeMap<u64, ConnectionInfo>,
     /// Requests that are not offered; nobody asks for them.
@@ -33,12 +35,18 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(cluster_id: String, nodes: Nodes, coordinator: Coordinator) -> Self {
+    pub(crate) fn new(
+        cluster_id: String,
+        nodes: Nodes,
+        coordinator: Coordinator,
+        fetch_sessions: FetchSessions,
+    ) -> Self {
         Self {
             cluster_id,
             nodes,
             topics: BTreeMap::new(),
             coordinator,
+            fetch_sessions,
             faults: Faults::default(),
             connections: BTreeMap::new(),
             hidden: Vec::new(),
@@ -98,10 +106,29 @@ impl State {
         Some(log.leadership().epoch())
     }
 
+    /// Makes a broker the leader of a partition though it has nothing of the log from an offset on, as an unclean election
+    /// does: what is there is lost. The new leader epoch.
+    pub(crate) fn elect_unclean(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        to: i32,
+        end_offset: i64,
+    ) -> Option<i32> {
+        if !self.nodes.is_up(to) {
+            return None;
+        }
+        let (_, log) = self.topics.get_mut(topic)?.partition_mut(partition)?;
+        log.truncate(end_offset);
+        log.elect(Some(to));
+        Some(log.leadership().epoch())
+    }
+
     /// Takes a broker out of the cluster or back into it. Partitions whose leader goes are led by
     /// another replica that is up, or by nobody; those nobody leads are led by the one that comes.
     pub(crate) fn set_up(&mut self, id: i32, is_up: bool) {
         self.nodes.set_up(id, is_up);
+        self.fetch_sessions.forget(id);
         let topics = self.topics.values_mut();
         for log in topics.flat_map(|topic| &mut topic.partitions) {
             elect_if_needed(log, &self.nodes);

@@ -63,6 +63,7 @@ pub(super) fn metadata(context: &Context<'_>, request: MetadataRequest) -> Metad
                 .with_node_id(BrokerId(node.id))
                 .with_host(text(node.host.clone()))
                 .with_port(node.port.into())
+                .with_rack(node.rack.clone().map(text))
         });
         MetadataResponse::default()
             .with_brokers(brokers.collect())
@@ -167,6 +168,7 @@ pub(super) fn describe_cluster(context: &Context<'_>) -> DescribeClusterResponse
                 .with_broker_id(BrokerId(node.id))
                 .with_host(text(node.host.clone()))
                 .with_port(node.port.into())
+                .with_rack(node.rack.clone().map(text))
         });
         DescribeClusterResponse::default()
             .with_cluster_id(text(state.cluster_id.clone()))

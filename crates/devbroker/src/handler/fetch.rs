@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{
-    AbortedTransaction, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData,
 };
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, ProducerId};
 
 use super::{Context, leads_elsewhere, text};
-use crate::broker::{Node, State};
+use crate::broker::{Node, SessionKind, State};
 use crate::error_code::ErrorCode;
 use crate::log::PartitionLog;
 
@@ -21,19 +22,24 @@ pub(super) const READ_COMMITTED: i8 = 1;
 /// Kafka's `fetch.max.bytes` of the broker.
 const MAX_RESPONSE_BYTES: usize = 55 * 1024 * 1024;
 
+/// From this version on followers may be read from (KIP-392).
+const FOLLOWERS_FROM: i16 = 11;
+/// From this version on topics go by their ids (KIP-516).
+const IDS_FROM: i16 = 13;
+
 /// Reads, waiting up to the client's `max_wait` for `min_bytes` to be there. An error in any
-/// partition ends the wait. Sessions (KIP-227) are not kept: every fetch is a full one.
-pub(super) async fn fetch(context: &Context<'_>, request: &FetchRequest) -> FetchResponse {
-    let session_error = match (request.session_id, request.session_epoch) {
-        (0, -1 | 0) => ErrorCode::NONE,
-        (0, _) => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
-        // Epoch -1 closes the session and fetches in full.
-        (_, -1) => ErrorCode::NONE,
-        _ => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+/// partition ends the wait, and so does what sends the reader elsewhere.
+pub(super) async fn fetch(context: &Context<'_>, request: FetchRequest) -> FetchResponse {
+    let (broker, by_id) = (context.came_in.broker, context.version >= IDS_FROM);
+    let opened = context.shared.update(|state| {
+        let now = context.shared.now().instant;
+        state.fetch_sessions.open(broker, &request, by_id, now)
+    });
+    let (topics, kind) = match opened {
+        Ok(opened) => opened,
+        Err(code) => return FetchResponse::default().with_error_code(code.0),
     };
-    if !session_error.is_none() {
-        return FetchResponse::default().with_error_code(session_error.0);
-    }
+    let request = request.with_topics(topics);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
     let deadline = tokio::time::sleep(wait);
     tokio::pin!(deadline);
@@ -41,9 +47,10 @@ pub(super) async fn fetch(context: &Context<'_>, request: &FetchRequest) -> Fetc
     loop {
         let attempt = context
             .shared
-            .read(|state| Attempt::read(context, state, request));
-        if attempt.is_enough(request) || deadline.is_elapsed() {
-            return attempt.response(context);
+            .read(|state| Attempt::read(context, state, &request));
+        if attempt.is_enough(&request) || deadline.is_elapsed() {
+            let topics = &request.topics;
+            return attempt.response(context, topics, kind, by_id);
         }
         tokio::select! {
             () = &mut deadline => {}
@@ -58,7 +65,8 @@ struct Attempt {
     topics: Vec<FetchableTopicResponse>,
     bytes: usize,
     limit: usize,
-    has_error: bool,
+    /// An error, or what else a reader has to know at once.
+    is_urgent: bool,
     isolation: i8,
     /// Brokers that partitions were refused in favour of.
     leaders: BTreeSet<i32>,
@@ -70,7 +78,7 @@ impl Attempt {
             topics: Vec::new(),
             bytes: 0,
             limit: bytes(request.max_bytes).min(MAX_RESPONSE_BYTES),
-            has_error: false,
+            is_urgent: false,
             isolation: request.isolation_level,
             leaders: BTreeSet::new(),
         };
@@ -79,7 +87,8 @@ impl Attempt {
             let partitions = topic.partitions.iter();
             let partitions = partitions
                 .map(|partition| {
-                    attempt.partition(context, state, name.as_deref(), topic, partition)
+                    let rack = request.rack_id.as_str();
+                    attempt.partition(context, state, name.as_deref(), topic, partition, rack)
                 })
                 .collect();
             attempt.topics.push(
@@ -92,8 +101,31 @@ impl Attempt {
         attempt
     }
 
-    fn response(self, context: &Context<'_>) -> FetchResponse {
-        let response = FetchResponse::default().with_responses(self.topics);
+    fn response(
+        self,
+        context: &Context<'_>,
+        asked: &[FetchTopic],
+        kind: SessionKind,
+        by_id: bool,
+    ) -> FetchResponse {
+        let broker = context.came_in.broker;
+        let now = context.shared.now().instant;
+        let topics = self.topics;
+        let (id, topics) = match kind {
+            SessionKind::Sessionless => (0, topics),
+            SessionKind::Begins => context.shared.update(|state| {
+                let sessions = &mut state.fetch_sessions;
+                (sessions.begin(broker, asked, &topics, by_id, now), topics)
+            }),
+            SessionKind::Incremental(id) => context
+                .shared
+                .update(|state| (id, state.fetch_sessions.only_news(broker, id, topics))),
+        };
+        let response = FetchResponse::default().with_responses(topics);
+        let response = match context.version {
+            7.. => response.with_session_id(id),
+            _ => response,
+        };
         if context.version < 16 || self.leaders.is_empty() {
             return response;
         }
@@ -111,16 +143,16 @@ impl Attempt {
     }
 
     /// The offset that reading ends before.
-    fn until(&self, log: &PartitionLog) -> i64 {
+    fn until(&self, log: &PartitionLog, broker: i32) -> i64 {
         match self.isolation {
-            READ_COMMITTED => log.last_stable_offset(),
-            _ => log.end_offset(),
+            READ_COMMITTED => log.last_stable_offset().min(log.end_at(broker)),
+            _ => log.end_at(broker),
         }
     }
 
     fn is_enough(&self, request: &FetchRequest) -> bool {
         let wanted = bytes(request.min_bytes).min(self.limit);
-        self.has_error || self.topics.is_empty() || self.bytes >= wanted
+        self.is_urgent || self.topics.is_empty() || self.bytes >= wanted
     }
 
     fn partition(
@@ -130,7 +162,9 @@ impl Attempt {
         name: Option<&str>,
         topic: &FetchTopic,
         asked: &FetchPartition,
+        rack: &str,
     ) -> PartitionData {
+        let broker = context.came_in.broker;
         let response = PartitionData::default()
             .with_partition_index(asked.partition)
             .with_high_watermark(-1)
@@ -150,21 +184,42 @@ impl Attempt {
         let injected = context
             .injected
             .instead(name.unwrap_or_default(), asked.partition);
-        let read = match (injected, log) {
+        let found = match (injected, log) {
             (Some(code), _) => Err(code),
             (None, None) => Err(unknown),
             (None, Some(log)) => admitted(log, context, asked).and_then(|()| {
                 let room = self.limit.saturating_sub(self.bytes);
                 let room = room.min(bytes(asked.partition_max_bytes));
-                log.read(asked.fetch_offset, self.until(log), room, self.bytes == 0)
+                let diverging = diverging(log, broker, asked)?;
+                if asked.fetch_offset > log.end_at(broker) {
+                    return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+                }
+                let until = self.until(log, broker);
+                let records = log.read(asked.fetch_offset, until, room, self.bytes == 0)?;
+                let elsewhere = near(context, state, log, asked, rack);
+                Ok(Found {
+                    records: match diverging.is_some() || elsewhere.is_some() {
+                        true => Bytes::new(),
+                        false => records,
+                    },
+                    diverging,
+                    elsewhere,
+                })
             }),
         };
-        match (read, log) {
-            (Ok(records), Some(log)) => {
+        match (found, log) {
+            (Ok(found), Some(log)) => {
+                let Found {
+                    records,
+                    diverging,
+                    elsewhere,
+                } = found;
+                self.is_urgent |= diverging.is_some() || elsewhere.is_some();
                 self.bytes += records.len();
                 let response = match self.isolation {
                     READ_COMMITTED => {
-                        let aborted = log.aborted_within(asked.fetch_offset, self.until(log));
+                        let until = self.until(log, broker);
+                        let aborted = log.aborted_within(asked.fetch_offset, until);
                         let told = aborted.iter().map(|aborted| {
                             AbortedTransaction::default()
                                 .with_producer_id(ProducerId(aborted.producer_id))
@@ -174,15 +229,28 @@ impl Attempt {
                     }
                     _ => response,
                 };
+                let response = match diverging {
+                    Some((epoch, end_offset)) => response.with_diverging_epoch(
+                        EpochEndOffset::default()
+                            .with_epoch(epoch)
+                            .with_end_offset(end_offset),
+                    ),
+                    None => response,
+                };
+                let response = match elsewhere {
+                    Some(replica) => response.with_preferred_read_replica(BrokerId(replica)),
+                    None => response,
+                };
+                let end = log.end_at(broker);
                 response
-                    .with_high_watermark(log.end_offset())
-                    .with_last_stable_offset(log.last_stable_offset())
+                    .with_high_watermark(end)
+                    .with_last_stable_offset(log.last_stable_offset().min(end))
                     .with_log_start_offset(log.start_offset())
                     .with_records(Some(records))
             }
-            (read, log) => {
-                self.has_error = true;
-                let code = read.err().unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR);
+            (found, log) => {
+                self.is_urgent = true;
+                let code = found.err().unwrap_or(ErrorCode::UNKNOWN_SERVER_ERROR);
                 let response = response.with_error_code(code.0);
                 match log.filter(|_| context.version >= 12 && leads_elsewhere(code)) {
                     Some(log) => {
@@ -205,8 +273,55 @@ fn admitted(
     context: &Context<'_>,
     asked: &FetchPartition,
 ) -> Result<(), ErrorCode> {
+    let (leadership, broker) = (log.leadership(), context.came_in.broker);
+    match context.version {
+        FOLLOWERS_FROM.. => leadership.admit_reader(broker, asked.current_leader_epoch),
+        _ => leadership.admit(broker, asked.current_leader_epoch),
+    }
+}
+
+/// What a partition has to say besides an error.
+struct Found {
+    records: Bytes,
+    diverging: Option<(i32, i64)>,
+    /// Another replica that the reader is to go to.
+    elsewhere: Option<i32>,
+}
+
+/// Where the log and what the reader has part ways before its offset, by the epoch of its last record
+/// (`Partition.readRecords`).
+fn diverging(
+    log: &PartitionLog,
+    broker: i32,
+    asked: &FetchPartition,
+) -> Result<Option<(i32, i64)>, ErrorCode> {
+    if asked.last_fetched_epoch < 0 {
+        return Ok(None);
+    }
     let leadership = log.leadership();
-    leadership.admit(context.came_in.broker, asked.current_leader_epoch)
+    let (epoch, end) = leadership.end_of(asked.last_fetched_epoch, log.end_at(broker));
+    if epoch < 0 || asked.fetch_offset < log.start_offset() {
+        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+    }
+    let diverges = epoch < asked.last_fetched_epoch || end < asked.fetch_offset;
+    Ok(diverges.then_some((epoch, end)))
+}
+
+/// The replica that a leader sends a reader of this rack to, which has what the reader asks for.
+fn near(
+    context: &Context<'_>,
+    state: &State,
+    log: &PartitionLog,
+    asked: &FetchPartition,
+    rack: &str,
+) -> Option<i32> {
+    let leader = log.leadership().leader()?;
+    if rack.is_empty() || context.version < FOLLOWERS_FROM || leader != context.came_in.broker {
+        return None;
+    }
+    let replicas = log.leadership().replicas().iter().copied();
+    let caught_up = replicas.filter(|replica| log.end_at(*replica) >= asked.fetch_offset);
+    state.nodes.nearest(rack, leader, caught_up)
 }
 
 fn bytes(count: i32) -> usize {

@@ -93,7 +93,7 @@ pub(crate) async fn handle(
             Some(response) => reply.with(&response),
             None => Ok(Answer::Nothing),
         },
-        Body::Fetch(body) => reply.with(&fetch::fetch(&context, &body).await),
+        Body::Fetch(body) => reply.with(&fetch::fetch(&context, body).await),
         Body::ListOffsets(body) => reply.with(&list_offsets::list_offsets(&context, body)),
         Body::Metadata(body) => reply.with(&discovery::metadata(&context, body)),
         Body::OffsetCommit(body) => reply.with(&offsets::commit(&context, body)),

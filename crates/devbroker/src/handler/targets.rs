@@ -8,7 +8,7 @@ use crate::broker::State;
 use crate::fault::Target;
 use crate::wire::Body;
 
-pub(crate) fn targets(state: &State, body: &Body) -> Vec<Target> {
+pub(crate) fn targets(state: &State, broker: i32, body: &Body) -> Vec<Target> {
     match body {
         Body::Produce(body) => body
             .topic_data
@@ -18,8 +18,9 @@ pub(crate) fn targets(state: &State, body: &Body) -> Vec<Target> {
                 places(state, &topic.name, topic.topic_id, partitions)
             })
             .collect(),
-        Body::Fetch(body) => body
-            .topics
+        Body::Fetch(body) => state
+            .fetch_sessions
+            .covered(broker, body)
             .iter()
             .flat_map(|topic| {
                 let partitions = topic.partitions.iter().map(|p| p.partition);

@@ -69,6 +69,15 @@ impl Leadership {
         Ok(())
     }
 
+    /// Whether `broker` may answer a reader that knows this leader epoch: as [`admit`](Self::admit), and followers may too
+    /// (KIP-392).
+    pub(crate) fn admit_reader(&self, broker: i32, known_epoch: i32) -> Result<(), ErrorCode> {
+        match self.admit(broker, known_epoch) {
+            Err(ErrorCode::NOT_LEADER_OR_FOLLOWER) if self.replicas.contains(&broker) => Ok(()),
+            admitted => admitted,
+        }
+    }
+
     /// The epoch in which the record at this offset was, or will be, written.
     pub(crate) fn epoch_at(&self, offset: i64) -> i32 {
         let epochs = self.began.iter().rev();
@@ -130,6 +139,13 @@ mod tests {
             (3, 2, ErrorCode::NOT_LEADER_OR_FOLLOWER),
         ] {
             assert_eq!(leadership.admit(broker, epoch), Err(code));
+        }
+        assert_eq!(leadership.admit_reader(1, 3), Ok(()));
+        for (broker, epoch, code) in [
+            (1, 2, ErrorCode::FENCED_LEADER_EPOCH),
+            (3, 3, ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        ] {
+            assert_eq!(leadership.admit_reader(broker, epoch), Err(code));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The log of one partition: what producers may append, what readers get.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
@@ -26,6 +26,8 @@ pub(crate) struct PartitionLog {
     bytes: usize,
     producers: Producers,
     transactions: Transactions,
+    /// Where the log ends for followers that lag.
+    held_back: BTreeMap<i32, i64>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl PartitionLog {
             bytes: 0,
             producers: Producers::default(),
             transactions: Transactions::default(),
+            held_back: BTreeMap::new(),
         }
     }
 
@@ -91,6 +94,45 @@ impl PartitionLog {
     /// Makes a broker the leader, or nobody.
     pub(crate) fn elect(&mut self, leader: Option<i32>) {
         self.leadership.elect(leader, self.next_offset);
+    }
+
+    /// Lets a follower have nothing from an offset on, or all again.
+    pub(crate) fn hold_back(&mut self, broker: i32, end_offset: Option<i64>) {
+        match end_offset {
+            Some(end_offset) => self.held_back.insert(broker, end_offset),
+            None => self.held_back.remove(&broker),
+        };
+    }
+
+    /// The offset after the last record that a broker has: the leader all, followers unless they lag.
+    pub(crate) fn end_at(&self, broker: i32) -> i64 {
+        let lags = self.leadership.leader() != Some(broker);
+        let held_back = self.held_back.get(&broker).filter(|_| lags);
+        held_back.map_or(self.next_offset, |end| self.next_offset.min(*end))
+    }
+
+    /// Loses the batches that reach to this offset or beyond it, with what was known from them.
+    pub(crate) fn truncate(&mut self, end_offset: i64) {
+        while let Some(last) = self.batches.back() {
+            if last.last_offset < end_offset {
+                break;
+            }
+            self.bytes -= last.bytes.len();
+            self.next_offset = last.base_offset;
+            self.batches.pop_back();
+        }
+        self.start_offset = self.start_offset.min(self.next_offset);
+        self.producers = Producers::default();
+        self.transactions = Transactions::default();
+        for stored in &self.batches {
+            if let Some(header) = BatchHeader::read(&stored.bytes) {
+                self.transactions
+                    .appended(&header, &stored.bytes, stored.base_offset);
+                if header.has_producer() && !header.is_control() {
+                    self.producers.appended(&header, stored.base_offset, None);
+                }
+            }
+        }
     }
 
     pub(crate) fn start_offset(&self) -> i64 {
