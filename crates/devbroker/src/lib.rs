@@ -44,8 +44,10 @@
 //! what is behind it; the version ranges, as far as the message library goes (OffsetCommit and
 //! OffsetFetch end at 9). Kafka's console clients and tools and librdkafka are tested against it.
 //!
-//! Replication is told of, not done: brokers share one log, replicas never lag, and another
-//! replica leads at once when a leader stops. Of transactions there is what readers see: batches
+//! Replication is told of, not done: brokers share one log, replicas lag only where a test holds
+//! them back ([`hold_back_replica`](DevBroker::hold_back_replica)), and another replica leads at
+//! once when a leader stops; the end of a log is lost where a test has it lost
+//! ([`elect_unclean`](DevBroker::elect_unclean)). Of transactions there is what readers see: batches
 //! that a test puts in with [`append_unchecked`](DevBroker::append_unchecked) and ends with
 //! [`end_transaction`](DevBroker::end_transaction); producers cannot begin one.
 //!
@@ -53,7 +55,7 @@
 //! it divides, and back, they are refused here, and subscriptions by pattern too.
 //!
 //! Not there: a transaction coordinator, SASL by GSSAPI, quotas, access control lists (but
-//! [`Fault::deny`]), settings of brokers, fetch sessions, compaction, retention by time, automatic topic creation, and
+//! [`Fault::deny`]), settings of brokers, compaction, retention by time, automatic topic creation, and
 //! anything on disk. Requests are bounded
 //! (8 MiB and 100 000 elements), logs are not unless the topic sets `retention.bytes`. Timers
 //! follow tokio's clock; a paused clock runs ahead whenever everything waits for a socket, so

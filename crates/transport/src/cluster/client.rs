@@ -172,6 +172,23 @@ impl Client {
         }
     }
 
+    /// Where a replica of a partition is that is said to be worth reading from, by the view at hand; `None` where it is
+    /// offline or not known.
+    pub(crate) fn replica_address(
+        &self,
+        topic: &str,
+        partition: i32,
+        broker_id: i32,
+    ) -> Option<Address> {
+        let view = self.view();
+        let topic = view.topics.get(topic)?.as_ref().ok()?;
+        let index = usize::try_from(partition).ok()?;
+        let partition = topic.partitions().get(index)?;
+        let is_online = !partition.offline.contains(&broker_id);
+        let address = view.brokers.get(&broker_id).filter(|_| is_online);
+        address.cloned()
+    }
+
     /// Every broker of the cluster that is known.
     pub(crate) fn every_broker(&self, purpose: Purpose) -> Vec<Broker> {
         let view = self.view();

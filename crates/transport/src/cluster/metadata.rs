@@ -30,6 +30,8 @@ pub struct PartitionMetadata {
     pub replicas: Vec<i32>,
     /// The ids of those that are in sync with the leader.
     pub in_sync: Vec<i32>,
+    /// The ids of those that cannot be read now; empty with brokers before Kafka 1.0, which do not tell.
+    pub offline: Vec<i32>,
 }
 
 /// Who leads a partition.
@@ -198,6 +200,7 @@ fn topic_metadata(name: Arc<str>, topic: MetadataTopic) -> Result<TopicMetadata,
             }),
             replicas: partition.replicas,
             in_sync: partition.in_sync,
+            offline: partition.offline,
         })
         .collect();
     partitions.sort_by_key(|partition| partition.partition);
@@ -233,6 +236,7 @@ mod tests {
             leader_epoch,
             replicas: vec![1, 2],
             in_sync: vec![1],
+            offline: vec![2],
         }
     }
 

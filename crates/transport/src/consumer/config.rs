@@ -129,6 +129,10 @@ pub struct FetchConfig {
     pub max_batch_bytes: usize,
     /// Records in one event at most. Default 500.
     pub max_records: usize,
+    /// Where this reader is, as brokers call it in `broker.rack`: leaders that choose replicas by racks
+    /// (`replica.selector.class`) then send it to one that is near (KIP-392), for as long as the client's
+    /// `metadata_max_age` or until that replica fails. Default none: leaders alone are read from.
+    pub rack: Option<Arc<str>>,
 }
 
 impl Default for FetchConfig {
@@ -141,6 +145,7 @@ impl Default for FetchConfig {
             buffer_bytes: 32 * 1024 * 1024,
             max_batch_bytes: 32 * 1024 * 1024,
             max_records: 500,
+            rack: None,
         }
     }
 }
@@ -153,8 +158,20 @@ pub enum StartPolicy {
     Earliest,
     /// At the end.
     Latest,
-    /// Nowhere: [`Event::Failed`](super::Event::Failed) says so, and the partition stands until a seek.
+    /// Nowhere: [`Event::Failed`](super::Event::Failed) says so, and the partition stands until a seek. So it does where
+    /// the log was cut before the position, with [`ErrorKind::LogTruncated`](crate::ErrorKind).
     None,
+}
+
+impl StartPolicy {
+    /// Where that is.
+    pub(crate) fn position(self) -> Option<Position> {
+        match self {
+            Self::Earliest => Some(Position::Earliest),
+            Self::Latest => Some(Position::Latest),
+            Self::None => None,
+        }
+    }
 }
 
 /// A place in a partition.

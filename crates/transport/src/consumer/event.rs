@@ -33,14 +33,16 @@ pub enum Event {
     },
     /// Records of one partition, in order.
     Records(RecordBatch),
-    /// The position was out of range and has been reset by the start policy.
+    /// What lay at the position is not what it was when the position was come by: reading goes on from another.
     Reset {
         /// Where.
         partition: TopicPartition,
-        /// The position that was out of range.
+        /// The position before: the offset after the last record delivered, or the one begun at.
         from: i64,
         /// The position it was replaced by.
         to: i64,
+        /// Why.
+        cause: ResetCause,
     },
     /// A batch or record cannot be read; what came before it has been delivered. The partition stands until
     /// `seek`, for example to [`CorruptRecord::resume_at`].
@@ -53,6 +55,26 @@ pub enum Event {
     /// Something failed. What is retriable is being retried; what is [fatal](crate::Class::Fatal) for the group
     /// ends the consumer, what is fatal for a partition leaves that partition standing.
     Failed(TransportError),
+}
+
+/// Why a position was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResetCause {
+    /// It was out of range: below the oldest record, or beyond the end. Reading goes on where the start policy says.
+    OutOfRange,
+    /// The log was cut before it, and may have been written anew from there: a leader was elected that did not have all of
+    /// it (KIP-320).
+    Truncated {
+        /// The offset up to which the log is still the one that was read: reading goes on there. `None` where no leader
+        /// knows of the time of our last record any more: reading goes on where the start policy says.
+        diverged_at: Option<i64>,
+    },
+    /// The topic was deleted and made again, as its id tells (KIP-516). Reading goes on at the first record of the new
+    /// one, whatever the start policy: all there is came after we began to read. Commits of the old one's positions are
+    /// refused ([`ErrorCode::UnknownTopicId`](crate::ErrorCode)) until this event has been given out; those after it must
+    /// be of the new one.
+    TopicRecreated,
 }
 
 /// A partition as it is handed over.
@@ -103,7 +125,8 @@ pub struct OffsetToCommit {
     pub partition: TopicPartition,
     /// The offset of the next record to be read: that of the last one done, plus one.
     pub offset: i64,
-    /// The leader epoch of the last record done, where known.
+    /// The leader epoch of the last record done. Where it is `None` the consumer puts in the one it read that record in,
+    /// if it still knows.
     pub leader_epoch: Option<i32>,
     /// Text stored with it; the broker bounds it (`offset.metadata.max.bytes`, 4096 by default).
     pub metadata: String,

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 pub use config::{ConsumerConfig, FetchConfig, GroupProtocol, Position, StartPolicy};
-pub use event::{AssignedPartition, Committed, Event, OffsetToCommit, RecordBatch};
+pub use event::{AssignedPartition, Committed, Event, OffsetToCommit, RecordBatch, ResetCause};
 pub use lookup::FoundOffset;
 pub use progress::Progress;
 pub use reader::Reader;
@@ -130,8 +130,10 @@ impl Consumer {
     /// [`next`](Self::next) has given out, and neither released nor lost since.
     ///
     /// # Errors
-    /// [`ErrorCode::IllegalGeneration`](crate::ErrorCode) if one of them is not held; nothing is stored then. Otherwise
-    /// the first refusal of the coordinator. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
+    /// [`ErrorCode::IllegalGeneration`](crate::ErrorCode) if one of them is not held, and
+    /// [`ErrorCode::UnknownTopicId`](crate::ErrorCode) if the topic of one was made again, of which an [`Event::Reset`]
+    /// tells that has not been given out yet, or only after this was called; nothing is stored then. Otherwise the first
+    /// refusal of the coordinator. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
     /// [`Event::Lost`] follows; 27 (retriable) that the group is rebalancing. Through a cooperative rebalance a commit
     /// of what is kept waits and is made in the new generation, up to the rebalance timeout; later commits wait behind
     /// it. Where the coordinator divides a commit is made again in the same way when the member's epoch has gone on (113,

@@ -138,6 +138,17 @@ pub enum ErrorKind {
         "no offset is committed, and the start policy is none; commit or seek to where reading is to begin"
     )]
     NoOffset,
+    /// The log was cut before the position, and no start policy says where to go on.
+    #[error(
+        "what was read before offset {offset} is not in the log any more{}, and the start policy is none; seek to where reading is to go on",
+        agreed_up_to(*.diverged_at)
+    )]
+    LogTruncated {
+        /// The position: the offset after the last record delivered, or the one begun at.
+        offset: i64,
+        /// The offset up to which the log is the one that was read, where the leader knows.
+        diverged_at: Option<i64>,
+    },
     /// A setting is wrong.
     #[error("{what}: {reason}")]
     Settings {
@@ -224,6 +235,7 @@ impl ErrorKind {
             | Self::UnsupportedVersion { .. }
             | Self::NoSuchPartition { .. }
             | Self::NoOffset
+            | Self::LogTruncated { .. }
             | Self::Settings { .. }
             | Self::Closed => Class::Fatal,
         }
@@ -251,6 +263,7 @@ impl ErrorKind {
             | Self::NoSuchPartition { .. }
             | Self::SequenceTaken { .. }
             | Self::NoOffset
+            | Self::LogTruncated { .. }
             | Self::Settings { .. }
             | Self::Closed => false,
         }
@@ -282,6 +295,13 @@ pub(super) fn readable(text: &str) -> Option<Box<str>> {
 fn with_message(message: &Option<Box<str>>) -> String {
     match message {
         Some(message) => format!(" (the broker says: {message})"),
+        None => String::new(),
+    }
+}
+
+fn agreed_up_to(offset: Option<i64>) -> String {
+    match offset {
+        Some(offset) => format!(" from offset {offset} on"),
         None => String::new(),
     }
 }

@@ -23,6 +23,8 @@ pub enum Operation {
     Fetch,
     /// Asking for first, last or timed offsets.
     ListOffsets,
+    /// Asking where the time of a leader ends in the log.
+    OffsetForLeaderEpoch,
     /// Entering a group.
     JoinGroup,
     /// Receiving the group's assignment.
@@ -76,6 +78,7 @@ impl Operation {
             | Self::FindCoordinator
             | Self::Fetch
             | Self::ListOffsets
+            | Self::OffsetForLeaderEpoch
             | Self::Heartbeat
             | Self::OffsetFetch
             | Self::ListGroups
@@ -96,6 +99,7 @@ impl fmt::Display for Operation {
             Self::InitProducerId => "get a producer id",
             Self::Fetch => "fetch",
             Self::ListOffsets => "list offsets",
+            Self::OffsetForLeaderEpoch => "find where leader epochs end",
             Self::JoinGroup => "join group",
             Self::SyncGroup => "sync group",
             Self::Heartbeat => "heartbeat",

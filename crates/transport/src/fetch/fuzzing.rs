@@ -19,6 +19,8 @@ pub(crate) fn answered(
             high_watermark: i64::MAX,
             last_stable_offset: i64::MAX,
             log_start_offset: 0,
+            topic_id: None,
+            leader_epoch: -1,
         };
         let _ = state.fetched(now, &partition, incarnation, chunk);
     }

@@ -1,12 +1,13 @@
 //! Reading partitions: positions, long polls, and what is fetched but not yet delivered.
 //!
 //! `state` knows for each partition where it is read next and what waits to be delivered; it decides and holds no
-//! socket. `driver` is the task that asks the leaders, one request at a time per broker and connections of its own.
+//! socket. `session` knows what each broker remembers of what it was asked for. `driver` is the task that asks the leaders, one request at a time per broker and connections of its own.
 //! [`Fetcher`] is both together, with what callers do to them.
 
 mod driver;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod session;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-pub(crate) use state::FetchState;
+pub(crate) use state::{FetchState, Tenure};
 
 use crate::{
     cluster::Client,
@@ -40,8 +41,18 @@ impl Shared {
     }
 
     /// Which of its assignments the caller speaks of when it speaks of this partition.
-    pub(crate) fn tenure(&self, partition: &TopicPartition) -> Option<u64> {
+    pub(crate) fn tenure(&self, partition: &TopicPartition) -> Option<Tenure> {
         self.lock().tenure(partition)
+    }
+
+    /// Whether the caller speaks of a topic that was deleted and made again when it speaks of this partition.
+    pub(crate) fn is_recreated(&self, partition: &TopicPartition) -> bool {
+        self.lock().is_recreated(partition)
+    }
+
+    /// The leader epoch of the record before an offset, where known.
+    pub(crate) fn leader_epoch(&self, partition: &TopicPartition, offset: i64) -> Option<i32> {
+        self.lock().leader_epoch(partition, offset)
     }
 
     /// Changes the state, and has both sides look at it.

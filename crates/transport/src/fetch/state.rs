@@ -5,8 +5,12 @@
 //! fetched before gets past them. Answers carry the incarnation of the partition they were asked for, so that one that
 //! comes after a seek is recognised and dropped.
 
+mod agreement;
 mod ends;
+mod epochs;
 mod partition;
+mod replica;
+mod tenure;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -17,10 +21,15 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    consumer::{AssignedPartition, Event, FetchConfig, Position, Progress},
+    consumer::{AssignedPartition, Event, FetchConfig, Position, Progress, ResetCause},
     record::{AbortedFilter, Batches, TopicPartition},
+    wire::TopicId,
 };
+use epochs::Epochs;
 use partition::{Item, Partition, offset_of};
+use replica::Preferred;
+use tenure::Given;
+pub(crate) use tenure::Tenure;
 
 /// Bytes of memory in one event at which it is full.
 const EVENT_BYTES: usize = 1024 * 1024;
@@ -32,13 +41,36 @@ const RETRY_UP_TO: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Incarnation(u64);
 
-/// What is to be asked of a partition's leader.
+/// What is to be asked about a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// Which offset this position is.
+    /// Of its leader: which offset this position is.
     Resolve(Position),
-    /// Records from this offset.
-    Fetch(i64),
+    /// Of its leader: where this epoch, the one of the last record read, ends in its log (KIP-320).
+    Validate(i32),
+    /// Records.
+    Fetch(Next),
+}
+
+/// The records that are wanted next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) offset: i64,
+    /// The epoch of the record before.
+    pub(super) last_epoch: Option<i32>,
+    /// The topic they are to be of; `None` for whichever has the name.
+    pub(super) topic_id: Option<TopicId>,
+    /// The broker to be asked instead of the leader.
+    pub(super) replica: Option<i32>,
+}
+
+/// What is known of a partition's leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LeaderView {
+    /// The topic's id; `None` with brokers that have none.
+    pub(super) topic_id: Option<TopicId>,
+    /// -1 with brokers that do not tell.
+    pub(super) epoch: i32,
 }
 
 /// The answer to a fetch.
@@ -49,6 +81,10 @@ pub(super) struct Chunk {
     pub(super) high_watermark: i64,
     pub(super) last_stable_offset: i64,
     pub(super) log_start_offset: i64,
+    /// The id it was asked for and given by; `None` where that was a name.
+    pub(super) topic_id: Option<TopicId>,
+    /// The epoch the leader was asked in, -1 for none.
+    pub(super) leader_epoch: i32,
 }
 
 /// An answer held bytes, and not one whole batch.
@@ -70,7 +106,7 @@ pub(crate) struct FetchState {
     served: Option<TopicPartition>,
     next_incarnation: u64,
     /// Which assignment gave each partition.
-    given: BTreeMap<TopicPartition, u64>,
+    given: BTreeMap<TopicPartition, Given>,
     /// Assignments told.
     told: u64,
     /// Those of them that the caller was given.
@@ -110,7 +146,8 @@ impl FetchState {
             if let Some(held) = &mut self.held {
                 held.insert(assigned.partition.clone());
             }
-            self.given.insert(assigned.partition.clone(), self.told);
+            self.given
+                .insert(assigned.partition.clone(), Given::new(self.told, assigned));
         }
         self.tell(Event::Assigned {
             generation,
@@ -151,12 +188,24 @@ impl FetchState {
         {
             return;
         }
-        let incarnation = Incarnation(self.next_incarnation);
-        self.next_incarnation += 1;
+        // Whoever has not heard that the topic was made again speaks of the old one.
+        let before = self.partitions.get(partition);
+        if self.is_recreated(partition) || before.is_some_and(Partition::is_told_recreated) {
+            return;
+        }
+        let incarnation = self.new_incarnation();
         let mut fresh = Partition::new(incarnation, position);
         if let Some(before) = self.partitions.get(partition) {
             fresh.paused = before.paused;
             fresh.ends = before.ends;
+            fresh.topic_id = before.topic_id;
+            fresh.disowned = before.disowned;
+        }
+        let committed = self.given.get(partition).and_then(Given::committed);
+        if let Some((offset, epoch)) = committed
+            && position == Position::Offset(offset)
+        {
+            fresh.epochs = Epochs::before(offset, epoch);
         }
         self.partitions.insert(partition.clone(), fresh);
     }
@@ -215,13 +264,6 @@ impl FetchState {
         }
     }
 
-    /// Which of its assignments the caller speaks of when it speaks of this partition; `None` before it has heard of
-    /// the last one: until then it speaks of one that is over.
-    pub(crate) fn tenure(&self, partition: &TopicPartition) -> Option<u64> {
-        let given = self.given.get(partition).copied();
-        given.filter(|given| *given <= self.heard)
-    }
-
     /// No event comes after those there are.
     pub(crate) fn end(&mut self) {
         self.ended = true;
@@ -247,7 +289,7 @@ impl FetchState {
                 {
                     None
                 }
-                Position::Offset(offset) => Some(Wanted::Fetch(offset)),
+                Position::Offset(offset) => Some(Wanted::Fetch(partition.next(offset, now))),
                 unresolved => Some(Wanted::Resolve(unresolved)),
             }
         };
@@ -303,11 +345,12 @@ impl FetchState {
         (found.retry_at, found.failures) = (None, 0);
         found.fetch_from = Position::Offset(offset);
         found.position = Some(offset);
-        if let Some(from) = found.reset_from.take() {
+        if let Some((from, cause)) = found.reset.take() {
             self.events.push_back(Event::Reset {
                 partition: partition.clone(),
                 from,
                 to: offset,
+                cause,
             });
         }
     }
@@ -329,6 +372,11 @@ impl FetchState {
         };
         let is_empty = chunk.records.is_empty();
         found.ends.update(now, &chunk);
+        found.valid_in = (chunk.leader_epoch >= 0).then_some(chunk.leader_epoch);
+        if chunk.topic_id.is_some() {
+            found.topic_id = chunk.topic_id;
+            found.disowned = false;
+        }
         let mut filter = AbortedFilter::new(chunk.aborted);
         let mut next = from;
         let mut batches = Batches::new(chunk.records, from);
@@ -336,6 +384,8 @@ impl FetchState {
         while let Some(batch) = batches.next_batch() {
             let item = match batch {
                 Ok(batch) => {
+                    let from = batch.base_offset().max(next);
+                    found.epochs.read(batch.leader_epoch(), from);
                     next = batch.next_offset();
                     if filter.passes(&batch) {
                         Item::Batch(batch)
@@ -379,13 +429,50 @@ impl FetchState {
             // What was fetched before is delivered first; the next answer will say the same.
             _ if found.has_undelivered() => found.retry_at = Some(now + RETRY_FROM),
             Some(position) => {
-                found.reset_from = offset_of(found.fetch_from);
-                found.fetch_from = position;
+                let from = offset_of(found.fetch_from);
+                found.reset = from.map(|from| (from, ResetCause::OutOfRange));
+                found.begin_at(position);
             }
             None => {
                 found.halted = true;
                 self.events.push_back(halted);
             }
+        }
+    }
+
+    /// It was asked for, and has nothing new.
+    pub(super) fn unchanged(&mut self, partition: &TopicPartition, incarnation: Incarnation) {
+        if let Some(found) = self.same(partition, incarnation) {
+            (found.retry_at, found.failures) = (None, 0);
+        }
+    }
+
+    /// It was asked for, and nobody has looked: it may be asked for at once.
+    pub(super) fn unanswered(&mut self, partition: &TopicPartition, incarnation: Incarnation) {
+        let _ = self.same(partition, incarnation);
+    }
+
+    /// The leader says that this broker is to be read from, up to a time.
+    pub(super) fn prefer(
+        &mut self,
+        partition: &TopicPartition,
+        incarnation: Incarnation,
+        broker_id: i32,
+        until: Instant,
+    ) {
+        if let Some(found) = self
+            .partitions
+            .get_mut(partition)
+            .filter(|found| found.incarnation == incarnation)
+        {
+            found.preferred = Some(Preferred::new(broker_id, until));
+        }
+    }
+
+    /// The follower that was to be read from does not do: the leader is asked again.
+    pub(super) fn leave_follower(&mut self, partition: &TopicPartition) {
+        if let Some(found) = self.partitions.get_mut(partition) {
+            found.preferred = None;
         }
     }
 
@@ -423,9 +510,7 @@ impl FetchState {
     /// The next event: what was told first, then records, one partition after the other.
     pub(crate) fn take_event(&mut self) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
-            if matches!(event, Event::Assigned { .. }) {
-                self.heard += 1;
-            }
+            self.hear(&event);
             return Some(event);
         }
         let ready = |(name, partition): (&TopicPartition, &Partition)| {

@@ -36,7 +36,18 @@ fn chunk(records: Vec<u8>) -> Chunk {
         high_watermark: 9,
         last_stable_offset: 9,
         log_start_offset: 0,
+        topic_id: None,
+        leader_epoch: -1,
     }
+}
+
+fn fetch_from(offset: i64) -> Wanted {
+    Wanted::Fetch(Next {
+        offset,
+        last_epoch: None,
+        topic_id: None,
+        replica: None,
+    })
 }
 
 fn reading(partitions: &[i32]) -> FetchState {
@@ -84,7 +95,7 @@ fn fetching_runs_ahead_of_delivery_from_where_the_last_answer_ended() {
     let now = Instant::now();
     let mut state = reading(&[0]);
     let (_, incarnation, wanted) = ask(&mut state, now).remove(0);
-    assert_eq!(wanted, Wanted::Fetch(0));
+    assert_eq!(wanted, fetch_from(0));
     assert!(ask(&mut state, now).is_empty(), "one request at a time");
     fetched(
         &mut state,
@@ -93,7 +104,7 @@ fn fetching_runs_ahead_of_delivery_from_where_the_last_answer_ended() {
         incarnation,
         chunk([batch(0, &["a", "b"]), batch(2, &["c"])].concat()),
     );
-    assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(3));
+    assert_eq!(ask(&mut state, now)[0].2, fetch_from(3));
     assert_eq!(state.position(&name(0)), Some(0));
     let delivered = records(state.take_event());
     assert_eq!(
@@ -113,7 +124,7 @@ fn a_seek_drops_what_was_fetched_and_what_is_still_on_its_way() {
     state.begin(&name(0), Position::Offset(7));
     fetched(&mut state, now, &name(0), before, chunk(batch(1, &["b"])));
     assert!(state.take_event().is_none());
-    assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(7));
+    assert_eq!(ask(&mut state, now)[0].2, fetch_from(7));
 }
 
 #[test]
@@ -242,7 +253,7 @@ fn a_fault_comes_after_what_stands_before_it_and_halts_only_its_partition() {
     }
     assert!(state.take_event().is_none());
     state.begin(&name(0), Position::Offset(2));
-    assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(2));
+    assert_eq!(ask(&mut state, now)[0].2, fetch_from(2));
 }
 
 #[test]
@@ -278,7 +289,7 @@ fn an_offset_out_of_range_is_reset_and_told() {
         })
     ));
     let (_, incarnation, wanted) = ask(&mut state, now).remove(0);
-    assert_eq!(wanted, Wanted::Fetch(40));
+    assert_eq!(wanted, fetch_from(40));
     state.out_of_range(now, &name(0), incarnation, None, error());
     assert!(matches!(state.take_event(), Some(Event::Failed(_))));
     assert!(ask(&mut state, now).is_empty(), "it stands until a seek");
@@ -299,7 +310,7 @@ fn fetching_stops_at_the_bound_and_goes_on_when_there_is_room() {
     );
     assert!(state.wanted(now).is_empty());
     state.take_event();
-    assert_eq!(state.wanted(now)[0].2, Wanted::Fetch(1));
+    assert_eq!(state.wanted(now)[0].2, fetch_from(1));
 }
 
 #[test]
@@ -454,7 +465,7 @@ fn paused_partitions_give_up_what_they_hold_where_another_would_starve_and_fetch
     while state.take_event().is_some() {}
     state.set_paused(&name(0), false);
     let (_, incarnation, wanted) = ask(&mut state, now).remove(0);
-    assert_eq!(wanted, Wanted::Fetch(1));
+    assert_eq!(wanted, fetch_from(1));
     fetched(&mut state, now, &name(0), incarnation, held);
     assert_eq!(offsets(&records(state.take_event())), [1]);
 }
@@ -487,7 +498,7 @@ fn an_answer_for_a_paused_partition_that_gave_up_what_it_held_skips_nothing() {
     fetched(&mut state, now, &name(0), before, late);
     state.set_paused(&name(0), false);
     assert!(state.take_event().is_none());
-    assert_eq!(ask(&mut state, now)[0].2, Wanted::Fetch(0));
+    assert_eq!(ask(&mut state, now)[0].2, fetch_from(0));
 }
 
 #[test]

@@ -237,6 +237,15 @@ impl RawBatch {
         self.last_offset + 1
     }
 
+    pub(crate) fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    /// -1 where the broker did not record one.
+    pub(crate) fn leader_epoch(&self) -> i32 {
+        self.leader_epoch
+    }
+
     pub(crate) fn producer_id(&self) -> i64 {
         self.producer_id
     }

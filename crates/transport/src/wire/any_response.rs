@@ -29,6 +29,7 @@ pub(crate) fn reads_as(api: Api, version: i16, body: Bytes) -> bool {
         Api::DeleteTopics => reads::<DeleteTopicsRequest>,
         Api::DeleteRecords => reads::<DeleteRecordsRequest>,
         Api::InitProducerId => reads::<InitProducerIdRequest>,
+        Api::OffsetForLeaderEpoch => reads::<OffsetForLeaderEpochRequest>,
         Api::DescribeConfigs => reads::<DescribeConfigsRequest>,
         Api::SaslAuthenticate => reads::<SaslAuthenticateRequest>,
         Api::CreatePartitions => reads::<CreatePartitionsRequest>,

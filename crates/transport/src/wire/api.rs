@@ -26,6 +26,7 @@ pub(crate) enum Api {
     DeleteTopics = 20,
     DeleteRecords = 21,
     InitProducerId = 22,
+    OffsetForLeaderEpoch = 23,
     DescribeConfigs = 32,
     SaslAuthenticate = 36,
     CreatePartitions = 37,
@@ -36,7 +37,7 @@ pub(crate) enum Api {
 }
 
 impl Api {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -56,6 +57,7 @@ impl Api {
         Self::DeleteTopics,
         Self::DeleteRecords,
         Self::InitProducerId,
+        Self::OffsetForLeaderEpoch,
         Self::DescribeConfigs,
         Self::SaslAuthenticate,
         Self::CreatePartitions,
@@ -96,6 +98,7 @@ impl Api {
             Self::DeleteTopics => "DeleteTopics",
             Self::DeleteRecords => "DeleteRecords",
             Self::InitProducerId => "InitProducerId",
+            Self::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
             Self::DescribeConfigs => "DescribeConfigs",
             Self::SaslAuthenticate => "SaslAuthenticate",
             Self::CreatePartitions => "CreatePartitions",
@@ -127,6 +130,7 @@ impl Api {
             Self::DeleteTopics => Operation::DeleteTopics,
             Self::DeleteRecords => Operation::DeleteRecords,
             Self::InitProducerId => Operation::InitProducerId,
+            Self::OffsetForLeaderEpoch => Operation::OffsetForLeaderEpoch,
             Self::DescribeConfigs => Operation::DescribeConfigs,
             Self::CreatePartitions => Operation::CreatePartitions,
             Self::DeleteGroups => Operation::DeleteGroups,

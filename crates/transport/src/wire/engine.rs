@@ -223,6 +223,7 @@ const fn api_key(api: Api) -> ApiKey {
         Api::DeleteTopics => ApiKey::DeleteTopics,
         Api::DeleteRecords => ApiKey::DeleteRecords,
         Api::InitProducerId => ApiKey::InitProducerId,
+        Api::OffsetForLeaderEpoch => ApiKey::OffsetForLeaderEpoch,
         Api::DescribeConfigs => ApiKey::DescribeConfigs,
         Api::SaslAuthenticate => ApiKey::SaslAuthenticate,
         Api::CreatePartitions => ApiKey::CreatePartitions,

@@ -1,8 +1,12 @@
 //! Fetch: record batches as they lie in the log.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{Api, Malformed, Reader, Request, TopicId, Unencodable, VersionRange, Writer};
+use super::{
+    Api, EpochEnd, Malformed, Reader, Request, TopicId, Unencodable, VersionRange, Writer,
+};
 
 /// Which records a reader sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -31,11 +35,23 @@ pub(crate) struct FetchRequest {
     /// For the whole response; the first batch comes even if it alone is larger (KIP-74).
     pub(crate) max_bytes: i32,
     pub(crate) isolation: IsolationLevel,
+    /// The session this is part of (KIP-227), 0 for none; not before version 7.
+    pub(crate) session_id: i32,
+    /// Its next step: 0 begins a session and names all, 1 and above say what has changed, -1 is for no session.
+    pub(crate) session_epoch: i32,
     /// In the order in which the broker fills the response.
     pub(crate) topics: Vec<FetchTopic>,
-    /// The empty string for none.
-    pub(crate) rack_id: String,
+    /// What the session is to hold no longer.
+    pub(crate) forgotten: Vec<ForgottenTopic>,
+    /// What it is to hold no longer by this id, because it is named by another; of no meaning where names are sent.
+    pub(crate) replaced: Vec<ForgottenTopic>,
+    /// Where the reader is, for brokers that know of a replica nearby (KIP-392); the empty string for nowhere.
+    pub(crate) rack_id: Arc<str>,
 }
+
+/// As [`FetchRequest`], for topics of which not all have an id: in the versions that go by names.
+#[derive(Debug, Clone)]
+pub(crate) struct FetchByNameRequest(pub(crate) FetchRequest);
 
 #[derive(Debug, Clone)]
 pub(crate) struct FetchTopic {
@@ -46,17 +62,28 @@ pub(crate) struct FetchTopic {
 }
 
 #[derive(Debug, Clone)]
+pub(crate) struct ForgottenTopic {
+    pub(crate) name: String,
+    pub(crate) id: TopicId,
+    pub(crate) partitions: Vec<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FetchPartition {
     pub(crate) partition: i32,
     /// The leader epoch this client knows, -1 for none: lets the broker tell us that one of us is behind.
     pub(crate) current_leader_epoch: i32,
     pub(crate) fetch_offset: i64,
+    /// The leader epoch of the record before, -1 for none: lets the broker tell us that it was cut off (KIP-320, KIP-595).
+    pub(crate) last_fetched_epoch: i32,
     pub(crate) max_bytes: i32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FetchResponse {
     pub(crate) error_code: i16,
+    /// The session the next step may belong to, 0 for none.
+    pub(crate) session_id: i32,
     pub(crate) topics: Vec<FetchedTopic>,
 }
 
@@ -78,6 +105,9 @@ pub(crate) struct FetchedPartition {
     pub(crate) last_stable_offset: i64,
     /// -1 before version 5.
     pub(crate) log_start_offset: i64,
+    /// The largest epoch up to that of the last record fetched, and where it ends: what was fetched from there on is no
+    /// longer in the log (KIP-595), from version 12 on.
+    pub(crate) diverging: Option<EpochEnd>,
     /// The leader the broker knows of, where it is not itself: id and epoch (KIP-595), from version 12 on.
     pub(crate) current_leader: Option<(i32, i32)>,
     /// Transactions whose records the response holds and that were aborted; only with read-committed.
@@ -94,33 +124,37 @@ pub(crate) struct AbortedTransaction {
     pub(crate) first_offset: i64,
 }
 
+/// The last version that names topics; from the next on they go by their ids (KIP-516).
+const LAST_BY_NAME: i16 = 12;
+
 impl Request for FetchRequest {
     type Response = FetchResponse;
 
     const API: Api = Api::Fetch;
-    // Names up to 12, topic ids from 13 on; the codec below knows 13, the caller does not yet.
-    const VERSIONS: VersionRange = VersionRange::new(4, 12);
+    // 14 to 17 bring nothing that a consumer writes: replica states, directories, and endpoints in answers.
+    const VERSIONS: VersionRange = VersionRange::new(4, 17);
     const FLEXIBLE_FROM: i16 = 12;
 
     fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
-        let not_a_replica = -1;
-        writer.i32(not_a_replica);
+        if version <= 14 {
+            let not_a_replica = -1;
+            writer.i32(not_a_replica);
+        }
         writer.i32(self.max_wait_ms);
         writer.i32(self.min_bytes);
         writer.i32(self.max_bytes);
         writer.i8(self.isolation.code());
         if version >= 7 {
-            // A full fetch outside any session (KIP-227).
-            let (session_id, session_epoch) = (0, -1);
-            writer.i32(session_id);
-            writer.i32(session_epoch);
+            writer.i32(self.session_id);
+            writer.i32(self.session_epoch);
+        } else if self.session_epoch > 0 {
+            // What the session holds and is not named here would not be fetched.
+            return Err(Unencodable(
+                "a step of a fetch session was to go to a broker older than those (Kafka 1.1)",
+            ));
         }
         writer.array(&self.topics, |writer, topic| {
-            if version >= 13 {
-                writer.uuid(&topic.id);
-            } else {
-                writer.string(&topic.name)?;
-            }
+            topic_key(version, writer, &topic.name, &topic.id)?;
             writer.array(&topic.partitions, |writer, partition| {
                 partition.encode(version, writer);
                 Ok(())
@@ -129,8 +163,20 @@ impl Request for FetchRequest {
             Ok(())
         })?;
         if version >= 7 {
-            let forgotten: &[()] = &[];
-            writer.array(forgotten, |_, ()| Ok(()))?;
+            let replaced = match version {
+                ..=LAST_BY_NAME => &[],
+                _ => self.replaced.as_slice(),
+            };
+            let forgotten: Vec<_> = self.forgotten.iter().chain(replaced).collect();
+            writer.array(&forgotten, |writer, topic| {
+                topic_key(version, writer, &topic.name, &topic.id)?;
+                writer.array(&topic.partitions, |writer, partition| {
+                    writer.i32(*partition);
+                    Ok(())
+                })?;
+                writer.tags();
+                Ok(())
+            })?;
         }
         if version >= 11 {
             writer.string(&self.rack_id)?;
@@ -141,13 +187,13 @@ impl Request for FetchRequest {
 
     fn decode(version: i16, reader: &mut Reader) -> Result<FetchResponse, Malformed> {
         reader.throttle_time()?;
-        let mut error_code = 0;
-        if version >= 7 {
-            error_code = reader.i16()?;
-            let _session_id = reader.i32()?;
-        }
+        let (error_code, session_id) = if version >= 7 {
+            (reader.i16()?, reader.i32()?)
+        } else {
+            (0, 0)
+        };
         let topics = reader.array(|reader| {
-            let (name, id) = if version >= 13 {
+            let (name, id) = if version > LAST_BY_NAME {
                 (String::new(), reader.uuid()?)
             } else {
                 (reader.string()?, [0; 16])
@@ -161,7 +207,41 @@ impl Request for FetchRequest {
             })
         })?;
         reader.skip_tags()?;
-        Ok(FetchResponse { error_code, topics })
+        Ok(FetchResponse {
+            error_code,
+            session_id,
+            topics,
+        })
+    }
+}
+
+impl Request for FetchByNameRequest {
+    type Response = FetchResponse;
+
+    const API: Api = Api::Fetch;
+    const VERSIONS: VersionRange = VersionRange::new(FetchRequest::VERSIONS.min, LAST_BY_NAME);
+    const FLEXIBLE_FROM: i16 = FetchRequest::FLEXIBLE_FROM;
+
+    fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
+        self.0.encode(version, writer)
+    }
+
+    fn decode(version: i16, reader: &mut Reader) -> Result<FetchResponse, Malformed> {
+        FetchRequest::decode(version, reader)
+    }
+}
+
+fn topic_key(
+    version: i16,
+    writer: &mut Writer,
+    name: &str,
+    id: &TopicId,
+) -> Result<(), Unencodable> {
+    if version > LAST_BY_NAME {
+        writer.uuid(id);
+        Ok(())
+    } else {
+        writer.string(name)
     }
 }
 
@@ -173,8 +253,7 @@ impl FetchPartition {
         }
         writer.i64(self.fetch_offset);
         if version >= 12 {
-            let last_fetched_epoch = -1;
-            writer.i32(last_fetched_epoch);
+            writer.i32(self.last_fetched_epoch);
         }
         if version >= 5 {
             let log_start_offset_of_a_follower = -1;
@@ -193,6 +272,7 @@ impl FetchedPartition {
             high_watermark: reader.i64()?,
             last_stable_offset: reader.i64()?,
             log_start_offset: if version >= 5 { reader.i64()? } else { -1 },
+            diverging: None,
             current_leader: None,
             aborted: Vec::new(),
             preferred_read_replica: -1,
@@ -213,9 +293,17 @@ impl FetchedPartition {
         }
         partition.records = reader.nullable_bytes()?.unwrap_or_default();
         reader.tags(|tag, mut field| {
+            const DIVERGING_EPOCH: u32 = 0;
             const CURRENT_LEADER: u32 = 1;
-            if tag == CURRENT_LEADER {
-                partition.current_leader = Some((field.i32()?, field.i32()?));
+            match tag {
+                DIVERGING_EPOCH => {
+                    partition.diverging = Some(EpochEnd {
+                        leader_epoch: field.i32()?,
+                        end_offset: field.i64()?,
+                    });
+                }
+                CURRENT_LEADER => partition.current_leader = Some((field.i32()?, field.i32()?)),
+                _ => {}
             }
             Ok(())
         })?;

@@ -46,6 +46,8 @@ pub(crate) struct MetadataPartition {
     pub(crate) leader_epoch: i32,
     pub(crate) replicas: Vec<i32>,
     pub(crate) in_sync: Vec<i32>,
+    /// Empty before version 5.
+    pub(crate) offline: Vec<i32>,
 }
 
 impl Request for MetadataRequest {
@@ -140,10 +142,11 @@ fn partition(version: i16, reader: &mut Reader) -> Result<MetadataPartition, Mal
         leader_epoch: if version >= 7 { reader.i32()? } else { -1 },
         replicas: reader.array(Reader::i32)?,
         in_sync: reader.array(Reader::i32)?,
+        offline: match version {
+            5.. => reader.array(Reader::i32)?,
+            _ => Vec::new(),
+        },
     };
-    if version >= 5 {
-        let _offline_replicas = reader.array(Reader::i32)?;
-    }
     reader.skip_tags()?;
     Ok(partition)
 }

@@ -22,6 +22,7 @@ mod delete_records;
 mod fetch;
 mod group;
 mod groups;
+mod leader_epochs;
 mod list_offsets;
 mod metadata;
 mod offsets;
@@ -53,7 +54,10 @@ pub(crate) use coordinator::FindCoordinatorRequest;
 pub(crate) use delete_records::DeleteRecordsRequest;
 pub(crate) use engine::{Engine, EngineError};
 pub use fetch::IsolationLevel;
-pub(crate) use fetch::{FetchPartition, FetchRequest, FetchTopic, FetchedPartition};
+pub(crate) use fetch::{
+    FetchByNameRequest, FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchedPartition,
+    ForgottenTopic,
+};
 pub(crate) use frame_guard::{FrameGuard, FrameViolation};
 pub(crate) use group::{
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeavingMember,
@@ -62,6 +66,7 @@ pub(crate) use group::{
 pub(crate) use groups::{
     DeleteGroupsRequest, DescribeGroupsRequest, DescribedGroup, ListGroupsRequest,
 };
+pub(crate) use leader_epochs::{EpochEnd, EpochPartition, OffsetForLeaderEpochRequest};
 pub use list_offsets::OffsetSpec;
 pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListedOffset};
 #[cfg(test)]

@@ -2,18 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
+
 use super::{Asked, Driver, Happened, Led};
 use crate::{
-    broker::{Broker, Purpose},
+    broker::{Broker, Pending, Purpose},
     cluster::{Client, Generation},
     config::Address,
     consumer::Position,
     error::{ErrorCode, ErrorKind, Operation, Target, TransportError},
-    fetch::state::Incarnation,
+    fetch::{
+        session::{Held, Step},
+        state::{Incarnation, LeaderView},
+    },
     record::TopicPartition,
     wire::{
-        FetchPartition, FetchRequest, FetchTopic, ListOffsetsPartition, ListOffsetsRequest,
-        OffsetSpec,
+        EpochPartition, FetchByNameRequest, FetchPartition, FetchRequest, FetchTopic,
+        ForgottenTopic, ListOffsetsPartition, ListOffsetsRequest, OffsetForLeaderEpochRequest,
+        OffsetSpec, Request, TopicId,
     },
 };
 
@@ -54,42 +60,37 @@ impl Driver {
         };
         let asked = ListOffsetsPartition {
             partition: partition.partition,
-            current_leader_epoch: led.epoch,
+            current_leader_epoch: led.view.epoch,
             spec,
         };
         let request = ListOffsetsRequest {
             isolation: self.config.isolation,
             topics: vec![(partition.topic.to_string(), vec![asked])],
         };
-        let pending = self
-            .broker(&led.address)
-            .submit(request, self.client.request_deadline());
+        let pending = self.ask(led, request);
         let target =
             Target::broker(&led.address).partition(partition.topic.clone(), partition.partition);
         self.happenings.push(Box::pin(async move {
-            let offset = pending
-                .await
-                .map_err(|error| error.about(target.clone()))
-                .and_then(|topics| {
-                    let mut listed = topics.into_iter().flat_map(|(_, partitions)| partitions);
-                    let listed = listed.find(|listed| listed.partition == partition.partition);
-                    let error =
-                        |kind| TransportError::new(Operation::ListOffsets, target.clone(), kind);
-                    let malformed = || {
-                        error(ErrorKind::Malformed {
-                            reason: "the answer leaves the partition out".into(),
-                        })
-                    };
-                    let listed = listed.ok_or_else(malformed)?;
-                    match ErrorCode::from_code(listed.error_code) {
-                        Some(code) => Err(error(ErrorKind::Code {
-                            code,
-                            message: None,
-                        })),
-                        None if listed.offset < 0 => Err(malformed()),
-                        None => Ok(listed.offset),
-                    }
-                });
+            let offset = async {
+                let answer = pending?
+                    .await
+                    .map_err(|error| error.about(target.clone()))?;
+                let error =
+                    |kind| TransportError::new(Operation::ListOffsets, target.clone(), kind);
+                let mut listed = answer.into_iter().flat_map(|(_, partitions)| partitions);
+                let listed = listed.find(|listed| listed.partition == partition.partition);
+                let listed = listed
+                    .filter(|listed| listed.error_code != 0 || listed.offset >= 0)
+                    .ok_or_else(|| error(left_out()))?;
+                match ErrorCode::from_code(listed.error_code) {
+                    Some(code) => Err(error(ErrorKind::Code {
+                        code,
+                        message: None,
+                    })),
+                    None => Ok(listed.offset),
+                }
+            };
+            let offset = offset.await;
             Happened::Resolved {
                 partition,
                 incarnation,
@@ -105,68 +106,157 @@ impl Driver {
         let turn = self.turns.entry(address.clone()).or_default();
         *turn = turn.wrapping_add(1);
         asked.rotate_left(turn.checked_rem(len).unwrap_or(0));
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        for one in &asked {
-            let partition = &one.partition;
-            let wanted = FetchPartition {
-                partition: partition.partition,
+        let held = |one: &Asked| Held {
+            topic_id: one.topic_id,
+            partition: FetchPartition {
+                partition: one.partition.partition,
                 // A broker that leads in another epoch refuses, rather than give what may not be in the log (KIP-320).
                 current_leader_epoch: one.leader_epoch,
                 fetch_offset: one.offset,
+                last_fetched_epoch: one.last_epoch.unwrap_or(-1),
                 max_bytes: self.config.partition_max_bytes,
-            };
-            match topics
-                .iter_mut()
-                .find(|topic| *topic.name == *partition.topic)
-            {
-                Some(topic) => topic.partitions.push(wanted),
+            },
+        };
+        let wanted = asked.iter().map(|one| (one.partition.clone(), held(one)));
+        let wanted = wanted.collect();
+        let step = self
+            .sessions
+            .entry(address.clone())
+            .or_default()
+            .ask(wanted);
+        let by_id = step.by_id;
+        let request = self.request(step);
+        let deadline = self.client.request_deadline() + self.config.max_wait;
+        let broker = self.broker(&address);
+        let pending = if by_id {
+            broker.submit(request, deadline).left_future()
+        } else {
+            broker
+                .submit(FetchByNameRequest(request), deadline)
+                .right_future()
+        };
+        self.busy.insert(address.clone());
+        self.happenings.push(Box::pin(async move {
+            Happened::Fetched {
+                answer: pending.await,
+                address,
+                asked,
+            }
+        }));
+    }
+
+    fn request(&self, step: Step) -> FetchRequest {
+        let mut topics: Vec<FetchTopic> = Vec::new();
+        for (name, held) in step.send {
+            match topics.iter_mut().find(|topic| *topic.name == *name.topic) {
+                Some(topic) => topic.partitions.push(held.partition),
                 None => topics.push(FetchTopic {
-                    name: partition.topic.to_string(),
-                    id: [0; 16],
-                    partitions: vec![wanted],
+                    name: name.topic.to_string(),
+                    id: held.topic_id.unwrap_or_default(),
+                    partitions: vec![held.partition],
                 }),
             }
         }
-        let request = FetchRequest {
+        FetchRequest {
             max_wait_ms: millis(self.config.max_wait),
             min_bytes: 1,
             max_bytes: self.config.max_bytes,
             isolation: self.config.isolation,
+            session_id: step.session_id,
+            session_epoch: step.epoch,
             topics,
-            rack_id: String::new(),
+            forgotten: forgotten(step.forget),
+            replaced: forgotten(step.replace),
+            rack_id: self.config.rack.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Asks a leader where the epoch that was read last ends in its log.
+    pub(super) fn validate(
+        &mut self,
+        partition: TopicPartition,
+        incarnation: Incarnation,
+        epoch: i32,
+        led: &Led,
+        by: Generation,
+    ) {
+        let leader_epoch = led.view.epoch;
+        let asked = EpochPartition {
+            partition: partition.partition,
+            current_leader_epoch: leader_epoch,
+            leader_epoch: epoch,
         };
-        let deadline = self.client.request_deadline() + self.config.max_wait;
-        let pending = self.broker(&address).submit(request, deadline);
-        self.busy.insert(address.clone());
+        let request = OffsetForLeaderEpochRequest {
+            topics: vec![(partition.topic.to_string(), vec![asked])],
+        };
+        let pending = self.ask(led, request);
+        let target =
+            Target::broker(&led.address).partition(partition.topic.clone(), partition.partition);
         self.happenings.push(Box::pin(async move {
-            let answer = pending.await.and_then(|response| {
-                match ErrorCode::from_code(response.error_code) {
-                    Some(code) => Err(TransportError::code(
-                        Operation::Fetch,
-                        Target::broker(&address),
+            let end = async {
+                let answer = pending?
+                    .await
+                    .map_err(|error| error.about(target.clone()))?;
+                let error = |kind| {
+                    TransportError::new(Operation::OffsetForLeaderEpoch, target.clone(), kind)
+                };
+                let mut ends = answer.into_iter().flat_map(|(_, partitions)| partitions);
+                let found = ends.find(|end| end.partition == partition.partition);
+                let found = found.ok_or_else(|| error(left_out()))?;
+                match ErrorCode::from_code(found.error_code) {
+                    Some(code) => Err(error(ErrorKind::Code {
                         code,
-                    )),
-                    None => Ok(response
-                        .topics
-                        .into_iter()
-                        .flat_map(|topic| {
-                            let name: Arc<str> = topic.name.into();
-                            topic.partitions.into_iter().map(move |answer| {
-                                (
-                                    TopicPartition::new(Arc::clone(&name), answer.partition),
-                                    answer,
-                                )
-                            })
-                        })
-                        .collect()),
+                        message: None,
+                    })),
+                    None => Ok(found.end),
                 }
-            });
-            Happened::Fetched {
-                address,
-                asked,
-                answer,
+            };
+            Happened::Validated {
+                end: end.await,
+                partition,
+                incarnation,
+                by,
+                leader_epoch,
             }
         }));
+    }
+
+    /// Asks a leader over a connection on which no fetch waits.
+    fn ask<R: Request>(&self, led: &Led, request: R) -> Result<Pending<R>, TransportError> {
+        let broker = self.client.broker(led.broker_id, Purpose::Control)?;
+        Ok(broker.submit(request, self.client.request_deadline()))
+    }
+
+    /// Where a replica is that a leader has sent us to.
+    pub(super) fn replica(&self, partition: &TopicPartition, id: i32) -> Option<Address> {
+        self.client
+            .replica_address(&partition.topic, partition.partition, id)
+    }
+}
+
+/// By topic, or by what went by a topic's name.
+fn forgotten(partitions: Vec<(TopicPartition, Option<TopicId>)>) -> Vec<ForgottenTopic> {
+    let mut topics: Vec<ForgottenTopic> = Vec::new();
+    for (name, id) in partitions {
+        let id = id.unwrap_or_default();
+        match topics
+            .iter_mut()
+            .find(|topic| *topic.name == *name.topic && topic.id == id)
+        {
+            Some(topic) => topic.partitions.push(name.partition),
+            None => topics.push(ForgottenTopic {
+                name: name.topic.to_string(),
+                id,
+                partitions: vec![name.partition],
+            }),
+        }
+    }
+    topics
+}
+
+fn left_out() -> ErrorKind {
+    ErrorKind::Malformed {
+        reason: "the answer leaves the partition out".into(),
     }
 }
 
@@ -178,11 +268,16 @@ async fn find_leader(
     if let Some(misled_by) = misled_by {
         client.refresh(misled_by).await?;
     }
-    let leader = client.leader(&partition.topic, partition.partition).await?;
+    let topic = client.topic(&partition.topic).await?;
+    let leader = topic.leader(partition.partition)?;
     let broker = client.broker(leader.broker_id, Purpose::Control)?;
     Ok(Led {
         address: broker.address().clone(),
-        epoch: leader.epoch,
+        broker_id: leader.broker_id,
+        view: LeaderView {
+            topic_id: topic.id(),
+            epoch: leader.epoch,
+        },
     })
 }
 

@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use super::{
-    EVENT_BYTES, Incarnation, RETRY_FROM, RETRY_UP_TO,
+    EVENT_BYTES, Incarnation, Next, RETRY_FROM, RETRY_UP_TO,
     ends::{Ends, known},
+    epochs::Epochs,
+    replica::Preferred,
 };
 use crate::{
-    consumer::{Event, FetchConfig, Position, Progress, RecordBatch},
+    consumer::{Event, FetchConfig, Position, Progress, RecordBatch, ResetCause},
     record::{CorruptRecord, FetchedRecord, RawBatch, Records, TopicPartition},
-    wire::IsolationLevel,
+    wire::{IsolationLevel, TopicId},
 };
 
 #[derive(Debug)]
@@ -28,8 +30,19 @@ pub(super) struct Partition {
     pub(super) fetch_from: Position,
     /// The offset after the last one delivered; `None` until it is resolved.
     pub(super) position: Option<i64>,
-    /// The position that was out of range, until the reset is told.
-    pub(super) reset_from: Option<i64>,
+    /// The position that is being replaced and why, until the reset is told.
+    pub(super) reset: Option<(i64, ResetCause)>,
+    /// The topic that the position is one of, once its leader has given something by this id.
+    pub(super) topic_id: Option<TopicId>,
+    /// Whether a broker has said that it knows no topic of that id.
+    pub(super) disowned: bool,
+    /// The epochs that what is before `fetch_from` was read in.
+    pub(super) epochs: Epochs,
+    /// The epoch that a leader leads in whose log is known to agree with what was read.
+    pub(super) valid_in: Option<i32>,
+    /// The epoch of the leader that was met last.
+    pub(super) led_in: Option<i32>,
+    pub(super) preferred: Option<Preferred>,
     pub(super) paused: bool,
     /// Stands until a seek.
     pub(super) halted: bool,
@@ -50,7 +63,13 @@ impl Partition {
             incarnation,
             fetch_from: position,
             position: offset_of(position),
-            reset_from: None,
+            reset: None,
+            topic_id: None,
+            disowned: false,
+            epochs: Epochs::default(),
+            valid_in: None,
+            led_in: None,
+            preferred: None,
             paused: false,
             halted: false,
             faulty: false,
@@ -62,6 +81,28 @@ impl Partition {
             reading: None,
             ends: Ends::UNKNOWN,
         }
+    }
+
+    /// What is to be fetched from an offset.
+    pub(super) fn next(&self, offset: i64, now: Instant) -> Next {
+        Next {
+            offset,
+            last_epoch: self.epochs.last(),
+            topic_id: self.topic_id,
+            replica: self.preferred.and_then(|preferred| preferred.at(now)),
+        }
+    }
+
+    /// Whether the topic was made again and the new one's first offset is being looked up.
+    pub(super) fn is_told_recreated(&self) -> bool {
+        matches!(self.reset, Some((_, ResetCause::TopicRecreated)))
+    }
+
+    /// Goes on from a position that has nothing to do with what was read before.
+    pub(super) fn begin_at(&mut self, position: Position) {
+        self.fetch_from = position;
+        self.epochs = Epochs::default();
+        self.valid_in = None;
     }
 
     pub(super) fn wait_after_failure(&mut self, now: Instant) {
@@ -89,6 +130,7 @@ impl Partition {
         self.reading = None;
         if let Some(position) = self.position {
             self.fetch_from = Position::Offset(position);
+            self.epochs.cut(position);
         }
     }
 

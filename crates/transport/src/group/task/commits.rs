@@ -11,11 +11,13 @@ use super::{GroupTask, Outcome, requests::within};
 use crate::{
     consumer::OffsetToCommit,
     error::{ErrorCode, Operation, Target, TransportError},
+    fetch::Tenure,
     group::{
         member::{Refused, Wait},
         membership::MayCommit,
         offsets::{self, Committer},
     },
+    record::TopicPartition,
 };
 
 type Done = oneshot::Sender<Result<(), TransportError>>;
@@ -34,7 +36,7 @@ pub(super) struct Commits {
 struct Commit {
     offsets: Vec<OffsetToCommit>,
     /// For each, which of the assignments that the caller heard of it is made under.
-    tenures: Vec<u64>,
+    tenures: Vec<Tenure>,
     done: Done,
 }
 
@@ -45,7 +47,12 @@ impl Commits {
 }
 
 impl GroupTask {
-    pub(super) fn commit(&mut self, offsets: Vec<OffsetToCommit>, done: Done) {
+    pub(super) fn commit(&mut self, mut offsets: Vec<OffsetToCommit>, done: Done) {
+        for one in &mut offsets {
+            // What the group's next owner holds against the log before it goes on there (KIP-320).
+            let epoch = || self.fetch.leader_epoch(&one.partition, one.offset);
+            one.leader_epoch = one.leader_epoch.or_else(epoch);
+        }
         match self.tenures(&offsets) {
             Ok(tenures) => self.commits.waiting.push_back(Commit {
                 offsets,
@@ -58,9 +65,13 @@ impl GroupTask {
     }
 
     /// The coordinator does not look whose partitions they are, and takes lower offsets too: what is not held, or is
-    /// held again without the caller knowing, may have been committed further by others.
-    fn tenures(&self, offsets: &[OffsetToCommit]) -> Result<Vec<u64>, TransportError> {
+    /// held again without the caller knowing, may have been committed further by others. Nor does it look which topic of
+    /// the name they are of.
+    fn tenures(&self, offsets: &[OffsetToCommit]) -> Result<Vec<Tenure>, TransportError> {
         let tenure = |one: &OffsetToCommit| {
+            if self.fetch.is_recreated(&one.partition) {
+                return Err(self.of_another_topic(&one.partition));
+            }
             let heard = self.fetch.tenure(&one.partition);
             heard
                 .filter(|_| self.member.holds(&one.partition))
@@ -70,6 +81,31 @@ impl GroupTask {
                 })
         };
         offsets.iter().map(tenure).collect()
+    }
+
+    fn of_another_topic(&self, partition: &TopicPartition) -> TransportError {
+        let topic = Arc::clone(&partition.topic);
+        TransportError::code(
+            Operation::OffsetCommit,
+            self.target().partition(topic, partition.partition),
+            ErrorCode::UnknownTopicId,
+        )
+    }
+
+    /// Why a commit may not be sent though what it is of is held: since it was made, that was given anew, or its topic
+    /// made again.
+    fn out_of_date(&self, commit: &Commit, tenures: &[Tenure]) -> TransportError {
+        let changed = commit
+            .offsets
+            .iter()
+            .zip(commit.tenures.iter().zip(tenures));
+        let mut recreated = changed
+            .filter(|(_, (then, now))| then != now)
+            .map(|(one, (then, now))| (one, then.assignment == now.assignment));
+        match recreated.next() {
+            Some((one, true)) => self.of_another_topic(&one.partition),
+            _ => self.not_held(self.target()),
+        }
     }
 
     fn not_held(&self, target: Target) -> TransportError {
@@ -96,7 +132,7 @@ impl GroupTask {
             };
             let lost = match self.tenures(&commit.offsets) {
                 Ok(tenures) if tenures == commit.tenures => None,
-                Ok(_) => Some(self.not_held(self.target())),
+                Ok(tenures) => Some(self.out_of_date(commit, &tenures)),
                 Err(error) => Some(error),
             };
             let lost = match (lost, self.member.may_commit()) {

@@ -29,13 +29,14 @@ fn produce_carries_each_batch_as_it_is() {
     }
 }
 
-#[test]
-fn fetch_names_topics_up_to_version_12_and_their_ids_after() {
-    let request = FetchRequest {
+fn a_fetch(session_epoch: i32) -> FetchRequest {
+    FetchRequest {
         max_wait_ms: 500,
         min_bytes: 1,
         max_bytes: 1 << 20,
         isolation: IsolationLevel::ReadCommitted,
+        session_id: 77,
+        session_epoch,
         topics: vec![FetchTopic {
             name: "t".into(),
             id: [7; 16],
@@ -43,22 +44,54 @@ fn fetch_names_topics_up_to_version_12_and_their_ids_after() {
                 partition: 2,
                 current_leader_epoch: 5,
                 fetch_offset: 1 << 40,
+                last_fetched_epoch: 4,
                 max_bytes: 1 << 19,
             }],
         }],
+        forgotten: vec![ForgottenTopic {
+            name: "gone".into(),
+            id: [8; 16],
+            partitions: vec![0, 3],
+        }],
+        replaced: vec![ForgottenTopic {
+            name: "t".into(),
+            id: [6; 16],
+            partitions: vec![2],
+        }],
         rack_id: "r".into(),
-    };
-    for version in 4..=13 {
-        let read: peer::FetchRequest = read_by_peer(&request, version);
+    }
+}
+
+#[test]
+fn fetch_names_topics_up_to_version_12_and_their_ids_after() {
+    for version in versions::<FetchRequest>() {
+        let session_epoch = if version >= 7 { 3 } else { 0 };
+        let read: peer::FetchRequest = read_by_peer(&a_fetch(session_epoch), version);
         assert_eq!((read.max_wait_ms, read.min_bytes), (500, 1));
         assert_eq!((read.max_bytes, read.isolation_level), (1 << 20, 1));
-        assert_eq!((read.session_id, read.session_epoch), (0, -1));
+        assert_eq!(
+            (read.replica_id.0, read.replica_state.replica_id.0),
+            (-1, -1)
+        );
+        let session = if version >= 7 { (77, 3) } else { (0, -1) };
+        assert_eq!((read.session_id, read.session_epoch), session);
         let topic = &read.topics[0];
+        let forgotten = read.forgotten_topics_data.first();
         if version >= 13 {
             assert_eq!(topic.topic_id.as_bytes(), &[7; 16]);
+            assert_eq!(forgotten.unwrap().topic_id.as_bytes(), &[8; 16]);
         } else {
             assert_eq!(topic.topic.as_str(), "t");
+            let forgotten = forgotten.map(|topic| topic.topic.to_string());
+            assert_eq!(forgotten.as_deref(), (version >= 7).then_some("gone"));
         }
+        if let Some(forgotten) = forgotten {
+            assert_eq!(forgotten.partitions, [0, 3]);
+        }
+        // By name it would be forgotten that is asked for.
+        let replaced = read.forgotten_topics_data.get(1);
+        let replaced = replaced.map(|topic| topic.topic_id.into_bytes());
+        assert_eq!(replaced, (version >= 13).then_some([6; 16]));
         let partition = &topic.partitions[0];
         assert_eq!(partition.partition, 2);
         assert_eq!(partition.fetch_offset, 1 << 40);
@@ -67,7 +100,65 @@ fn fetch_names_topics_up_to_version_12_and_their_ids_after() {
             partition.current_leader_epoch,
             if version >= 9 { 5 } else { -1 }
         );
+        assert_eq!(
+            partition.last_fetched_epoch,
+            if version >= 12 { 4 } else { -1 }
+        );
         assert_eq!(read.rack_id.as_str(), if version >= 11 { "r" } else { "" });
+    }
+}
+
+#[test]
+fn a_fetch_by_names_is_the_same_in_the_versions_that_have_them() {
+    for version in versions::<FetchByNameRequest>() {
+        let bytes = |request: &dyn Fn(&mut Writer)| {
+            let mut writer = Writer::new(version >= FetchByNameRequest::FLEXIBLE_FROM);
+            request(&mut writer);
+            writer.into_bytes()
+        };
+        let by_name = FetchByNameRequest(a_fetch(0));
+        assert_eq!(
+            bytes(&|writer| by_name.encode(version, writer).unwrap()),
+            bytes(&|writer| by_name.0.encode(version, writer).unwrap()),
+        );
+    }
+    assert_eq!(FetchByNameRequest::VERSIONS, VersionRange::new(4, 12));
+}
+
+#[test]
+fn a_step_of_a_session_is_not_written_for_brokers_that_know_none() {
+    for (session_epoch, version, is_written) in [(1, 6, false), (1, 7, true), (0, 6, true)] {
+        let mut writer = Writer::new(false);
+        let written = a_fetch(session_epoch).encode(version, &mut writer);
+        assert_eq!(written.is_ok(), is_written, "{session_epoch} {version}");
+    }
+}
+
+#[test]
+fn leaders_are_asked_for_the_end_of_the_epoch_that_was_read_last() {
+    let request = OffsetForLeaderEpochRequest {
+        topics: vec![(
+            "t".into(),
+            vec![EpochPartition {
+                partition: 2,
+                current_leader_epoch: 5,
+                leader_epoch: 4,
+            }],
+        )],
+    };
+    for version in versions::<OffsetForLeaderEpochRequest>() {
+        let read: peer::OffsetForLeaderEpochRequest = read_by_peer(&request, version);
+        assert_eq!(read.replica_id.0, -1);
+        assert_eq!(read.topics[0].topic.as_str(), "t");
+        let partition = &read.topics[0].partitions[0];
+        assert_eq!(
+            (
+                partition.partition,
+                partition.current_leader_epoch,
+                partition.leader_epoch
+            ),
+            (2, 5, 4)
+        );
     }
 }
 

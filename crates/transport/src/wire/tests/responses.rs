@@ -12,6 +12,7 @@ use crate::wire::coordinator::FindCoordinatorResponse;
 use crate::wire::fetch::{AbortedTransaction, FetchedTopic};
 use crate::wire::group::{JoinedMember, LeaveGroupResponse, SyncGroupResponse};
 use crate::wire::groups::{DescribedMember, ListGroupsResponse, ListedGroup};
+use crate::wire::leader_epochs::EpochEndOfPartition;
 use crate::wire::list_offsets::ListedOffset;
 use crate::wire::offsets::FetchedOffset;
 use crate::wire::producer_id::InitProducerIdResponse;
@@ -59,6 +60,7 @@ fn metadata_tells_brokers_topics_and_leaders() {
     for version in versions::<MetadataRequest>() {
         let id = if version >= 10 { [7; 16] } else { [0; 16] };
         let leader_epoch = if version >= 7 { 9 } else { -1 };
+        let offline: &[i32] = if version >= 5 { &[2] } else { &[] };
         let response = peer::MetadataResponse::default()
             .with_brokers(vec![
                 peer::metadata_response::MetadataResponseBroker::default()
@@ -82,7 +84,8 @@ fn metadata_tells_brokers_topics_and_leaders() {
                             .with_leader_id(BrokerId(1))
                             .with_leader_epoch(leader_epoch)
                             .with_replica_nodes(brokers(&[1, 2]))
-                            .with_isr_nodes(brokers(&[1])),
+                            .with_isr_nodes(brokers(&[1]))
+                            .with_offline_replicas(brokers(offline)),
                     ]),
             ]);
         let expected = MetadataResponse {
@@ -106,6 +109,7 @@ fn metadata_tells_brokers_topics_and_leaders() {
                     leader_epoch,
                     replicas: vec![1, 2],
                     in_sync: vec![1],
+                    offline: offline.to_vec(),
                 }],
             }],
         };
@@ -182,7 +186,7 @@ fn a_producer_id_comes_with_its_epoch() {
 
 #[test]
 fn fetched_records_and_aborted_transactions_are_told_by_name_or_by_id() {
-    for version in 4..=13 {
+    for version in versions::<FetchRequest>() {
         let mut partition = peer::fetch_response::PartitionData::default()
             .with_partition_index(2)
             .with_high_watermark(50)
@@ -198,6 +202,10 @@ fn fetched_records_and_aborted_transactions_are_told_by_name_or_by_id() {
             partition = partition.with_preferred_read_replica(BrokerId(3));
         }
         if version >= 12 {
+            let diverging = peer::fetch_response::EpochEndOffset::default()
+                .with_epoch(4)
+                .with_end_offset(17);
+            partition = partition.with_diverging_epoch(diverging);
             partition = partition.with_current_leader(
                 peer::fetch_response::LeaderIdAndEpoch::default()
                     .with_leader_id(BrokerId(2))
@@ -211,7 +219,10 @@ fn fetched_records_and_aborted_transactions_are_told_by_name_or_by_id() {
         } else {
             fetched.with_topic(topic("t"))
         };
-        let response = peer::FetchResponse::default().with_responses(vec![fetched]);
+        let mut response = peer::FetchResponse::default().with_responses(vec![fetched]);
+        if version >= 7 {
+            response = response.with_session_id(77);
+        }
         let expected = FetchedTopic {
             name: if version >= 13 {
                 String::new()
@@ -225,6 +236,10 @@ fn fetched_records_and_aborted_transactions_are_told_by_name_or_by_id() {
                 high_watermark: 50,
                 last_stable_offset: 40,
                 log_start_offset: if version >= 5 { 10 } else { -1 },
+                diverging: (version >= 12).then_some(EpochEnd {
+                    leader_epoch: 4,
+                    end_offset: 17,
+                }),
                 current_leader: (version >= 12).then_some((2, 8)),
                 aborted: vec![AbortedTransaction {
                     producer_id: 5,
@@ -235,7 +250,36 @@ fn fetched_records_and_aborted_transactions_are_told_by_name_or_by_id() {
             }],
         };
         let read = written_by_peer::<FetchRequest>(&response, version);
+        assert_eq!(read.session_id, if version >= 7 { 77 } else { 0 });
         assert_eq!((read.error_code, read.topics), (0, vec![expected]));
+    }
+}
+
+#[test]
+fn ends_of_leader_epochs_are_told_by_partition() {
+    for version in versions::<OffsetForLeaderEpochRequest>() {
+        let partition = peer::offset_for_leader_epoch_response::EpochEndOffset::default()
+            .with_partition(2)
+            .with_error_code(3)
+            .with_leader_epoch(4)
+            .with_end_offset(17);
+        let response = peer::OffsetForLeaderEpochResponse::default().with_topics(vec![
+            peer::offset_for_leader_epoch_response::OffsetForLeaderTopicResult::default()
+                .with_topic(topic("t"))
+                .with_partitions(vec![partition]),
+        ]);
+        let expected = EpochEndOfPartition {
+            partition: 2,
+            error_code: 3,
+            end: EpochEnd {
+                leader_epoch: 4,
+                end_offset: 17,
+            },
+        };
+        assert_eq!(
+            written_by_peer::<OffsetForLeaderEpochRequest>(&response, version),
+            [("t".to_owned(), vec![expected])]
+        );
     }
 }
 
