@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cybermesh_transport::{
     AssignedPartition, Class, Consumer, Event, FetchedRecord, IsolationLevel, OffsetToCommit,
-    Position, RecordBatch, TopicPartition, TransportError,
+    Position, RecordBatch, ResetCause, TopicPartition, TransportError,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -140,9 +140,13 @@ async fn tell(consumer: &Consumer, events: &mpsc::Sender<GroupEvent>, starts: &S
                 partition,
                 from,
                 to,
+                cause,
             } => {
-                tracing::warn!(%partition, from, to, skipped = to.saturating_sub(from).max(0),
-                    "the offset was out of range; reading goes on where the start position says");
+                let skipped = match cause {
+                    ResetCause::TopicRecreated => 0,
+                    _ => to.saturating_sub(from).max(0),
+                };
+                tracing::warn!(%partition, from, to, skipped, "{}", why_reset(cause));
                 Some(GroupEvent::Reset { partition, to })
             }
             Event::Corrupt { partition, fault } => {
@@ -187,6 +191,24 @@ async fn tell(consumer: &Consumer, events: &mpsc::Sender<GroupEvent>, starts: &S
     let reason = last_fatal.map_or_else(|| "it was closed".to_owned(), |error| error.to_string());
     if events.send(GroupEvent::Ended(reason)).await.is_err() {
         tracing::debug!("nobody waits for the end of the group any more");
+    }
+}
+
+fn why_reset(cause: ResetCause) -> &'static str {
+    match cause {
+        ResetCause::OutOfRange => {
+            "the offset was out of range; reading goes on where the start position says"
+        }
+        ResetCause::Truncated {
+            diverged_at: Some(_),
+        } => "the log was cut below the offset; reading goes on where it was cut",
+        ResetCause::Truncated { diverged_at: None } => {
+            "nothing of the time that was read is in the log; reading goes on where the start position says"
+        }
+        ResetCause::TopicRecreated => {
+            "the topic was deleted and made again; reading goes on at its first record"
+        }
+        _ => "reading goes on from another offset",
     }
 }
 

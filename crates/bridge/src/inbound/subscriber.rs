@@ -332,6 +332,7 @@ fn consumer_config(settings: &Settings, topics: impl Iterator<Item = Arc<str>>) 
         },
         buffer_bytes: receive.max_inflight_bytes / FETCH_SHARE,
         max_records: EVENT_RECORDS,
+        rack: receive.rack.as_deref().map(Arc::from),
         ..FetchConfig::default()
     };
     config.session_timeout = receive.session_timeout;

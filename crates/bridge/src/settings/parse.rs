@@ -158,6 +158,13 @@ pub(super) fn topic(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
+pub(super) fn rack(text: &str) -> Parsed<String> {
+    if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+        return Err(Some("not a rack".to_owned()));
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn group(text: &str) -> Parsed<String> {
     if text.is_empty() || text.len() > 249 || text.chars().any(char::is_control) {
         return Err(Some("not a group name".to_owned()));

@@ -201,6 +201,7 @@ impl Reader {
         );
         let assignors = self.value(table::ASSIGNOR, parse::assignors);
         let instance_id = self.optional(table::INSTANCE_ID, parse::topic);
+        let rack = self.optional(table::RACK, parse::rack);
         let session_timeout = self.value(
             table::SESSION_TIMEOUT,
             parse::milliseconds(1_000..=1_800_000),
@@ -245,6 +246,7 @@ impl Reader {
             assignors: assignors?,
             server_assignor: None,
             instance_id: instance_id?,
+            rack: rack?,
             session_timeout: session_timeout?,
             heartbeat_interval: heartbeat_interval?,
             rebalance_timeout: rebalance_timeout?,

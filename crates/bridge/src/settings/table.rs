@@ -154,6 +154,9 @@ table! {
     INSTANCE_ID = "KAFKA_GROUP_INSTANCE_ID" [] "receive.instance_id", Text, "",
         "give 1 to 249 characters of a-z A-Z 0-9 . _ -, another one for each process",
         "makes this a static member of the group, which keeps its partitions through a restart";
+    RACK = "KAFKA_RACK" [] "receive.rack", Text, "",
+        "give 1 to 255 bytes without control characters, as in the brokers' broker.rack",
+        "where this process is: records are then read from a replica there, if the brokers choose replicas by rack";
     SESSION_TIMEOUT = "KAFKA_SESSION_TIMEOUT_MS" [] "receive.session_timeout", Text, "45000",
         "give 1000 to 1800000 milliseconds, or a duration like 45s",
         "silence after which the group takes a member for dead; where the broker divides no longer than its \
@@ -264,7 +267,6 @@ table! {
 
 /// Names that belong to the plan of settings, but to nothing in this version: they are warned of, never obeyed.
 pub(super) const RESERVED: &[&str] = &[
-    "KAFKA_RACK",
     "CYBERMESH_OUTBOX",
     "CYBERMESH_OUTBOX_BYTES",
     "CYBERMESH_OUTBOX_AGE",

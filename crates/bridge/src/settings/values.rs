@@ -263,6 +263,8 @@ pub struct Receive {
     pub server_assignor: Option<Assignor>,
     /// Makes this a static member (KIP-345).
     pub instance_id: Option<String>,
+    /// Where this process is, as brokers call it in `broker.rack` (KIP-392).
+    pub rack: Option<String>,
     /// Silence after which the group takes a member for dead.
     pub session_timeout: Duration,
     /// Time between heartbeats; at most a third of `session_timeout`.

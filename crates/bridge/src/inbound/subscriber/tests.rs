@@ -29,6 +29,7 @@ fn a_member_joins_and_reads_as_the_settings_say() {
         ("KAFKA_ISOLATION", "read_uncommitted"),
         ("KAFKA_ASSIGNOR", "roundrobin"),
         ("KAFKA_GROUP_INSTANCE_ID", "node-7"),
+        ("KAFKA_RACK", "eu-west-1a"),
         ("KAFKA_SESSION_TIMEOUT_MS", "9000"),
         ("KAFKA_HEARTBEAT_INTERVAL_MS", "1100"),
         ("KAFKA_REBALANCE_TIMEOUT_MS", "77000"),
@@ -39,6 +40,7 @@ fn a_member_joins_and_reads_as_the_settings_say() {
     assert_eq!(config.fetch.isolation, IsolationLevel::ReadUncommitted);
     assert_eq!(config.assignors, [Assignor::RoundRobin]);
     assert_eq!(config.instance_id.as_deref(), Some("node-7"));
+    assert_eq!(config.fetch.rack.as_deref(), Some("eu-west-1a"));
     assert_eq!(config.session_timeout, Duration::from_secs(9));
     assert_eq!(config.heartbeat_interval, Duration::from_millis(1_100));
     assert_eq!(config.rebalance_timeout, Duration::from_secs(77));
@@ -51,7 +53,7 @@ fn where_the_settings_say_nothing_only_what_is_committed_is_read_and_nothing_is_
     assert_eq!(config.start, StartPolicy::Earliest);
     assert_eq!(config.fetch.isolation, IsolationLevel::ReadCommitted);
     assert_eq!(config.assignors, [Assignor::Range]);
-    assert_eq!(config.instance_id, None);
+    assert_eq!((config.instance_id, config.fetch.rack), (None, None));
     let none = consumer(&[("KAFKA_AUTO_OFFSET_RESET", "none")]);
     assert_eq!(none.start, StartPolicy::None);
 }
