@@ -105,13 +105,24 @@ async fn after_an_unclean_election_readers_are_told_where_their_records_end() {
     let broker = three().await;
     write(&broker, 0, &["1", "2", "3"]).await;
     assert_eq!(broker.elect_unclean("t", 0, 2, 1), Some(1));
+    // Where that is beyond the end too.
+    let asked = at(0, 3).with_last_fetched_epoch(0);
+    let mut leader = connect(&broker, 2).await;
+    let data = fetch(&mut leader, &request(&broker, vec![asked]))
+        .await
+        .remove(0);
+    let told = (
+        data.error_code,
+        data.diverging_epoch.epoch,
+        data.diverging_epoch.end_offset,
+    );
+    assert_eq!(told, (0, 0, 1));
     write(&broker, 0, &["new 2", "new 3", "new 4"]).await;
     let log: Vec<_> = broker.partition_log("t", 0).values();
     assert_eq!(
         log,
         ["1", "new 2", "new 3", "new 4"].map(|text| text.as_bytes().to_vec())
     );
-    let mut leader = connect(&broker, 2).await;
     for (offset, last_epoch, told) in [
         (3, 0, Some((0, 1))),
         (1, 0, None),

@@ -199,7 +199,15 @@ impl FetchSessions {
             let (topic_id, name) = (topic.topic_id, topic.topic.to_string());
             topic.partitions.retain(|data| {
                 let key = (topic_id, name.clone(), data.partition_index);
-                session.is_news(&key, data)
+                let is_news = session.is_news(&key, data);
+                if data
+                    .records
+                    .as_ref()
+                    .is_some_and(|records| !records.is_empty())
+                {
+                    session.move_to_end(&key);
+                }
+                is_news
             });
         }
         topics.retain(|topic| !topic.partitions.is_empty());
@@ -270,6 +278,14 @@ impl Session {
                 .with_partitions(vec![cached.asked.clone()])
         });
         topics.collect()
+    }
+
+    /// What has given something is read last the next time, so that all come to be read first.
+    fn move_to_end(&mut self, key: &Key) {
+        if let Some(at) = self.partitions.iter().position(|(held, _)| held == key) {
+            let held = self.partitions.remove(at);
+            self.partitions.push(held);
+        }
     }
 
     /// Whether a reader has to be told this; takes note of it as told.
@@ -356,6 +372,18 @@ mod tests {
         // What had failed is told again once it does not.
         let news = sessions.only_news(BROKER, id, vec![answer(0, 5, 0), answer(1, 0, 0)]);
         assert_eq!(news, [answer(0, 5, 0)]);
+    }
+
+    #[test]
+    fn what_has_given_something_is_read_last() {
+        let now = Instant::now();
+        let (mut sessions, id) = begun(1, now);
+        let mut given = answer(0, 5, 0);
+        given.partitions[0].records = Some(bytes::Bytes::from_static(b"batch"));
+        sessions.only_news(BROKER, id, vec![given, answer(1, 5, 0)]);
+        let step = request(id, 1, vec![]);
+        let (read, _) = sessions.open(BROKER, &step, true, now).unwrap();
+        assert_eq!(read, [topic(1, &[(1, 0)]), topic(1, &[(0, 0)])]);
     }
 
     #[test]

@@ -191,6 +191,12 @@ impl Attempt {
                 let room = self.limit.saturating_sub(self.bytes);
                 let room = room.min(bytes(asked.partition_max_bytes));
                 let diverging = diverging(log, broker, asked)?;
+                if diverging.is_some() {
+                    return Ok(Found {
+                        diverging,
+                        ..Found::default()
+                    });
+                }
                 if asked.fetch_offset > log.end_at(broker) {
                     return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
                 }
@@ -198,11 +204,11 @@ impl Attempt {
                 let records = log.read(asked.fetch_offset, until, room, self.bytes == 0)?;
                 let elsewhere = near(context, state, log, asked, rack);
                 Ok(Found {
-                    records: match diverging.is_some() || elsewhere.is_some() {
-                        true => Bytes::new(),
-                        false => records,
+                    records: match elsewhere {
+                        Some(_) => Bytes::new(),
+                        None => records,
                     },
-                    diverging,
+                    diverging: None,
                     elsewhere,
                 })
             }),
@@ -281,6 +287,7 @@ fn admitted(
 }
 
 /// What a partition has to say besides an error.
+#[derive(Default)]
 struct Found {
     records: Bytes,
     diverging: Option<(i32, i64)>,

@@ -12,7 +12,7 @@ pub(crate) fn answered(
     records: Bytes,
     aborted: Vec<(i64, i64)>,
 ) {
-    for (partition, incarnation, _) in state.wanted(now) {
+    for (partition, incarnation) in state.wanted(now) {
         let chunk = Chunk {
             records: records.clone(),
             aborted: aborted.clone(),

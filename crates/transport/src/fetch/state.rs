@@ -6,6 +6,7 @@
 //! comes after a seek is recognised and dropped.
 
 mod agreement;
+mod answers;
 mod ends;
 mod epochs;
 mod partition;
@@ -21,13 +22,12 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    consumer::{AssignedPartition, Event, FetchConfig, Position, Progress, ResetCause},
-    record::{AbortedFilter, Batches, TopicPartition},
+    consumer::{AssignedPartition, Event, FetchConfig, Position, Progress},
+    record::TopicPartition,
     wire::TopicId,
 };
 use epochs::Epochs;
-use partition::{Item, Partition, offset_of};
-use replica::Preferred;
+use partition::Partition;
 use tenure::Given;
 pub(crate) use tenure::Tenure;
 
@@ -62,6 +62,8 @@ pub(super) struct Next {
     pub(super) topic_id: Option<TopicId>,
     /// The broker to be asked instead of the leader.
     pub(super) replica: Option<i32>,
+    /// Whether the leader may send us to a replica nearby.
+    pub(super) may_be_sent_on: bool,
 }
 
 /// What is known of a partition's leader.
@@ -275,29 +277,21 @@ impl FetchState {
     }
 
     /// What may be asked for at `now`: everything with room that is not being asked for already.
-    pub(super) fn wanted(&self, now: Instant) -> Vec<(TopicPartition, Incarnation, Wanted)> {
+    /// What it is, is for [`meets`](Self::meets) to say, which knows the leader.
+    pub(super) fn wanted(&self, now: Instant) -> Vec<(TopicPartition, Incarnation)> {
         let full = self.held_bytes() >= self.config.buffer_bytes;
         let share = usize::try_from(self.config.partition_max_bytes).unwrap_or(usize::MAX);
         let wants = |partition: &Partition| {
             let due = partition.retry_at.is_none_or(|at| at <= now);
-            if partition.asking || partition.halted || partition.faulty || !due {
-                return None;
-            }
-            match partition.fetch_from {
-                Position::Offset(_)
-                    if partition.paused || full || partition.buffered_bytes >= share =>
-                {
-                    None
-                }
-                Position::Offset(offset) => Some(Wanted::Fetch(partition.next(offset, now))),
-                unresolved => Some(Wanted::Resolve(unresolved)),
-            }
+            let may_be = !partition.asking && !partition.halted && !partition.faulty && due;
+            let has_room = !partition.paused && !full && partition.buffered_bytes < share;
+            // Where it is to be read is looked up for lack of anything else to do.
+            let is_resolved = matches!(partition.fetch_from, Position::Offset(_));
+            may_be && (has_room || !is_resolved)
         };
-        self.partitions
-            .iter()
-            .filter_map(|(name, partition)| {
-                Some((name.clone(), partition.incarnation, wants(partition)?))
-            })
+        let wanted = self.partitions.iter().filter(|(_, one)| wants(one));
+        wanted
+            .map(|(name, partition)| (name.clone(), partition.incarnation))
             .collect()
     }
 
@@ -331,180 +325,6 @@ impl FetchState {
             .filter(|found| found.incarnation == incarnation)?;
         found.asking = false;
         Some(found)
-    }
-
-    pub(super) fn resolved(
-        &mut self,
-        partition: &TopicPartition,
-        incarnation: Incarnation,
-        offset: i64,
-    ) {
-        let Some(found) = self.same(partition, incarnation) else {
-            return;
-        };
-        (found.retry_at, found.failures) = (None, 0);
-        found.fetch_from = Position::Offset(offset);
-        found.position = Some(offset);
-        if let Some((from, cause)) = found.reset.take() {
-            self.events.push_back(Event::Reset {
-                partition: partition.clone(),
-                from,
-                to: offset,
-                cause,
-            });
-        }
-    }
-
-    /// Takes an answer in. One that holds bytes but no whole batch gets nobody any further: asking again at once
-    /// would be answered the same for ever, so that is an error, and asked again after a wait.
-    pub(super) fn fetched(
-        &mut self,
-        now: Instant,
-        partition: &TopicPartition,
-        incarnation: Incarnation,
-        chunk: Chunk,
-    ) -> Result<(), CutOff> {
-        let Some(found) = self.same(partition, incarnation) else {
-            return Ok(());
-        };
-        let Position::Offset(from) = found.fetch_from else {
-            return Ok(());
-        };
-        let is_empty = chunk.records.is_empty();
-        found.ends.update(now, &chunk);
-        found.valid_in = (chunk.leader_epoch >= 0).then_some(chunk.leader_epoch);
-        if chunk.topic_id.is_some() {
-            found.topic_id = chunk.topic_id;
-            found.disowned = false;
-        }
-        let mut filter = AbortedFilter::new(chunk.aborted);
-        let mut next = from;
-        let mut batches = Batches::new(chunk.records, from);
-        let mut progressed = false;
-        while let Some(batch) = batches.next_batch() {
-            let item = match batch {
-                Ok(batch) => {
-                    let from = batch.base_offset().max(next);
-                    found.epochs.read(batch.leader_epoch(), from);
-                    next = batch.next_offset();
-                    if filter.passes(&batch) {
-                        Item::Batch(batch)
-                    } else {
-                        Item::Skip(next)
-                    }
-                }
-                Err(fault) => Item::Fault(fault),
-            };
-            let size = match &item {
-                Item::Batch(batch) => batch.len(),
-                Item::Skip(_) | Item::Fault(_) => 0,
-            };
-            found.buffered_bytes += size;
-            found.faulty |= matches!(item, Item::Fault(_));
-            found.items.push_back((item, size));
-            progressed = true;
-        }
-        found.fetch_from = Position::Offset(next);
-        if progressed || is_empty {
-            (found.retry_at, found.failures) = (None, 0);
-            return Ok(());
-        }
-        found.wait_after_failure(now);
-        Err(CutOff { offset: from })
-    }
-
-    /// The offset is out of range: begin at `position` instead, or halt where there is none.
-    pub(super) fn out_of_range(
-        &mut self,
-        now: Instant,
-        partition: &TopicPartition,
-        incarnation: Incarnation,
-        reset_to: Option<Position>,
-        halted: Event,
-    ) {
-        let Some(found) = self.same(partition, incarnation) else {
-            return;
-        };
-        match reset_to {
-            // What was fetched before is delivered first; the next answer will say the same.
-            _ if found.has_undelivered() => found.retry_at = Some(now + RETRY_FROM),
-            Some(position) => {
-                let from = offset_of(found.fetch_from);
-                found.reset = from.map(|from| (from, ResetCause::OutOfRange));
-                found.begin_at(position);
-            }
-            None => {
-                found.halted = true;
-                self.events.push_back(halted);
-            }
-        }
-    }
-
-    /// It was asked for, and has nothing new.
-    pub(super) fn unchanged(&mut self, partition: &TopicPartition, incarnation: Incarnation) {
-        if let Some(found) = self.same(partition, incarnation) {
-            (found.retry_at, found.failures) = (None, 0);
-        }
-    }
-
-    /// It was asked for, and nobody has looked: it may be asked for at once.
-    pub(super) fn unanswered(&mut self, partition: &TopicPartition, incarnation: Incarnation) {
-        let _ = self.same(partition, incarnation);
-    }
-
-    /// The leader says that this broker is to be read from, up to a time.
-    pub(super) fn prefer(
-        &mut self,
-        partition: &TopicPartition,
-        incarnation: Incarnation,
-        broker_id: i32,
-        until: Instant,
-    ) {
-        if let Some(found) = self
-            .partitions
-            .get_mut(partition)
-            .filter(|found| found.incarnation == incarnation)
-        {
-            found.preferred = Some(Preferred::new(broker_id, until));
-        }
-    }
-
-    /// The follower that was to be read from does not do: the leader is asked again.
-    pub(super) fn leave_follower(&mut self, partition: &TopicPartition) {
-        if let Some(found) = self.partitions.get_mut(partition) {
-            found.preferred = None;
-        }
-    }
-
-    /// Asking failed in a way that may pass.
-    pub(super) fn failed(
-        &mut self,
-        now: Instant,
-        partition: &TopicPartition,
-        incarnation: Incarnation,
-    ) {
-        if let Some(found) = self.same(partition, incarnation) {
-            found.wait_after_failure(now);
-        }
-    }
-
-    /// Asking failed in a way that will not pass by itself. What was fetched before is delivered first.
-    pub(super) fn halted(
-        &mut self,
-        now: Instant,
-        partition: &TopicPartition,
-        incarnation: Incarnation,
-        event: Event,
-    ) {
-        let Some(found) = self.same(partition, incarnation) else {
-            return;
-        };
-        if found.has_undelivered() {
-            found.retry_at = Some(now + RETRY_FROM);
-        } else {
-            found.halted = true;
-            self.events.push_back(event);
-        }
     }
 
     /// The next event: what was told first, then records, one partition after the other.

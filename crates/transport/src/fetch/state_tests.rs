@@ -47,6 +47,7 @@ fn fetch_from(offset: i64) -> Wanted {
         last_epoch: None,
         topic_id: None,
         replica: None,
+        may_be_sent_on: true,
     })
 }
 
@@ -60,11 +61,17 @@ fn reading(partitions: &[i32]) -> FetchState {
 
 /// Asks for everything wanted and gives what was.
 fn ask(state: &mut FetchState, now: Instant) -> Vec<(TopicPartition, Incarnation, Wanted)> {
-    let wanted = state.wanted(now);
-    for (partition, ..) in &wanted {
-        state.asking(partition);
+    let nothing_known = LeaderView {
+        topic_id: None,
+        epoch: -1,
+    };
+    let mut asked = Vec::new();
+    for (partition, incarnation) in state.wanted(now) {
+        let wanted = state.meets(now, &partition, nothing_known);
+        state.asking(&partition);
+        asked.push((partition, incarnation, wanted.expect("something to ask")));
     }
-    wanted
+    asked
 }
 
 fn records(event: Option<Event>) -> RecordBatch {
@@ -310,7 +317,7 @@ fn fetching_stops_at_the_bound_and_goes_on_when_there_is_room() {
     );
     assert!(state.wanted(now).is_empty());
     state.take_event();
-    assert_eq!(state.wanted(now)[0].2, fetch_from(1));
+    assert_eq!(ask(&mut state, now)[0].2, fetch_from(1));
 }
 
 #[test]

@@ -125,7 +125,10 @@ impl Driver {
             .or_default()
             .ask(wanted);
         let by_id = step.by_id;
-        let request = self.request(step);
+        // A leader that knows where we are gives nothing to whom it sends on, and that is one for all of a request.
+        let may_be_sent_on = asked.iter().all(|one| one.may_be_sent_on);
+        let rack_id = self.config.rack.clone().filter(|_| may_be_sent_on);
+        let request = self.request(step, rack_id.unwrap_or_default());
         let deadline = self.client.request_deadline() + self.config.max_wait;
         let broker = self.broker(&address);
         let pending = if by_id {
@@ -145,7 +148,7 @@ impl Driver {
         }));
     }
 
-    fn request(&self, step: Step) -> FetchRequest {
+    fn request(&self, step: Step, rack_id: Arc<str>) -> FetchRequest {
         let mut topics: Vec<FetchTopic> = Vec::new();
         for (name, held) in step.send {
             match topics.iter_mut().find(|topic| *topic.name == *name.topic) {
@@ -167,7 +170,7 @@ impl Driver {
             topics,
             forgotten: forgotten(step.forget),
             replaced: forgotten(step.replace),
-            rack_id: self.config.rack.clone().unwrap_or_default(),
+            rack_id,
         }
     }
 

@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::{Epochs, FetchState, Incarnation, LeaderView, Position, RETRY_FROM, Wanted, offset_of};
+use super::{
+    Epochs, FetchState, Incarnation, LeaderView, Position, RETRY_FROM, Wanted,
+    partition::offset_of, replica::Nearby,
+};
 use crate::{
     consumer::{Event, ResetCause, StartPolicy},
     error::{ErrorKind, Operation, Target, TransportError},
@@ -29,7 +32,7 @@ impl FetchState {
         }
         if found.led_in != Some(leader.epoch) {
             found.led_in = Some(leader.epoch);
-            found.preferred = None;
+            found.nearby = Nearby::default();
         }
         Some(match (found.fetch_from, found.epochs.last()) {
             (Position::Offset(_), Some(epoch))
@@ -55,7 +58,7 @@ impl FetchState {
         found.reset = from.map(|from| (from, ResetCause::TopicRecreated));
         found.begin_at(Position::Earliest);
         (found.topic_id, found.disowned) = (None, false);
-        (found.led_in, found.preferred) = (None, None);
+        (found.led_in, found.nearby) = (None, Nearby::default());
         Some(Wanted::Resolve(Position::Earliest))
     }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use crate::{
-    consumer::StartPolicy,
+    consumer::{ResetCause, StartPolicy},
     error::ErrorKind,
     record::{Compression, ProducerStamp, Record, encode},
     wire::EpochEnd,
@@ -56,7 +56,7 @@ fn leader(epoch: i32, id: TopicId) -> LeaderView {
 
 /// Asks as the driver does.
 fn ask(state: &mut FetchState, now: Instant, leader: LeaderView) -> Option<(Incarnation, Wanted)> {
-    let (partition, incarnation, _) = state.wanted(now).pop()?;
+    let (partition, incarnation) = state.wanted(now).pop()?;
     let wanted = state.meets(now, &partition, leader)?;
     state.asking(&partition);
     Some((incarnation, wanted))
@@ -344,7 +344,7 @@ fn what_a_member_says_of_the_old_topic_does_not_count_until_it_has_heard_of_the_
 #[test]
 fn a_follower_is_read_from_until_its_time_is_over_or_another_leads() {
     let (mut state, now) = read(&[1]);
-    let (partition, incarnation, _) = state.wanted(now).remove(0);
+    let (partition, incarnation) = state.wanted(now).remove(0);
     let until = now + Duration::from_secs(300);
     state.prefer(&partition, incarnation, 2, until);
     let replica = |state: &mut FetchState, at, epoch| {
@@ -364,6 +364,17 @@ fn a_follower_is_read_from_until_its_time_is_over_or_another_leads() {
     state.prefer(&partition, incarnation, 2, until);
     state.leave_follower(&partition);
     assert_eq!(replica(&mut state, now, 1), None);
+    // One that failed is not asked for again until its time is over.
+    let may_be_sent_on = |state: &mut FetchState, at| {
+        let (incarnation, wanted) = ask(state, at, leader(1, OLD)).unwrap();
+        state.unanswered(&name(), incarnation);
+        matches!(wanted, Wanted::Fetch(next) if next.replica.is_none() && next.may_be_sent_on)
+    };
+    assert!(may_be_sent_on(&mut state, now));
+    state.prefer(&partition, incarnation, 2, until);
+    state.shun_follower(&partition, until);
+    assert!(!may_be_sent_on(&mut state, now));
+    assert!(may_be_sent_on(&mut state, until));
 }
 
 /// A log of one replica: for each offset the epoch it was written in, and what was written.

@@ -8,7 +8,7 @@ use super::{
     EVENT_BYTES, Incarnation, Next, RETRY_FROM, RETRY_UP_TO,
     ends::{Ends, known},
     epochs::Epochs,
-    replica::Preferred,
+    replica::Nearby,
 };
 use crate::{
     consumer::{Event, FetchConfig, Position, Progress, RecordBatch, ResetCause},
@@ -42,7 +42,7 @@ pub(super) struct Partition {
     pub(super) valid_in: Option<i32>,
     /// The epoch of the leader that was met last.
     pub(super) led_in: Option<i32>,
-    pub(super) preferred: Option<Preferred>,
+    pub(super) nearby: Nearby,
     pub(super) paused: bool,
     /// Stands until a seek.
     pub(super) halted: bool,
@@ -69,7 +69,7 @@ impl Partition {
             epochs: Epochs::default(),
             valid_in: None,
             led_in: None,
-            preferred: None,
+            nearby: Nearby::default(),
             paused: false,
             halted: false,
             faulty: false,
@@ -89,7 +89,8 @@ impl Partition {
             offset,
             last_epoch: self.epochs.last(),
             topic_id: self.topic_id,
-            replica: self.preferred.and_then(|preferred| preferred.at(now)),
+            replica: self.nearby.follower(now),
+            may_be_sent_on: self.nearby.is_asked_for(now),
         }
     }
 

@@ -2,20 +2,30 @@
 
 use tokio::time::Instant;
 
-/// A replica nearby, until the leader is to be asked again whether it still is the one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Preferred {
-    broker_id: i32,
-    until: Instant,
+/// Whom a partition is read from: the leader, a replica nearby, or the leader because that replica failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Nearby {
+    /// The leader may send us elsewhere.
+    #[default]
+    Unknown,
+    /// This broker, until the leader is to be asked again whether it still is the one.
+    Follower { broker_id: i32, until: Instant },
+    /// The follower failed: the leader is asked for records itself, or it would send us there again. It sees what is
+    /// between brokers, not what is between us and one of them.
+    Shunned { until: Instant },
 }
 
-impl Preferred {
-    pub(super) fn new(broker_id: i32, until: Instant) -> Self {
-        Self { broker_id, until }
+impl Nearby {
+    /// The follower to be asked, if one is.
+    pub(super) fn follower(self, now: Instant) -> Option<i32> {
+        match self {
+            Self::Follower { broker_id, until } if now < until => Some(broker_id),
+            _ => None,
+        }
     }
 
-    /// Which, unless its time is over.
-    pub(super) fn at(&self, now: Instant) -> Option<i32> {
-        (now < self.until).then_some(self.broker_id)
+    /// Whether the leader may send us elsewhere.
+    pub(super) fn is_asked_for(self, now: Instant) -> bool {
+        !matches!(self, Self::Shunned { until } if now < until)
     }
 }
