@@ -33,3 +33,4 @@ use failures;
 
 mod brokers;
 mod identities;
+mod nearby;

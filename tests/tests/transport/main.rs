@@ -9,6 +9,7 @@ mod grouping;
 mod groups;
 mod interop;
 mod intruding;
+mod made_again;
 mod neighbours;
 mod positions;
 mod reading_back;

@@ -3,7 +3,8 @@
 use cybermesh_tests::Stage;
 use cybermesh_transport::{
     Class, Consumer, ConsumerConfig, ErrorCode, ErrorKind, Event, FetchConfig, IsolationLevel,
-    OffsetSpec, Position, Producer, ProducerConfig, Reader, Record, StartPolicy, TopicPartition,
+    OffsetSpec, Position, Producer, ProducerConfig, Reader, Record, ResetCause, StartPolicy,
+    TopicPartition,
 };
 
 use crate::support::{record, send, send_numbers, texts, until, within};
@@ -102,6 +103,7 @@ async fn a_position_out_of_range_goes_on_by_the_policy(stage: Stage) {
                 partition: reset,
                 from: 100,
                 to: there,
+                cause: ResetCause::OutOfRange,
             }) => assert_eq!((reset, there), (partition.clone(), to)),
             other => panic!("{other:?}"),
         }

@@ -132,6 +132,12 @@ impl Broker<'_> {
         set("transaction.state.log.replication.factor", &replicas);
         set("transaction.state.log.min.isr", &in_sync);
         set("file.delete.delay.ms", &1000);
+        // Readers that name a rack are sent to the broker there; those that name none to the leader, as without.
+        set("broker.rack", &format_args!("r{}", self.id));
+        set(
+            "replica.selector.class",
+            &"org.apache.kafka.common.replica.RackAwareReplicaSelector",
+        );
         // Tests look at who leads, and have leadership moved themselves.
         set("auto.leader.rebalance.enable", &false);
         // Tests write records with times of years ago, which are old enough to be deleted at any look.
@@ -235,6 +241,11 @@ mod tests {
     #[test]
     fn no_record_is_deleted_for_its_age() {
         assert!(text(1).contains("\nlog.retention.ms=-1\n"));
+    }
+
+    #[test]
+    fn each_broker_is_in_a_rack_of_its_own_and_sends_readers_to_theirs() {
+        assert!(text(3).contains("\nbroker.rack=r1\nreplica.selector.class=org.apache.kafka."));
     }
 
     #[test]

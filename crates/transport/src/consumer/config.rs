@@ -131,7 +131,7 @@ pub struct FetchConfig {
     pub max_records: usize,
     /// Where this reader is, as brokers call it in `broker.rack`: leaders that choose replicas by racks
     /// (`replica.selector.class`) then send it to one that is near (KIP-392), for as long as the client's
-    /// `metadata_max_age` or until that replica fails. Default none: leaders alone are read from.
+    /// `metadata_max_age` or until that replica fails; then for as long the leader is read from. Default none: leaders alone are read from.
     pub rack: Option<Arc<str>>,
 }
 

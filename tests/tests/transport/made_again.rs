@@ -1,0 +1,140 @@
+//! Topics that are deleted and made again while they are read, or between two times of it.
+
+use cybermesh_tests::Stage;
+use cybermesh_transport::{
+    Admin, Client, Consumer, ConsumerConfig, ErrorCode, Event, OffsetToCommit, Producer,
+    ProducerConfig, ResetCause, TopicPartition,
+};
+use tokio::time::Instant;
+
+use crate::support::{send_numbers, texts, until, within};
+
+cybermesh_tests::scenarios! {
+    both: [
+        a_topic_made_again_under_a_running_member_is_read_and_committed_from_its_start,
+        a_group_that_was_away_while_its_topic_was_made_again_begins_at_its_start,
+    ],
+}
+
+/// Deletes a topic of one partition and makes it again.
+async fn make_again(stage: &Stage, client: &Client, topic: &str) {
+    let before = client.refresh_topic(topic).await.unwrap().id();
+    let admin = Admin::new(client.clone());
+    admin.delete_topic(topic).await.unwrap();
+    until(async || {
+        !admin
+            .list_topics()
+            .await
+            .unwrap()
+            .contains(&topic.to_owned())
+    })
+    .await;
+    stage.make_topic(topic, 1).await;
+    let after = client.refresh_topic(topic).await.unwrap().id();
+    assert!(before.is_some() && after.is_some() && before != after);
+}
+
+/// Writes so many numbers from 0 on.
+async fn write(client: &Client, topic: &str, numbers: std::ops::Range<u32>) {
+    let producer = Producer::new(client.clone(), ProducerConfig::default());
+    send_numbers(&producer, topic, 1, numbers).await;
+}
+
+struct Member {
+    consumer: Consumer,
+    partition: TopicPartition,
+}
+
+impl Member {
+    async fn join(stage: &Stage, topic: &str) -> Self {
+        let config = ConsumerConfig::new(stage.own("readers"), [topic]);
+        Self {
+            consumer: Consumer::join(stage.client().await, config).await.unwrap(),
+            partition: TopicPartition::new(topic, 0),
+        }
+    }
+
+    /// Values up to a reset, or so many; whatever is assigned is begun where the group left off.
+    async fn read(&self, count: usize) -> (Vec<String>, Option<(i64, i64, ResetCause)>) {
+        let mut came = Vec::new();
+        while came.len() < count {
+            match within(self.consumer.next()).await.expect("not ended") {
+                Event::Assigned { partitions, .. } => {
+                    for assigned in partitions {
+                        let start = assigned.start.expect("a start");
+                        self.consumer.begin(&assigned.partition, start);
+                    }
+                }
+                Event::Records(batch) => came.extend(texts(&batch.records)),
+                Event::Reset {
+                    from, to, cause, ..
+                } => return (came, Some((from, to, cause))),
+                // While it is gone the topic is asked for in vain.
+                Event::Failed(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        (came, None)
+    }
+
+    async fn commit(&self, offset: i64) -> Result<(), ErrorCode> {
+        let offset = OffsetToCommit {
+            partition: self.partition.clone(),
+            offset,
+            leader_epoch: None,
+            metadata: String::new(),
+        };
+        let committed = within(self.consumer.commit(vec![offset])).await;
+        committed.map_err(|error| error.error_code().expect("a code"))
+    }
+
+    async fn leave(self) {
+        let deadline = Instant::now() + std::time::Duration::from_secs(60);
+        self.consumer.leave(deadline).await.unwrap();
+    }
+}
+
+async fn a_topic_made_again_under_a_running_member_is_read_and_committed_from_its_start(
+    stage: Stage,
+) {
+    let (client, topic) = (stage.client().await, stage.own("made-again"));
+    stage.make_topic(&topic, 1).await;
+    write(&client, &topic, 0..3).await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(3).await.0, ["0", "1", "2"]);
+    member.commit(3).await.unwrap();
+
+    make_again(&stage, &client, &topic).await;
+    // More than were read of the old one: its position is within range.
+    write(&stage.client().await, &topic, 10..15).await;
+    let (before, reset) = member.read(1).await;
+    assert_eq!(before, Vec::<String>::new());
+    assert_eq!(reset, Some((3, 0, ResetCause::TopicRecreated)));
+    assert_eq!(member.read(5).await.0, ["10", "11", "12", "13", "14"]);
+    until(async || member.commit(2).await.is_ok()).await;
+    member.leave().await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(3).await.0, ["12", "13", "14"]);
+}
+
+async fn a_group_that_was_away_while_its_topic_was_made_again_begins_at_its_start(stage: Stage) {
+    let (client, topic) = (stage.client().await, stage.own("made-again"));
+    stage.make_topic(&topic, 1).await;
+    write(&client, &topic, 0..3).await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(3).await.0.len(), 3);
+    member.commit(2).await.unwrap();
+    member.leave().await;
+
+    make_again(&stage, &client, &topic).await;
+    write(&stage.client().await, &topic, 10..15).await;
+    // The coordinator forgets what was committed for a topic when that is deleted.
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(
+        member.read(5).await,
+        (
+            ["10", "11", "12", "13", "14"].map(String::from).to_vec(),
+            None
+        )
+    );
+}
