@@ -71,6 +71,52 @@ async fn a_topic_made_again_under_a_reader_is_read_from_its_start() {
 }
 
 #[tokio::test]
+async fn a_broker_that_is_late_to_know_a_topic_is_asked_again_and_nothing_is_reset() {
+    let broker = broker("t", 1).await;
+    write(&broker, 0, &["1"]).await;
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    reader.begin(&partition("t", 0), Position::Earliest);
+    let next = async || reader.next().await;
+    assert_eq!(values(next, 1).await, ["1"]);
+    for (code, value) in [
+        (Answer::UNKNOWN_TOPIC_ID, "2"),
+        (Answer::INCONSISTENT_TOPIC_ID, "3"),
+    ] {
+        let refused = broker.fault(Fault::error(Api::Fetch, code).once());
+        // A long poll that is under way is answered, and the next one hit.
+        write(&broker, 0, &[value]).await;
+        within(broker.wait_until(|_| refused.hits() == 1)).await;
+        assert!(matches!(event(next).await, Event::Records(_)));
+    }
+    write(&broker, 0, &["4"]).await;
+    match event(next).await {
+        Event::Records(batch) => assert_eq!(batch.records[0].offset, 3),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn where_topics_have_no_ids_they_are_fetched_by_their_names() {
+    let builder = DevBroker::builder().without_topic_ids().topic("t", 2);
+    let broker = builder.start().await.unwrap();
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    for number in 0..2 {
+        reader.begin(&partition("t", number), Position::Earliest);
+        write(&broker, number, &["1", "2"]).await;
+    }
+    assert_eq!(values(async || reader.next().await, 4).await.len(), 4);
+    let by_name = |broker: &DevBroker| {
+        let sessions = broker.fetch_sessions();
+        let session = sessions.first();
+        session.is_some_and(|one| {
+            let names = one.partitions.iter().map(|(_, name, _)| name);
+            !one.by_id && one.epoch > 1 && names.eq(["t", "t"])
+        })
+    };
+    within(broker.wait_until(by_name)).await;
+}
+
+#[tokio::test]
 async fn a_topic_that_is_gone_for_a_while_is_asked_for_until_it_is_there_again() {
     let broker = broker("t", 1).await;
     write(&broker, 0, &["1"]).await;

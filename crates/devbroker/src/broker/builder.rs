@@ -73,6 +73,7 @@ pub struct Builder {
     brokers: u16,
     racks: Vec<String>,
     fetch_sessions: usize,
+    tells_topic_ids: bool,
     cluster_id: Option<String>,
     max_frame_bytes: usize,
     min_session_timeout: Duration,
@@ -92,6 +93,7 @@ impl Default for Builder {
             brokers: 1,
             racks: Vec::new(),
             fetch_sessions: DEFAULT_SLOTS,
+            tells_topic_ids: true,
             cluster_id: None,
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             min_session_timeout: SessionBounds::default().min,
@@ -157,6 +159,12 @@ impl Builder {
     /// Sets how many fetch sessions each broker keeps (KIP-227), 1000 otherwise; with 0 every fetch is a full one.
     pub fn fetch_sessions(mut self, count: usize) -> Self {
         self.fetch_sessions = count;
+        self
+    }
+
+    /// Tells clients no ids of topics, as brokers before Kafka 2.8: they have to fetch by names.
+    pub fn without_topic_ids(mut self) -> Self {
+        self.tells_topic_ids = false;
         self
     }
 
@@ -260,6 +268,7 @@ impl Builder {
         if !offers_consumer_groups {
             state.hidden = vec![Api::ConsumerGroupHeartbeat, Api::ConsumerGroupDescribe];
         }
+        state.tells_topic_ids = self.tells_topic_ids;
         for topic in &self.topics {
             create(&mut state, topic)?;
         }

@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) coordinator: Coordinator,
     pub(crate) fetch_sessions: FetchSessions,
+    /// Whether clients are told the ids of topics (KIP-516).
+    pub(crate) tells_topic_ids: bool,
     pub(crate) faults: Faults,
     pub(crate) connections: BTreeMap<u64, ConnectionInfo>,
     /// Requests that are not offered; nobody asks for them.
@@ -47,6 +49,7 @@ impl State {
             topics: BTreeMap::new(),
             coordinator,
             fetch_sessions,
+            tells_topic_ids: true,
             faults: Faults::default(),
             connections: BTreeMap::new(),
             hidden: Vec::new(),

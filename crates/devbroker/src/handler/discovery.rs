@@ -15,10 +15,11 @@ use kafka_protocol::messages::{
     FindCoordinatorResponse, MetadataRequest, MetadataResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 use super::{Context, text};
 use crate::api::Api;
-use crate::broker::{Nodes, State};
+use crate::broker::State;
 use crate::error_code::ErrorCode;
 use crate::log::{Topic, name_is_legal};
 use crate::wire::encode_response;
@@ -90,7 +91,7 @@ fn described(
         None => state
             .topics
             .iter()
-            .map(|(name, topic)| existing(context, &state.nodes, name, topic))
+            .map(|(name, topic)| existing(context, state, name, topic))
             .collect(),
     }
 }
@@ -106,7 +107,7 @@ fn asked_topic(
         None => None,
     };
     if let Some((name, topic)) = found {
-        return existing(context, &state.nodes, name, topic);
+        return existing(context, state, name, topic);
     }
     let code = if !asked.topic_id.is_nil() {
         ErrorCode::UNKNOWN_TOPIC_ID
@@ -126,13 +127,18 @@ fn asked_topic(
 
 fn existing(
     context: &Context<'_>,
-    nodes: &Nodes,
+    state: &State,
     name: &str,
     topic: &Topic,
 ) -> MetadataResponseTopic {
+    let nodes = &state.nodes;
+    let id = match state.tells_topic_ids {
+        true => topic.id,
+        false => Uuid::nil(),
+    };
     let response = MetadataResponseTopic::default()
         .with_name(Some(TopicName(text(name))))
-        .with_topic_id(topic.id);
+        .with_topic_id(id);
     if let Some(code) = context.injected.instead_of_topic(name) {
         return response.with_error_code(code.0);
     }
