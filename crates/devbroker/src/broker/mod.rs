@@ -24,7 +24,7 @@ pub use connection::ConnectionInfo;
 pub use dev_broker::{DevBroker, StartError};
 pub use fetch_sessions::FetchSession;
 pub(crate) use fetch_sessions::Kind as SessionKind;
-pub(crate) use nodes::{Node, Nodes};
+pub(crate) use nodes::Node;
 pub(crate) use shared::{Now, Shared};
 pub(crate) use state::State;
 pub use tls::{ServerTls, TlsError};
