@@ -232,6 +232,14 @@ fn range_deals_stretches_of_each_topic_and_uniform_as_few_moves_as_can_be() {
     assert_eq!(shares["b"], &places(T, 2..3) | &places(U, 2..3));
     assert_eq!(shares["c"], places(U, 3..4));
 
+    // Shares that are even stay as they are, however they came about.
+    let before = BTreeMap::from([
+        ("a".to_owned(), &places(T, 0..1) | &places(U, 2..4)),
+        ("b".to_owned(), &places(T, 1..3) | &places(U, 0..2)),
+    ]);
+    let two = BTreeMap::from([("a", &both), ("b", &both)]);
+    assert_eq!(Assignor::Uniform.divide(&two, &topics, &before), before);
+
     let before = BTreeMap::from([("a".to_owned(), &places(T, 0..3) | &places(U, 0..4))]);
     let shares = Assignor::Uniform.divide(&members, &topics, &before);
     let counts: Vec<usize> = shares.values().map(BTreeSet::len).collect();
