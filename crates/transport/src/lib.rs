@@ -87,7 +87,8 @@ pub use cluster::{Client, Leader, PartitionMetadata, TopicMetadata};
 pub use config::{Address, ClientConfig, Security};
 pub use consumer::{
     AssignedPartition, Assignor, Committed, Consumer, ConsumerConfig, Event, FetchConfig,
-    GroupProtocol, OffsetToCommit, Position, Progress, Reader, RecordBatch, ResetCause, StartPolicy,
+    GroupProtocol, OffsetToCommit, Position, Progress, Reader, RecordBatch, ResetCause,
+    StartPolicy,
 };
 pub use error::{Class, ErrorCode, ErrorKind, TransportError};
 pub use hooks::Hooks;

@@ -47,7 +47,12 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A client's configuration that notices silence soon.
-fn client_config(stage: &Stage, bootstrap: &str) -> ClientConfig {
+pub(crate) fn client_config(stage: &Stage) -> ClientConfig {
+    client_config_at(stage, stage.cluster().bootstrap())
+}
+
+/// The same with these addresses.
+fn client_config_at(stage: &Stage, bootstrap: &str) -> ClientConfig {
     stage
         .client_config_at(bootstrap)
         .request_timeout(REQUEST_TIMEOUT)
@@ -144,7 +149,7 @@ impl Load {
     /// The same for clients that are given these addresses.
     pub(crate) async fn start_at(stage: &Stage, bootstrap: &str, configs: &[(&str, &str)]) -> Self {
         let tasks_before = alive_tasks();
-        let client = Client::connect(client_config(stage, bootstrap)).await;
+        let client = Client::connect(client_config_at(stage, bootstrap)).await;
         let client = client.expect("a client");
         let topic = stage.own("failing");
         make_topic(&client, &topic, configs).await;
@@ -164,7 +169,7 @@ impl Load {
         let mut clients = vec![client.clone()];
         let mut reading = Vec::new();
         for _ in 0..2 {
-            let reader = Client::connect(client_config(stage, bootstrap)).await;
+            let reader = Client::connect(client_config_at(stage, bootstrap)).await;
             let reader = reader.expect("a client");
             clients.push(reader.clone());
             let (seen, stopped) = (Arc::clone(&seen), stop.subscribe());
