@@ -137,6 +137,8 @@ pub(crate) struct PartitionQueue<T> {
     needs_new_id: bool,
     /// The lowest sequence of this epoch that was given up: what comes after it may be refused for that.
     gap_at: Option<i32>,
+    /// A gap of this epoch proves nothing: an answer came that only somebody else's writing, or a log cut short, explains.
+    disturbed: bool,
     /// The broker has acknowledged something of this identity, last at this time.
     confirmed: Option<Instant>,
     intrusions: Intrusions,
@@ -158,6 +160,7 @@ impl<T> PartitionQueue<T> {
             draining: false,
             needs_new_id: false,
             gap_at: None,
+            disturbed: false,
             confirmed: None,
             intrusions: Intrusions::default(),
             next_attempt: 0,

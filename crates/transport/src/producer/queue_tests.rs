@@ -94,6 +94,8 @@ struct Leader {
     /// By producer id: the epoch and the batches remembered of it.
     producers: BTreeMap<i64, (i16, VecDeque<CachedBatch>)>,
     poisoned: Option<u32>,
+    /// An intruder's batches have made it forget one of ours.
+    has_forgotten_ours: bool,
 }
 
 impl Leader {
@@ -141,7 +143,10 @@ impl Leader {
             .1
             .push_back((batch.sequence, last, offset, batch.max_timestamp_ms));
         while state.1.len() > 5 {
-            state.1.pop_front();
+            let forgotten = state.1.pop_front();
+            let ours = forgotten.is_some_and(|forgotten| forgotten.3 != INTRUDERS.0);
+            let theirs = state.1.iter().any(|cached| cached.3 == INTRUDERS.0);
+            self.has_forgotten_ours |= ours && theirs;
         }
         Reply::Ok(offset, AppendTime::Unset)
     }

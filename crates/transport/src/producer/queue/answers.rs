@@ -87,11 +87,13 @@ impl<T> PartitionQueue<T> {
     /// 45, 59, 49: a gap before the batch, or a broker that has forgotten (KIP-360).
     fn out_of_order(&mut self, now: Instant, index: usize, error: TransportError) {
         let is_head = self.head() == Some(index);
-        let gap_at = self.gap_at;
+        let (gap_at, disturbed) = (self.gap_at, self.disturbed || self.needs_new_id);
         let Some(sent) = self.sent.get_mut(index) else {
             return;
         };
-        let explained = gap_at.is_some_and(|at| at < sent.base_sequence);
+        let behind_gap = gap_at.is_some_and(|at| at < sent.base_sequence);
+        // Somebody else may have filled the gap, and then made the broker forget this one.
+        let explained = behind_gap && !(disturbed && sent.batch.ambiguous);
         sent.batch.last_error = Some(error);
         if sent.batch.in_log {
             self.give_up_sent(index, GiveUp::Refused);
@@ -103,6 +105,7 @@ impl<T> PartitionQueue<T> {
             self.give_up_sent(index, GiveUp::Refused);
         } else {
             sent.status = Status::Refused;
+            self.disturbed = true;
             // Nothing explains it, so it costs an attempt: a broker that always says so must not be asked for ever.
             sent.batch.failures += 1;
             match self.settings.schedule.next(sent.batch.failures) {
@@ -304,6 +307,7 @@ impl<T> PartitionQueue<T> {
     pub(super) fn begin_epoch(&mut self) {
         self.draining = false;
         self.gap_at = None;
+        self.disturbed = false;
         self.confirmed = None;
         self.next_sequence = 0;
         self.identity = match self.identity {
