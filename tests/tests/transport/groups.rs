@@ -3,8 +3,8 @@
 use cybermesh_tests::Stage;
 use cybermesh_transport::admin::GroupState;
 use cybermesh_transport::{
-    Admin, AssignedPartition, Class, Consumer, ConsumerConfig, ErrorCode, Event, GroupProtocol,
-    OffsetToCommit, TopicPartition, TransportError,
+    Admin, AssignedPartition, Class, Consumer, ConsumerConfig, ErrorCode, Event, FetchConfig,
+    GroupProtocol, OffsetToCommit, TopicPartition, TransportError,
 };
 use tokio::time::Instant;
 
@@ -36,6 +36,10 @@ async fn joined(
 ) -> (Consumer, Vec<AssignedPartition>) {
     let config = ConsumerConfig {
         protocol,
+        fetch: FetchConfig {
+            rack: Some("a-rack".into()),
+            ..FetchConfig::default()
+        },
         ..ConsumerConfig::new(group, [topic])
     };
     let consumer = Consumer::join(stage.client().await, config).await.unwrap();
@@ -103,6 +107,7 @@ async fn administer(stage: Stage, protocol: GroupProtocol) {
     assert_eq!(only.assigned.as_deref(), Some(&both[..]));
     assert_eq!(only.target.as_deref(), is_divided.then_some(&both[..]));
     assert_eq!(only.epoch, described.epoch);
+    assert_eq!(only.rack.as_deref(), is_divided.then_some("a-rack"));
     assert!(only.client_id.starts_with("cybermesh"), "{only:?}");
     assert!(!only.member_id.is_empty() && !only.host.is_empty());
 

@@ -105,6 +105,7 @@ fn understand(
         member_id: request.member_id.to_string(),
         epoch: request.member_epoch,
         instance_id,
+        rack: request.rack_id.as_ref().map(ToString::to_string),
         client_id: context.client_id.clone(),
         client_host: format!("/{}", context.came_in.peer.ip()),
         rebalance_timeout: rebalance_timeout.map(Duration::from_millis),
@@ -190,6 +191,7 @@ fn fill(
         let described = described::Member::default()
             .with_member_id(text(id.clone()))
             .with_instance_id(member.instance_id.clone().map(text))
+            .with_rack_id(member.rack.clone().map(text))
             .with_member_epoch(member.epoch)
             .with_client_id(text(member.client_id.clone()))
             .with_client_host(text(member.client_host.clone()))

@@ -90,6 +90,8 @@ pub struct GroupMember {
     pub member_id: String,
     /// Its instance id, where it is a static member (KIP-345) and the broker tells.
     pub instance_id: Option<String>,
+    /// Where it says it is, as brokers call it in `broker.rack`; `None` where the members divide.
+    pub rack: Option<String>,
     /// What it calls itself.
     pub client_id: String,
     /// Where it is, in the broker's words.
@@ -330,6 +332,7 @@ impl GroupDescription {
         let members = described.members.into_iter().map(|member| GroupMember {
             member_id: member.member_id,
             instance_id: member.instance_id,
+            rack: member.rack_id,
             client_id: member.client_id,
             host: member.client_host,
             assigned: Some(partitions(member.assigned)),
@@ -351,6 +354,7 @@ impl GroupDescription {
             assigned: member.assigned().map(partitions),
             target: None,
             epoch: None,
+            rack: None,
             member_id: member.member_id,
             instance_id: member.instance_id,
             client_id: member.client_id,

@@ -136,6 +136,7 @@ pub(crate) struct DescribedConsumerGroup {
 pub(crate) struct DescribedConsumer {
     pub(crate) member_id: String,
     pub(crate) instance_id: Option<String>,
+    pub(crate) rack_id: Option<String>,
     pub(crate) member_epoch: i32,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
@@ -190,7 +191,7 @@ impl Request for ConsumerGroupDescribeRequest {
 fn member(version: i16, reader: &mut Reader) -> Result<DescribedConsumer, Malformed> {
     let member_id = reader.string()?;
     let instance_id = reader.nullable_string()?;
-    let _rack_id = reader.nullable_string()?;
+    let rack_id = reader.nullable_string()?;
     let member_epoch = reader.i32()?;
     let (client_id, client_host) = (reader.string()?, reader.string()?);
     let _subscribed_names = reader.array(Reader::string)?;
@@ -203,6 +204,7 @@ fn member(version: i16, reader: &mut Reader) -> Result<DescribedConsumer, Malfor
     Ok(DescribedConsumer {
         member_id,
         instance_id,
+        rack_id,
         member_epoch,
         client_id,
         client_host,

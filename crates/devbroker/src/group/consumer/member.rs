@@ -11,6 +11,7 @@ pub(crate) struct Beat {
     pub(crate) member_id: String,
     pub(crate) epoch: i32,
     pub(crate) instance_id: Option<String>,
+    pub(crate) rack: Option<String>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
     pub(crate) rebalance_timeout: Option<Duration>,
@@ -41,6 +42,7 @@ pub(crate) struct Beaten {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Member {
     pub(crate) instance_id: Option<String>,
+    pub(crate) rack: Option<String>,
     pub(crate) client_id: String,
     pub(crate) client_host: String,
     pub(crate) names: BTreeSet<String>,
@@ -64,6 +66,9 @@ impl Member {
         self.client_host.clone_from(&beat.client_host);
         if beat.instance_id.is_some() {
             self.instance_id.clone_from(&beat.instance_id);
+        }
+        if beat.rack.is_some() {
+            self.rack.clone_from(&beat.rack);
         }
         if let Some(timeout) = beat.rebalance_timeout {
             self.rebalance_timeout = timeout;

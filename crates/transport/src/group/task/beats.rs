@@ -116,7 +116,7 @@ fn request(config: &ConsumerConfig, member_id: &str, beat: Beat) -> ConsumerGrou
         member_id: member_id.to_owned(),
         member_epoch: beat.epoch,
         instance_id: text(&config.instance_id),
-        rack_id: None,
+        rack_id: text(&config.fetch.rack).filter(|_| is_full),
         rebalance_timeout_ms: is_full.then(|| millis(config.rebalance_timeout)),
         topic_names: is_full.then(names),
         topic_pattern: text(&config.topic_pattern).filter(|_| is_full),

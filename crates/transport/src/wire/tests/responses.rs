@@ -857,6 +857,7 @@ fn a_group_whose_coordinator_divides_is_described_with_what_each_has_and_is_to_h
             members: vec![DescribedConsumer {
                 member_id: "m".into(),
                 instance_id: Some("i".into()),
+                rack_id: Some("r".into()),
                 member_epoch: 4,
                 client_id: "c".into(),
                 client_host: "/10.0.0.1".into(),
