@@ -383,6 +383,29 @@ async fn a_partition_that_is_paused_is_not_held_by_the_session() {
 }
 
 #[tokio::test]
+async fn a_partition_that_is_begun_again_at_its_end_is_told_where_it_ends_though_nothing_is_new() {
+    let broker = broker("t", 2).await;
+    for number in 0..2 {
+        write(&broker, number, &["a"]).await;
+    }
+    let reader = reader(&broker, StartPolicy::Earliest).await;
+    for number in 0..2 {
+        reader.begin(&partition("t", number), Position::Earliest);
+    }
+    values(async || reader.next().await, 2).await;
+    let lags = || {
+        let progress = reader.progress();
+        progress.iter().map(|one| one.lag).collect::<Vec<_>>()
+    };
+    // Polls that wait at the broker belong to a session which has nothing new to tell after them.
+    let fetches = broker.requests(Api::Fetch);
+    within(broker.wait_until(|broker| broker.requests(Api::Fetch) >= fetches + 2)).await;
+    reader.end(&partition("t", 0));
+    reader.begin(&partition("t", 0), Position::Offset(1));
+    within(broker.wait_until(|_| lags() == [Some(0); 2])).await;
+}
+
+#[tokio::test]
 async fn a_broker_without_room_for_sessions_is_read_from_in_full() {
     let builder = DevBroker::builder().fetch_sessions(0).topic("t", 2);
     let broker = builder.start().await.unwrap();

@@ -85,6 +85,8 @@ struct Asked {
     last_epoch: Option<i32>,
     /// Whether the leader may send us to a replica nearby.
     may_be_sent_on: bool,
+    /// Whether it was answered since it was begun: a session is silent about what has nothing new.
+    knows_its_end: bool,
     topic_id: Option<TopicId>,
     whom: Whom,
 }
@@ -192,6 +194,7 @@ impl Driver {
                         .entry(address.to_string())
                         .or_insert_with(|| (address, Vec::new()));
                     asked.push(Asked {
+                        knows_its_end: state.knows_its_end(&partition),
                         partition,
                         incarnation,
                         offset: next.offset,

@@ -146,6 +146,16 @@ impl FetchSession {
         Ok(if was_full { Taken::Full } else { Taken::Step })
     }
 
+    /// Whether the broker was told of the partition, and may be silent about it.
+    pub(super) fn holds(&self, partition: &TopicPartition) -> bool {
+        self.partitions.contains_key(partition)
+    }
+
+    /// Has the next request ask for everything, so that the broker says everything.
+    pub(super) fn begin_anew(&mut self) {
+        self.epoch = FULL;
+    }
+
     /// The request, or its answer, was lost: the broker may have made the step or not.
     pub(super) fn failed(&mut self) {
         self.epoch = FULL;

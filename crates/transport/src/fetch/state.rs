@@ -276,6 +276,12 @@ impl FetchState {
         self.ended && self.events.is_empty()
     }
 
+    /// Whether a partition was answered since it was begun.
+    pub(super) fn knows_its_end(&self, partition: &TopicPartition) -> bool {
+        let partition = self.partitions.get(partition);
+        partition.is_some_and(|partition| partition.ends.high_watermark >= 0)
+    }
+
     /// What may be asked for at `now`: everything with room that is not being asked for already.
     /// What it is, is for [`meets`](Self::meets) to say, which knows the leader.
     pub(super) fn wanted(&self, now: Instant) -> Vec<(TopicPartition, Incarnation)> {

@@ -119,11 +119,14 @@ impl Driver {
         };
         let wanted = asked.iter().map(|one| (one.partition.clone(), held(one)));
         let wanted = wanted.collect();
-        let step = self
-            .sessions
-            .entry(address.clone())
-            .or_default()
-            .ask(wanted);
+        let session = self.sessions.entry(address.clone()).or_default();
+        if asked
+            .iter()
+            .any(|one| !one.knows_its_end && session.holds(&one.partition))
+        {
+            session.begin_anew();
+        }
+        let step = session.ask(wanted);
         let by_id = step.by_id;
         // A leader that knows where we are gives nothing to whom it sends on, and that is one for all of a request.
         let may_be_sent_on = asked.iter().all(|one| one.may_be_sent_on);
