@@ -17,6 +17,7 @@ crate::failures! {
     nothing_is_lost_or_doubled_when_all_three_are_restarted_one_after_the_other,
     nothing_is_lost_or_doubled_when_all_brokers_are_gone_and_come_back,
     nothing_is_lost_or_doubled_when_a_topic_gets_more_partitions_while_a_leader_is_killed,
+    nothing_that_is_sent_to_a_topic_made_again_is_lost_or_doubled_and_it_is_read_from_its_start,
     nothing_is_lost_or_doubled_when_all_addresses_are_dead_but_one_and_then_that_one_too,
     while_too_few_replicas_are_in_sync_sends_wait_and_then_all_go_through,
 }
@@ -153,6 +154,14 @@ async fn nothing_is_lost_or_doubled_when_a_topic_gets_more_partitions_while_a_le
     load.recovered("more partitions, and a leader killed", mark)
         .await;
     start_again(&mut brokers, &load, leader).await;
+    assert_eq!(load.end(&stage).await, BTreeSet::new());
+}
+
+async fn nothing_that_is_sent_to_a_topic_made_again_is_lost_or_doubled_and_it_is_read_from_its_start(
+    stage: Stage,
+) {
+    let mut load = Load::start(&stage).await;
+    load.make_again().await;
     assert_eq!(load.end(&stage).await, BTreeSet::new());
 }
 

@@ -305,6 +305,7 @@ impl<T> PartitionQueue<T> {
     }
 
     pub(super) fn begin_epoch(&mut self) {
+        let somebody_else_wrote = self.disturbed || self.needs_new_id;
         self.draining = false;
         self.gap_at = None;
         self.disturbed = false;
@@ -324,8 +325,13 @@ impl<T> PartitionQueue<T> {
             }
         };
         self.needs_new_id = false;
-        while let Some(sent) = self.sent.pop_back() {
-            self.unsent.push_front(sent.batch);
+        while let Some(Sent { batch, .. }) = self.sent.pop_back() {
+            // It was taken for lost because of the gap before it, which somebody else may have filled.
+            if somebody_else_wrote && batch.ambiguous && !batch.in_log {
+                self.give_up(batch, GiveUp::Refused);
+            } else {
+                self.unsent.push_front(batch);
+            }
         }
     }
 

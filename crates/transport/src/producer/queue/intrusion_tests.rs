@@ -70,6 +70,31 @@ fn behind_a_gap_that_someone_else_may_have_filled_what_is_in_doubt_stays_unknown
 }
 
 #[test]
+fn what_is_in_doubt_stays_unknown_though_the_sign_of_someone_else_comes_after_its_refusal() {
+    let mut bench = Bench::new(5);
+    bench.warm_up();
+    for _ in 0..3 {
+        bench.append(1);
+        bench.pump();
+    }
+    bench.answer_with(ErrorCode::MessageTooLarge);
+    // Theirs fills the gap, ours gets in behind it and its answer is lost, theirs takes the place of the next.
+    bench.intrude(1, Intrusion::Sequence);
+    bench.lose_answer();
+    bench.intrude(1, Intrusion::Sequence);
+    bench.lose_request();
+    for _ in 0..4 {
+        bench.intrude(1, Intrusion::Sequence);
+    }
+    assert!(bench.leader.has_forgotten_ours);
+    bench.finish();
+    let times = bench.leader.log.iter().filter(|record| **record == 2);
+    assert_eq!(times.count(), 1);
+    assert_eq!(bench.outcome(2), Err(Written::Unknown));
+    bench.check_answers();
+}
+
+#[test]
 fn a_sequence_that_someone_else_took_is_noticed_and_the_batch_goes_on_under_a_new_producer_id() {
     let mut bench = Bench::new(5);
     bench.warm_up();
