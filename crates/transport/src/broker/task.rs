@@ -117,7 +117,7 @@ async fn serve(
     let mut outdated = None;
     let mut outlived = std::pin::pin!(connection.outlived());
     let held_over = loop {
-        if let Some(job) = next.take() {
+        if let Some(job) = next.take_if(|_| !connection.is_resting()) {
             if connection.has_ended() {
                 break Some(job);
             }
@@ -131,11 +131,11 @@ async fn serve(
         }
         if let (Some(why), true) = (outdated, flights.is_empty()) {
             connection.end(Ending::Closed(why));
-            break None;
+            break next;
         }
         tokio::select! {
             biased;
-            () = connection.ended() => break None,
+            () = connection.ended() => break next,
             Ok(()) = security.changed(), if outdated.is_none() => {
                 outdated = Some("its certificates were exchanged");
             }
@@ -147,8 +147,8 @@ async fn serve(
                     connection.end(ending);
                 }
             }
-            () = connection.rested(), if connection.is_resting() => {}
-            job = queue.recv(), if outdated.is_none() && !connection.is_resting() => match job {
+            () = connection.rested(), if next.is_some() => {}
+            job = queue.recv(), if outdated.is_none() && next.is_none() => match job {
                 Some(job) => next = Some(job),
                 None => {
                     connection.end(Ending::Closed("the client was closed"));

@@ -10,7 +10,11 @@
 //! Where the coordinator may count it still, in an epoch it does not know, it leaves before that: a join by a member
 //! that is counted is refused.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -302,7 +306,7 @@ impl ConsumerMembership {
         let revoked = self.share.reconcile();
         if let Some((_, partitions)) = &mut self.reading_offsets {
             // Whoever gets these meanwhile may commit more.
-            let to_start = self.share.holding().to_start();
+            let to_start: BTreeSet<_> = self.share.holding().to_start().into_iter().collect();
             partitions.retain(|partition| to_start.contains(partition));
         }
         if !revoked.is_empty() {
@@ -408,6 +412,7 @@ impl ConsumerMembership {
         };
         match answer {
             Ok(mut partitions) => {
+                let asked: BTreeSet<_> = asked.into_iter().collect();
                 partitions.retain(|one| {
                     asked.contains(&one.partition) && self.share.holding_mut().start(&one.partition)
                 });

@@ -1,7 +1,10 @@
 //! A member's share of its group's partitions, where the coordinator divides: what it is to have, by topic ids, and how
 //! it gets there from what it has: it gives up first, and takes when that is done.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::holding::Holding;
 use crate::{
@@ -53,7 +56,8 @@ impl Share {
             names: known,
             ..
         } = self;
-        let is_wanted = |id: &TopicId| target.iter().any(|(wanted, _)| wanted == id);
+        let wanted: BTreeSet<&TopicId> = target.iter().map(|(id, _)| id).collect();
+        let is_wanted = |id: &TopicId| wanted.contains(id);
         known.extend(names.into_iter().filter(|(id, _)| is_wanted(id)));
     }
 

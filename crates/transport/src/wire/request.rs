@@ -30,7 +30,7 @@ impl std::fmt::Display for VersionRange {
 pub(crate) struct Answer<T> {
     pub(crate) response: T,
     /// For how long nothing more is to be sent over the connection (KIP-219). Brokers from 2.0 on answer first and
-    /// then turn a deaf ear; older ones, which would have waited before they answered, share no version with us.
+    /// then turn a deaf ear; older ones wait before they answer, and are rested for once more.
     pub(crate) throttle: Duration,
     /// The size of the body.
     pub(crate) bytes: usize,

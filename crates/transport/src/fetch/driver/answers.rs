@@ -252,13 +252,20 @@ type Answers = HashMap<TopicPartition, (TopicId, FetchedPartition)>;
 /// The answers, and whether there are others that were not asked for.
 fn by_partition(response: FetchResponse, asked: &[Asked]) -> (Answers, bool) {
     let no_id = TopicId::default();
+    // A set, as a broker may name any number of topics.
+    let by_name: HashMap<&str, &Asked> = asked
+        .iter()
+        .map(|one| (&*one.partition.topic, one))
+        .collect();
+    let ids = asked.iter().filter_map(|one| Some((one.topic_id?, one)));
+    let by_id: HashMap<TopicId, &Asked> = ids.collect();
     let mut answers = HashMap::new();
     let mut strangers = false;
     for topic in response.topics {
-        let known = asked.iter().find(|one| match topic.id == no_id {
-            true => *one.partition.topic == *topic.name,
-            false => one.topic_id == Some(topic.id),
-        });
+        let known = match topic.id == no_id {
+            true => by_name.get(&*topic.name),
+            false => by_id.get(&topic.id),
+        };
         let Some(known) = known else {
             strangers = true;
             continue;

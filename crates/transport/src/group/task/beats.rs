@@ -1,6 +1,6 @@
 //! What a member asks of a coordinator that divides (KIP-848): heartbeats, names of topics, and leaving.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -190,9 +190,10 @@ async fn names(
 ) -> Result<Vec<(TopicId, Arc<str>)>, TransportError> {
     let request = TopicNamesRequest { ids };
     let answer = client.ask_any(request.clone()).await?;
+    let asked: BTreeSet<TopicId> = request.ids.into_iter().collect();
     let mut names = Vec::new();
     for topic in answer.topics {
-        if !request.ids.contains(&topic.id) {
+        if !asked.contains(&topic.id) {
             continue;
         }
         let error = ErrorCode::from_code(topic.error_code)
