@@ -201,7 +201,8 @@ impl FetchState {
             fresh.paused = before.paused;
             fresh.ends = before.ends;
             fresh.topic_id = before.topic_id;
-            fresh.disowned = before.disowned;
+            // One that is still to be looked up may be of the new topic already: what is told of that has no position to name.
+            fresh.disowned = before.disowned && fresh.position.is_some();
         }
         let committed = self.given.get(partition).and_then(Given::committed);
         if let Some((offset, epoch)) = committed

@@ -342,6 +342,31 @@ fn what_a_member_says_of_the_old_topic_does_not_count_until_it_has_heard_of_the_
 }
 
 #[test]
+fn a_member_that_sought_the_start_meanwhile_hears_of_the_new_topic_too() {
+    let now = Instant::now();
+    let mut state = member(None);
+    state.begin(&name(), Position::Offset(0));
+    fetch(&mut state, now, 0, &[1]);
+    state.take_event();
+    disown(&mut state, now);
+    state.begin(&name(), Position::Earliest);
+    for _ in 0..3 {
+        let (incarnation, wanted) = ask(&mut state, now, leader(0, NEW)).unwrap();
+        match wanted {
+            Wanted::Resolve(_) => state.resolved(&name(), incarnation, 0),
+            Wanted::Fetch(next) if next.topic_id == Some(OLD) => {
+                state.disowned(&name(), incarnation);
+                state.unanswered(&name(), incarnation);
+            }
+            Wanted::Fetch(_) | Wanted::Validate(_) => break,
+        }
+    }
+    let told = state.take_event();
+    assert!(matches!(told, Some(Event::Reset { .. })), "{told:?}");
+    assert!(!state.is_recreated(&name()), "nothing is committed again");
+}
+
+#[test]
 fn a_follower_is_read_from_until_its_time_is_over_or_another_leads() {
     let (mut state, now) = read(&[1]);
     let (partition, incarnation) = state.wanted(now).remove(0);
