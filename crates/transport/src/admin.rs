@@ -220,11 +220,11 @@ impl Admin {
         let deadline = self.client.request_deadline();
         let group: Arc<str> = group.into();
         let coordinator = self.client.find_coordinator(&group).await?;
-        let answer = self
-            .client
-            .broker(coordinator, Purpose::Coordinator)?
-            .request(offsets::fetch_request(&group, &partitions, None), deadline)
-            .await?;
+        // By name: of whichever topic has it now.
+        let partitions: Vec<_> = partitions.into_iter().map(|one| (one, None)).collect();
+        let request = offsets::fetch_request(&group, &partitions, None);
+        let broker = self.client.broker(coordinator, Purpose::Coordinator)?;
+        let answer = offsets::fetch(&broker, request, deadline).await?;
         let fetched = offsets::fetch_outcome(&group, partitions, StartPolicy::None, answer)?;
         Ok(fetched
             .into_iter()

@@ -16,6 +16,24 @@ cybermesh_tests::scenarios! {
     ],
 }
 
+/// That offsets go by topic ids (version 10 of OffsetCommit and OffsetFetch) was tried out in Kafka 4.1 behind a setting,
+/// and is in force since 4.3.
+mod since_kafka_4_3 {
+    use super::*;
+
+    cybermesh_tests::scenarios! {
+        both: [],
+        kafka_only: [
+            a_commit_for_a_topic_made_again_unnoticed_is_refused_and_the_new_one_is_read_from_its_start:
+                "the built-in broker takes offsets by names only",
+            a_commit_of_what_is_drained_is_refused_if_its_topic_was_made_again:
+                "the built-in broker takes offsets by names only",
+            a_member_that_joins_with_a_view_of_the_old_topic_begins_the_new_one_at_its_start:
+                "the built-in broker takes offsets by names only",
+        ],
+    }
+}
+
 /// Deletes a topic of one partition and makes it again.
 async fn make_again(stage: &Stage, client: &Client, topic: &str) {
     let before = client.refresh_topic(topic).await.unwrap().id();
@@ -47,9 +65,13 @@ struct Member {
 
 impl Member {
     async fn join(stage: &Stage, topic: &str) -> Self {
+        Self::join_over(stage, stage.client().await, topic).await
+    }
+
+    async fn join_over(stage: &Stage, client: Client, topic: &str) -> Self {
         let config = ConsumerConfig::new(stage.own("readers"), [topic]);
         Self {
-            consumer: Consumer::join(stage.client().await, config).await.unwrap(),
+            consumer: Consumer::join(client, config).await.unwrap(),
             partition: TopicPartition::new(topic, 0),
         }
     }
@@ -137,4 +159,73 @@ async fn a_group_that_was_away_while_its_topic_was_made_again_begins_at_its_star
             None
         )
     );
+}
+
+/// Five numbers that nobody has read.
+fn all_of_the_new_one() -> Vec<String> {
+    ["10", "11", "12", "13", "14"].map(String::from).to_vec()
+}
+
+async fn a_commit_for_a_topic_made_again_unnoticed_is_refused_and_the_new_one_is_read_from_its_start(
+    stage: Stage,
+) {
+    let (client, topic) = (stage.client().await, stage.own("made-again"));
+    stage.make_topic(&topic, 1).await;
+    write(&client, &topic, 0..3).await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(3).await.0.len(), 3);
+    // It fetches nothing, and so does not notice.
+    member.consumer.pause(&member.partition);
+
+    make_again(&stage, &client, &topic).await;
+    write(&stage.client().await, &topic, 10..15).await;
+    assert_eq!(member.commit(3).await, Err(ErrorCode::UnknownTopicId));
+    assert!(
+        member.consumer.progress()[0].position == Some(3),
+        "held yet"
+    );
+    member.leave().await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(5).await, (all_of_the_new_one(), None));
+    member.commit(4).await.unwrap();
+    member.leave().await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(1).await.0, ["14"]);
+}
+
+async fn a_commit_of_what_is_drained_is_refused_if_its_topic_was_made_again(stage: Stage) {
+    let (client, topic) = (stage.client().await, stage.own("made-again"));
+    stage.make_topic(&topic, 1).await;
+    write(&client, &topic, 0..3).await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(3).await.0.len(), 3);
+    member.commit(2).await.unwrap();
+    let other = Member::join(&stage, &topic).await;
+    let Event::Revoked { partitions } = within(member.consumer.next()).await.expect("not ended")
+    else {
+        panic!("nothing was revoked")
+    };
+    assert_eq!(partitions, std::slice::from_ref(&member.partition));
+
+    make_again(&stage, &client, &topic).await;
+    write(&stage.client().await, &topic, 10..15).await;
+    assert_eq!(member.commit(3).await, Err(ErrorCode::UnknownTopicId));
+    member.leave().await;
+    assert_eq!(other.read(5).await, (all_of_the_new_one(), None));
+}
+
+async fn a_member_that_joins_with_a_view_of_the_old_topic_begins_the_new_one_at_its_start(
+    stage: Stage,
+) {
+    let (client, topic) = (stage.client().await, stage.own("made-again"));
+    stage.make_topic(&topic, 1).await;
+    write(&client, &topic, 0..3).await;
+    let late = stage.client().await;
+    let old = late.topic(&topic).await.unwrap().id();
+
+    make_again(&stage, &client, &topic).await;
+    write(&stage.client().await, &topic, 10..15).await;
+    assert_eq!(late.topic(&topic).await.unwrap().id(), old);
+    let member = Member::join_over(&stage, late, &topic).await;
+    assert_eq!(member.read(5).await, (all_of_the_new_one(), None));
 }

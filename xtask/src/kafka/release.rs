@@ -13,10 +13,18 @@ const OLDEST: [u32; 3] = [3, 5, 0];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Release([u32; 3]);
 
+/// Modules of tests that are of what not all releases have, with the first that has it: groups that their coordinator
+/// divides (KIP-848), and offsets by topic ids, which 4.1 has and does not offer.
+const LATER_MODULES: [(&str, Release); 2] = [
+    ("::since_kafka_4::", Release([4, 0, 0])),
+    ("::since_kafka_4_3::", Release([4, 3, 0])),
+];
+
 impl Release {
-    /// Whether groups may be divided by their coordinator (KIP-848).
-    pub(crate) fn has_new_groups(self) -> bool {
-        self >= Self([4, 0, 0])
+    /// The modules of tests that are of what this release does not have.
+    pub(crate) fn modules_to_skip(self) -> impl Iterator<Item = &'static str> {
+        let later = LATER_MODULES.iter().filter(move |(_, since)| self < *since);
+        later.map(|(module, _)| *module)
     }
 }
 
@@ -69,5 +77,17 @@ mod tests {
         }
         let [later, earlier]: [Release; 2] = ["3.10.0", "3.9.2"].map(|text| text.parse().unwrap());
         assert!(later > earlier);
+    }
+
+    #[test]
+    fn tests_of_what_a_release_does_not_have_are_skipped() {
+        let skipped = |text: &str| -> Vec<_> {
+            let release: Release = text.parse().unwrap();
+            release.modules_to_skip().collect()
+        };
+        let (groups, offsets) = ("::since_kafka_4::", "::since_kafka_4_3::");
+        assert_eq!(skipped("3.9.2"), [groups, offsets]);
+        assert_eq!(skipped("4.1.0"), [offsets]);
+        assert!(skipped("4.3.0").is_empty());
     }
 }

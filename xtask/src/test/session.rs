@@ -31,10 +31,8 @@ pub(super) enum Scope {
 enum Selection {
     All,
     WithoutKafka,
-    /// Those over Apache Kafka; of groups that their coordinator divides (KIP-848) only where the release has them.
-    KafkaOnly {
-        has_new_groups: bool,
-    },
+    /// Those over Apache Kafka, without those of what this release does not have.
+    KafkaOnly(Release),
 }
 
 pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
@@ -129,9 +127,7 @@ async fn over_kafka(
     };
     println!("Apache Kafka {release} is up");
     let vars: Vec<_> = cluster.client().vars().collect();
-    let selection = Selection::KafkaOnly {
-        has_new_groups: release.has_new_groups(),
-    };
+    let selection = Selection::KafkaOnly(release);
     for binary in binaries {
         run_binary(binary, selection, &vars, tally).await;
     }
@@ -240,15 +236,14 @@ async fn run_binary(
     tally: &mut Tally,
 ) {
     let name = format!("{} {}", binary.package, binary.target);
-    let args: &[&str] = match selection {
-        Selection::All => &[],
-        Selection::WithoutKafka => &["--skip", "::kafka::"],
-        Selection::KafkaOnly {
-            has_new_groups: true,
-        } => &["::kafka::"],
-        Selection::KafkaOnly {
-            has_new_groups: false,
-        } => &["::kafka::", "--skip", "::since_kafka_4::"],
+    let args = match selection {
+        Selection::All => Vec::new(),
+        Selection::WithoutKafka => vec!["--skip", "::kafka::"],
+        Selection::KafkaOnly(release) => {
+            let skipped = release.modules_to_skip();
+            let skipped = skipped.flat_map(|module| ["--skip", module]);
+            ["::kafka::"].into_iter().chain(skipped).collect()
+        }
     };
     let run = binary.run().args(args).envs(vars.iter().copied());
     let places = if selection == Selection::All {

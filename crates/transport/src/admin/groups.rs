@@ -9,8 +9,8 @@ use crate::error::{ErrorCode, ErrorKind, Operation, Target, TransportError};
 use crate::record::TopicPartition;
 use crate::wire::{
     ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest,
-    DescribedConsumerGroup, DescribedGroup, ListGroupsRequest, OffsetCommitPartition,
-    OffsetCommitRequest, Request,
+    DescribedConsumerGroup, DescribedGroup, ListGroupsRequest, OffsetCommitByNameRequest,
+    OffsetCommitPartition, OffsetCommitRequest, Request, TopicId, TopicKey,
 };
 
 /// How often a coordinator that is none is looked for again.
@@ -222,7 +222,7 @@ impl Admin {
             let TopicPartition { topic, partition } = partition;
             let code = answer
                 .iter()
-                .filter(|(name, _)| **name == *topic)
+                .filter(|(answered, _)| *answered.name == *topic)
                 .flat_map(|(_, partitions)| partitions)
                 .find_map(|(index, code)| (*index == partition).then_some(*code));
             let target = Target::default().partition(topic, partition).group(group);
@@ -293,9 +293,9 @@ fn is_not_divided(error: &TransportError) -> bool {
 }
 
 /// A commit by somebody who is no member, which is taken while there are none.
-fn commit_of_nobody(group: &str, offsets: &[OffsetToCommit]) -> OffsetCommitRequest {
+fn commit_of_nobody(group: &str, offsets: &[OffsetToCommit]) -> OffsetCommitByNameRequest {
     const NO_GENERATION: i32 = -1;
-    let mut topics: Vec<(String, Vec<OffsetCommitPartition>)> = Vec::new();
+    let mut topics: Vec<(TopicKey, Vec<OffsetCommitPartition>)> = Vec::new();
     for one in offsets {
         let partition = OffsetCommitPartition {
             partition: one.partition.partition,
@@ -304,18 +304,22 @@ fn commit_of_nobody(group: &str, offsets: &[OffsetToCommit]) -> OffsetCommitRequ
             metadata: Some(one.metadata.clone()),
         };
         let topic = &*one.partition.topic;
-        match topics.iter_mut().find(|(name, _)| **name == *topic) {
+        match topics.iter_mut().find(|(known, _)| known.name == topic) {
             Some((_, partitions)) => partitions.push(partition),
-            None => topics.push((topic.to_owned(), vec![partition])),
+            None => {
+                // Whoever names a topic means the one that has the name now.
+                let (name, id) = (topic.to_owned(), TopicId::default());
+                topics.push((TopicKey { name, id }, vec![partition]));
+            }
         }
     }
-    OffsetCommitRequest {
+    OffsetCommitByNameRequest(OffsetCommitRequest {
         group_id: group.to_owned(),
         generation_id: NO_GENERATION,
         member_id: String::new(),
         group_instance_id: None,
         topics,
-    }
+    })
 }
 
 fn partitions(topics: Vec<(String, Vec<i32>)>) -> Vec<TopicPartition> {

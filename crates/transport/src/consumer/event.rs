@@ -4,6 +4,7 @@ use crate::{
     consumer::Position,
     error::TransportError,
     record::{CorruptRecord, FetchedRecord, TopicPartition},
+    wire::TopicId,
 };
 
 /// What happened since the last call of `next`.
@@ -87,6 +88,9 @@ pub struct AssignedPartition {
     /// The committed offset, else what the start policy says; `None` under [`StartPolicy::None`](super::StartPolicy),
     /// which an [`Event::Failed`] with [`ErrorKind::NoOffset`](crate::ErrorKind) says of the partition too.
     pub start: Option<Position>,
+    /// The id of the topic that the group was asked about. `None` where the coordinator was asked by name: it takes no ids
+    /// before version 10 of OffsetFetch, and this client may not have known one.
+    pub topic_id: Option<TopicId>,
 }
 
 /// A committed offset.

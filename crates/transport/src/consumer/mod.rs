@@ -133,7 +133,10 @@ impl Consumer {
     /// [`ErrorCode::IllegalGeneration`](crate::ErrorCode) if one of them is not held, and
     /// [`ErrorCode::UnknownTopicId`](crate::ErrorCode) if the topic of one was made again, of which an [`Event::Reset`]
     /// tells that has not been given out yet, or only after this was called; nothing is stored then. Otherwise the first
-    /// refusal of the coordinator. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
+    /// refusal of the coordinator; what it did not refuse is stored. It too says
+    /// [`ErrorCode::UnknownTopicId`](crate::ErrorCode), where it takes commits by topic ids (version 10 of OffsetCommit)
+    /// and knows no topic of the id that is being read: that was made again, of which an [`Event::Reset`] tells when the
+    /// partition is fetched from next, or is so new that the coordinator has not heard of it. [`Class::Fenced`](crate::Class::Fenced) (22, 25, 82) means that the partitions are lost, and
     /// [`Event::Lost`] follows; 27 (retriable) that the group is rebalancing. Through a cooperative rebalance a commit
     /// of what is kept waits and is made in the new generation, up to the rebalance timeout; later commits wait behind
     /// it. Where the coordinator divides a commit is made again in the same way when the member's epoch has gone on (113,

@@ -23,6 +23,7 @@ use crate::{
     consumer::{Event, FetchConfig, Position, Progress, StartPolicy},
     hooks::{BatchRead, HooksInUse},
     record::TopicPartition,
+    wire::TopicId,
 };
 
 /// What callers, the driver and a group's task share.
@@ -48,6 +49,11 @@ impl Shared {
     /// Whether the caller speaks of a topic that was deleted and made again when it speaks of this partition.
     pub(crate) fn is_recreated(&self, partition: &TopicPartition) -> bool {
         self.lock().is_recreated(partition)
+    }
+
+    /// The topic that the offsets of this partition are of, where brokers go by its id.
+    pub(crate) fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
+        self.lock().topic_id(partition)
     }
 
     /// The leader epoch of the record before an offset, where known.

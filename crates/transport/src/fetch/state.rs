@@ -204,7 +204,10 @@ impl FetchState {
             // One that is still to be looked up may be of the new topic already: what is told of that has no position to name.
             fresh.disowned = before.disowned && fresh.position.is_some();
         }
-        let committed = self.given.get(partition).and_then(Given::committed);
+        let given = self.given.get(partition);
+        // What the coordinator said is of the topic it was asked about, and not of another one of that name.
+        fresh.topic_id = fresh.topic_id.or_else(|| given?.topic_id());
+        let committed = given.and_then(Given::committed);
         if let Some((offset, epoch)) = committed
             && position == Position::Offset(offset)
         {

@@ -177,6 +177,7 @@ fn given(number: i32) -> AssignedPartition {
         partition: name(number),
         committed: None,
         start: Some(Position::Earliest),
+        topic_id: None,
     }
 }
 

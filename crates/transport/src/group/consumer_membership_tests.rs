@@ -23,6 +23,7 @@ pub(super) fn assigned(number: i32) -> AssignedPartition {
         partition: partition(number),
         committed: None,
         start: Some(Position::Earliest),
+        topic_id: None,
     }
 }
 

@@ -8,13 +8,14 @@ use std::{
 use super::{
     assignor::{Assignor, Member},
     membership::Joined,
+    offsets::Identified,
     protocol,
 };
 use crate::{
     cluster::Client,
     error::{Class, ErrorCode, ErrorKind, Operation, Target, TransportError},
     record::TopicPartition,
-    wire::JoinGroupResponse,
+    wire::{JoinGroupResponse, TopicId},
 };
 
 /// Partitions by topic, as the leader divides them.
@@ -166,6 +167,25 @@ pub(super) async fn learn(
         }
     }
     Ok(())
+}
+
+/// With the ids of their topics as this client knows them; without where it does not know the topic.
+pub(super) async fn identify(
+    client: &Client,
+    partitions: &[TopicPartition],
+) -> Vec<Identified<TopicPartition>> {
+    let mut ids: BTreeMap<&Arc<str>, Option<TopicId>> = BTreeMap::new();
+    for one in partitions {
+        if !ids.contains_key(&one.topic) {
+            let known = client.topic(&one.topic).await;
+            ids.insert(&one.topic, known.ok().and_then(|topic| topic.id()));
+        }
+    }
+    let id = |one: &TopicPartition| ids.get(&one.topic).copied().flatten();
+    partitions
+        .iter()
+        .map(|one| (one.clone(), id(one)))
+        .collect()
 }
 
 pub(super) fn divide(

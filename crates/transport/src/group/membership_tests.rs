@@ -24,6 +24,7 @@ fn assigned(number: i32) -> AssignedPartition {
         partition: partition(number),
         committed: None,
         start: None,
+        topic_id: None,
     }
 }
 

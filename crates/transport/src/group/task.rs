@@ -20,7 +20,6 @@ use super::{
     exchange::{Counts, count},
     member::{self, Member},
     membership::{Action, Joined, News},
-    offsets,
 };
 use crate::hooks::Rebalanced;
 use crate::{
@@ -196,8 +195,7 @@ impl GroupTask {
                 generation,
                 partitions,
             } => {
-                let request = offsets::fetch_request(&self.config.group, &partitions, None);
-                self.fetch_offsets(generation, partitions, request);
+                self.fetch_offsets(generation, partitions, None);
             }
         }
     }

@@ -72,7 +72,12 @@ pub(crate) use list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListedOf
 #[cfg(test)]
 pub(crate) use metadata::{MetadataBroker, MetadataPartition};
 pub(crate) use metadata::{MetadataRequest, MetadataResponse, MetadataTopic};
-pub(crate) use offsets::{OffsetCommitPartition, OffsetCommitRequest, OffsetFetchRequest};
+#[cfg(test)]
+pub(crate) use offsets::{FetchedOffset, OffsetFetchResponse};
+pub(crate) use offsets::{
+    OffsetCommitByNameRequest, OffsetCommitPartition, OffsetCommitRequest,
+    OffsetFetchByNameRequest, OffsetFetchRequest, TopicKey,
+};
 pub(crate) use partitions::CreatePartitionsRequest;
 pub(crate) use produce::{ProducePartition, ProduceRequest, ProducedPartition};
 pub(crate) use producer_id::{InitProducerIdRequest, InitProducerIdResponse};

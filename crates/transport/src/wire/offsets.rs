@@ -1,7 +1,56 @@
 //! OffsetCommit and OffsetFetch: how far a group has come. From version 9 on both know members of groups whose
-//! coordinator divides (KIP-848).
+//! coordinator divides, from version 10 on topics go by their ids (KIP-848).
 
-use super::{Api, Malformed, Reader, Request, Unencodable, VersionRange, Writer};
+use super::{Api, Malformed, Reader, Request, TopicId, Unencodable, VersionRange, Writer};
+
+/// The last version that names topics; from the next on they go by their ids.
+const LAST_BY_NAME: i16 = 9;
+
+/// What a topic goes by in a request or a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicKey {
+    /// Empty in responses from version 10 on.
+    pub(crate) name: String,
+    /// All zero where it is not known, and in responses before version 10.
+    pub(crate) id: TopicId,
+}
+
+impl TopicKey {
+    /// Whether a response is about this topic, which was asked for by `self`.
+    pub(crate) fn is_answered_by(&self, answered: &Self) -> bool {
+        match answered.id == TopicId::default() {
+            true => self.name == answered.name,
+            false => self.id == answered.id,
+        }
+    }
+
+    fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
+        if version <= LAST_BY_NAME {
+            writer.string(&self.name)
+        } else if self.id == TopicId::default() {
+            Err(Unencodable(
+                "a topic is to go by its id, which is not known",
+            ))
+        } else {
+            writer.uuid(&self.id);
+            Ok(())
+        }
+    }
+
+    fn decode(version: i16, reader: &mut Reader) -> Result<Self, Malformed> {
+        Ok(if version <= LAST_BY_NAME {
+            Self {
+                name: reader.string()?,
+                id: TopicId::default(),
+            }
+        } else {
+            Self {
+                name: String::new(),
+                id: reader.uuid()?,
+            }
+        })
+    }
+}
 
 /// Stores positions of a group, as a member of it or, with generation -1 and no member id, from outside.
 #[derive(Debug, Clone)]
@@ -11,8 +60,12 @@ pub(crate) struct OffsetCommitRequest {
     pub(crate) generation_id: i32,
     pub(crate) member_id: String,
     pub(crate) group_instance_id: Option<String>,
-    pub(crate) topics: Vec<(String, Vec<OffsetCommitPartition>)>,
+    pub(crate) topics: Vec<(TopicKey, Vec<OffsetCommitPartition>)>,
 }
+
+/// As [`OffsetCommitRequest`], for topics of which not all have an id: in the versions that go by names.
+#[derive(Debug, Clone)]
+pub(crate) struct OffsetCommitByNameRequest(pub(crate) OffsetCommitRequest);
 
 #[derive(Debug, Clone)]
 pub(crate) struct OffsetCommitPartition {
@@ -26,10 +79,10 @@ pub(crate) struct OffsetCommitPartition {
 
 impl Request for OffsetCommitRequest {
     /// Topics with partitions and their error codes.
-    type Response = Vec<(String, Vec<(i32, i16)>)>;
+    type Response = Vec<(TopicKey, Vec<(i32, i16)>)>;
 
     const API: Api = Api::OffsetCommit;
-    const VERSIONS: VersionRange = VersionRange::new(2, 9);
+    const VERSIONS: VersionRange = VersionRange::new(2, 10);
     const FLEXIBLE_FROM: i16 = 8;
 
     fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
@@ -48,7 +101,7 @@ impl Request for OffsetCommitRequest {
             writer.i64(retention_by_the_brokers_setting);
         }
         writer.array(&self.topics, |writer, (topic, partitions)| {
-            writer.string(topic)?;
+            topic.encode(version, writer)?;
             writer.array(partitions, |writer, partition| {
                 writer.i32(partition.partition);
                 writer.i64(partition.offset);
@@ -71,7 +124,7 @@ impl Request for OffsetCommitRequest {
             reader.throttle_time()?;
         }
         let topics = reader.array(|reader| {
-            let topic = reader.string()?;
+            let topic = TopicKey::decode(version, reader)?;
             let partitions = reader.array(|reader| {
                 let partition = (reader.i32()?, reader.i16()?);
                 reader.skip_tags()?;
@@ -85,8 +138,25 @@ impl Request for OffsetCommitRequest {
     }
 }
 
+impl Request for OffsetCommitByNameRequest {
+    type Response = <OffsetCommitRequest as Request>::Response;
+
+    const API: Api = Api::OffsetCommit;
+    const VERSIONS: VersionRange =
+        VersionRange::new(OffsetCommitRequest::VERSIONS.min, LAST_BY_NAME);
+    const FLEXIBLE_FROM: i16 = OffsetCommitRequest::FLEXIBLE_FROM;
+
+    fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
+        self.0.encode(version, writer)
+    }
+
+    fn decode(version: i16, reader: &mut Reader) -> Result<Self::Response, Malformed> {
+        OffsetCommitRequest::decode(version, reader)
+    }
+}
+
 /// A topic and some of its partitions.
-type TopicPartitions = (String, Vec<i32>);
+type TopicPartitions = (TopicKey, Vec<i32>);
 
 /// Reads positions of a group.
 #[derive(Debug, Clone)]
@@ -100,10 +170,14 @@ pub(crate) struct OffsetFetchRequest {
     pub(crate) require_stable: bool,
 }
 
+/// As [`OffsetFetchRequest`], for topics of which not all have an id: in the versions that go by names.
+#[derive(Debug, Clone)]
+pub(crate) struct OffsetFetchByNameRequest(pub(crate) OffsetFetchRequest);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OffsetFetchResponse {
     pub(crate) error_code: i16,
-    pub(crate) topics: Vec<(String, Vec<FetchedOffset>)>,
+    pub(crate) topics: Vec<(TopicKey, Vec<FetchedOffset>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +195,7 @@ impl Request for OffsetFetchRequest {
     type Response = OffsetFetchResponse;
 
     const API: Api = Api::OffsetFetch;
-    const VERSIONS: VersionRange = VersionRange::new(2, 9);
+    const VERSIONS: VersionRange = VersionRange::new(2, 10);
     const FLEXIBLE_FROM: i16 = 6;
 
     fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
@@ -129,7 +203,7 @@ impl Request for OffsetFetchRequest {
             return self.encode_as_one_of_many(version, writer);
         }
         writer.string(&self.group_id)?;
-        self.encode_topics(writer)?;
+        self.encode_topics(version, writer)?;
         if version >= 7 {
             writer.bool(self.require_stable);
         }
@@ -160,6 +234,23 @@ impl Request for OffsetFetchRequest {
     }
 }
 
+impl Request for OffsetFetchByNameRequest {
+    type Response = OffsetFetchResponse;
+
+    const API: Api = Api::OffsetFetch;
+    const VERSIONS: VersionRange =
+        VersionRange::new(OffsetFetchRequest::VERSIONS.min, LAST_BY_NAME);
+    const FLEXIBLE_FROM: i16 = OffsetFetchRequest::FLEXIBLE_FROM;
+
+    fn encode(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
+        self.0.encode(version, writer)
+    }
+
+    fn decode(version: i16, reader: &mut Reader) -> Result<OffsetFetchResponse, Malformed> {
+        OffsetFetchRequest::decode(version, reader)
+    }
+}
+
 impl OffsetFetchRequest {
     /// From version 8 on a request can name several groups; this client names one.
     fn encode_as_one_of_many(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
@@ -170,7 +261,7 @@ impl OffsetFetchRequest {
                 writer.nullable_string(member.map(|(id, _)| id.as_str()))?;
                 writer.i32(member.map_or(-1, |(_, epoch)| *epoch));
             }
-            group.encode_topics(writer)?;
+            group.encode_topics(version, writer)?;
             writer.tags();
             Ok(())
         })?;
@@ -179,9 +270,9 @@ impl OffsetFetchRequest {
         Ok(())
     }
 
-    fn encode_topics(&self, writer: &mut Writer) -> Result<(), Unencodable> {
+    fn encode_topics(&self, version: i16, writer: &mut Writer) -> Result<(), Unencodable> {
         writer.nullable_array(self.topics.as_deref(), |writer, (topic, partitions)| {
-            writer.string(topic)?;
+            topic.encode(version, writer)?;
             writer.array(partitions, |writer, partition| {
                 writer.i32(*partition);
                 Ok(())
@@ -194,7 +285,7 @@ impl OffsetFetchRequest {
 
 fn fetched_group(version: i16, reader: &mut Reader) -> Result<OffsetFetchResponse, Malformed> {
     let topics = reader.array(|reader| {
-        let topic = reader.string()?;
+        let topic = TopicKey::decode(version, reader)?;
         let partitions = reader.array(|reader| {
             let fetched = FetchedOffset {
                 partition: reader.i32()?,

@@ -10,7 +10,7 @@ use crate::{
     consumer::{Event, ResetCause, StartPolicy},
     error::{ErrorKind, Operation, Target, TransportError},
     record::TopicPartition,
-    wire::EpochEnd,
+    wire::{EpochEnd, TopicId},
 };
 
 impl FetchState {
@@ -28,7 +28,7 @@ impl FetchState {
             && let (Some(ours), Some(theirs)) = (found.topic_id, leader.topic_id)
             && ours != theirs
         {
-            return self.begin_again(now, partition);
+            return self.begin_again(now, partition, theirs);
         }
         if found.led_in != Some(leader.epoch) {
             found.led_in = Some(leader.epoch);
@@ -47,8 +47,13 @@ impl FetchState {
 
     /// The topic was deleted and made again. What was fetched of the old one is delivered first; nothing of it is
     /// committed any more.
-    fn begin_again(&mut self, now: Instant, partition: &TopicPartition) -> Option<Wanted> {
-        self.recreated(partition);
+    fn begin_again(
+        &mut self,
+        now: Instant,
+        partition: &TopicPartition,
+        id: TopicId,
+    ) -> Option<Wanted> {
+        self.recreated(partition, id);
         let found = self.partitions.get_mut(partition)?;
         if found.has_undelivered() {
             found.retry_at = Some(now + RETRY_FROM);

@@ -226,6 +226,7 @@ fn assigned(committed: Option<(i64, Option<i32>)>) -> AssignedPartition {
         partition: name(),
         committed,
         start: None,
+        topic_id: None,
     }
 }
 
@@ -364,6 +365,69 @@ fn a_member_that_sought_the_start_meanwhile_hears_of_the_new_topic_too() {
     let told = state.take_event();
     assert!(matches!(told, Some(Event::Reset { .. })), "{told:?}");
     assert!(!state.is_recreated(&name()), "nothing is committed again");
+}
+
+/// A member that was given the partition as one of this topic, begun at an offset.
+fn member_of(topic_id: TopicId) -> FetchState {
+    let mut state = FetchState::of_member(FetchConfig::default());
+    let assigned = AssignedPartition {
+        topic_id: Some(topic_id),
+        ..assigned(None)
+    };
+    state.assign(1, vec![assigned]);
+    state.take_event();
+    state.begin(&name(), Position::Offset(3));
+    state
+}
+
+#[test]
+fn what_is_committed_goes_by_the_topic_that_is_read_or_that_the_coordinator_spoke_of() {
+    let now = Instant::now();
+    let mut state = member(None);
+    assert_eq!(state.topic_id(&name()), None);
+    state.begin(&name(), Position::Offset(0));
+    fetch(&mut state, now, 0, &[1]);
+    assert_eq!(state.topic_id(&name()), Some(OLD));
+    let mut state = member_of(OLD);
+    assert_eq!(state.topic_id(&name()), Some(OLD));
+    // It is drained, and may be committed yet.
+    state.drop_partitions(&[name()]);
+    assert_eq!(state.topic_id(&name()), Some(OLD));
+    state.lose(&[name()]);
+    assert_eq!(state.topic_id(&name()), None);
+}
+
+#[test]
+fn what_is_committed_after_a_topic_was_made_again_goes_by_the_new_one() {
+    let now = Instant::now();
+    let mut state = member_of(OLD);
+    disown(&mut state, now);
+    let (incarnation, _) = ask(&mut state, now, leader(0, NEW)).unwrap();
+    state.resolved(&name(), incarnation, 0);
+    assert!(matches!(state.take_event(), Some(Event::Reset { .. })));
+    assert_eq!(state.topic_id(&name()), Some(NEW));
+    state.drop_partitions(&[name()]);
+    assert_eq!(state.topic_id(&name()), Some(NEW));
+}
+
+#[test]
+fn an_offset_that_the_coordinator_gave_for_a_topic_is_not_one_of_another_of_its_name() {
+    let now = Instant::now();
+    let mut state = member_of(OLD);
+    let (incarnation, wanted) = ask(&mut state, now, leader(0, NEW)).unwrap();
+    assert!(matches!(wanted, Wanted::Fetch(next) if next.topic_id == Some(OLD)));
+    state.unanswered(&name(), incarnation);
+    disown(&mut state, now);
+    let (incarnation, wanted) = ask(&mut state, now, leader(0, NEW)).unwrap();
+    assert_eq!(wanted, Wanted::Resolve(Position::Earliest));
+    state.resolved(&name(), incarnation, 0);
+    let Some(Event::Reset {
+        from, to, cause, ..
+    }) = state.take_event()
+    else {
+        panic!("no reset")
+    };
+    assert_eq!((from, to, cause), (3, 0, ResetCause::TopicRecreated));
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) struct Partition {
     pub(super) position: Option<i64>,
     /// The position that is being replaced and why, until the reset is told.
     pub(super) reset: Option<(i64, ResetCause)>,
-    /// The topic that the position is one of, once its leader has given something by this id.
+    /// The topic that the position is one of, once its coordinator or its leader has given something by this id.
     pub(super) topic_id: Option<TopicId>,
     /// Whether a broker has said that it knows no topic of that id.
     pub(super) disowned: bool,

@@ -7,6 +7,7 @@ use super::FetchState;
 use crate::{
     consumer::{AssignedPartition, Event, ResetCause},
     record::TopicPartition,
+    wire::TopicId,
 };
 
 /// Which assignment a partition is held by, and how often its topic was made again since.
@@ -23,6 +24,8 @@ pub(super) struct Given {
     heard: u64,
     /// What the group had committed for it, with the epoch of the record before.
     committed: Option<(i64, i32)>,
+    /// The topic it was given of, or the last that was met in its place.
+    topic_id: Option<TopicId>,
 }
 
 impl Given {
@@ -36,11 +39,16 @@ impl Given {
             heard: 0,
             committed: committed
                 .and_then(|committed| Some((committed.offset, committed.leader_epoch?))),
+            topic_id: assigned.topic_id,
         }
     }
 
     pub(super) fn committed(&self) -> Option<(i64, i32)> {
         self.committed
+    }
+
+    pub(super) fn topic_id(&self) -> Option<TopicId> {
+        self.topic_id
     }
 
     fn is_recreated(&self) -> bool {
@@ -61,17 +69,26 @@ impl FetchState {
         self.given.get(partition).is_some_and(Given::is_recreated)
     }
 
+    /// The topic that the offsets of this partition are of: the one that is read, or, where nothing was read, the one
+    /// that the coordinator gave the partition's offset for. `None` where brokers go by its name.
+    pub(crate) fn topic_id(&self, partition: &TopicPartition) -> Option<TopicId> {
+        let read = self.partitions.get(partition).and_then(|one| one.topic_id);
+        read.or_else(|| self.given.get(partition)?.topic_id())
+    }
+
     /// The leader epoch of the record before an offset, where it was read in this assignment.
     pub(crate) fn leader_epoch(&self, partition: &TopicPartition, offset: i64) -> Option<i32> {
         let read = self.partitions.get(partition)?;
         read.epochs.of_record_before(offset)
     }
 
-    /// The topic was made again; to be said once.
-    pub(super) fn recreated(&mut self, partition: &TopicPartition) {
-        if let Some(given) = self.given.get_mut(partition)
-            && !given.is_recreated()
-        {
+    /// The topic was made again and has this id now; to be said once.
+    pub(super) fn recreated(&mut self, partition: &TopicPartition, id: TopicId) {
+        let Some(given) = self.given.get_mut(partition) else {
+            return;
+        };
+        given.topic_id = Some(id);
+        if !given.is_recreated() {
             given.tenure.recreations += 1;
             given.committed = None;
         }

@@ -16,7 +16,6 @@ use crate::{
         consumer_membership::{Action, Answer},
         coordinator::Coordinator,
         member::{self, Member},
-        offsets,
         pulse::Beat,
     },
     wire::{
@@ -40,8 +39,7 @@ impl GroupTask {
                     return;
                 };
                 let asked_by = Some((member.own_id().to_owned(), epoch));
-                let request = offsets::fetch_request(&self.config.group, &partitions, asked_by);
-                self.fetch_offsets(epoch, partitions, request);
+                self.fetch_offsets(epoch, partitions, asked_by);
             }
             Action::FallBack(reason) => {
                 tracing::info!(group = %self.config.group, %reason, "going on with the classic group protocol");

@@ -15,7 +15,7 @@ use crate::{
     group::{
         member::{Refused, Wait},
         membership::MayCommit,
-        offsets::{self, Committer},
+        offsets::{self, Committer, Identified},
     },
     record::TopicPartition,
 };
@@ -34,7 +34,8 @@ pub(super) struct Commits {
 
 #[derive(Debug)]
 struct Commit {
-    offsets: Vec<OffsetToCommit>,
+    /// Each with the id of the topic that was being read when it was made.
+    offsets: Vec<Identified<OffsetToCommit>>,
     /// For each, which of the assignments that the caller heard of it is made under.
     tenures: Vec<Tenure>,
     done: Done,
@@ -47,12 +48,15 @@ impl Commits {
 }
 
 impl GroupTask {
-    pub(super) fn commit(&mut self, mut offsets: Vec<OffsetToCommit>, done: Done) {
-        for one in &mut offsets {
+    pub(super) fn commit(&mut self, offsets: Vec<OffsetToCommit>, done: Done) {
+        let identified = |mut one: OffsetToCommit| {
             // What the group's next owner holds against the log before it goes on there (KIP-320).
             let epoch = || self.fetch.leader_epoch(&one.partition, one.offset);
             one.leader_epoch = one.leader_epoch.or_else(epoch);
-        }
+            let topic_id = self.fetch.topic_id(&one.partition);
+            (one, topic_id)
+        };
+        let offsets: Vec<_> = offsets.into_iter().map(identified).collect();
         match self.tenures(&offsets) {
             Ok(tenures) => self.commits.waiting.push_back(Commit {
                 offsets,
@@ -66,9 +70,12 @@ impl GroupTask {
 
     /// The coordinator does not look whose partitions they are, and takes lower offsets too: what is not held, or is
     /// held again without the caller knowing, may have been committed further by others. Nor does it look which topic of
-    /// the name they are of.
-    fn tenures(&self, offsets: &[OffsetToCommit]) -> Result<Vec<Tenure>, TransportError> {
-        let tenure = |one: &OffsetToCommit| {
+    /// the name they are of, where it is not told an id.
+    fn tenures(
+        &self,
+        offsets: &[Identified<OffsetToCommit>],
+    ) -> Result<Vec<Tenure>, TransportError> {
+        let tenure = |(one, _): &Identified<OffsetToCommit>| {
             if self.fetch.is_recreated(&one.partition) {
                 return Err(self.of_another_topic(&one.partition));
             }
@@ -101,7 +108,7 @@ impl GroupTask {
             .zip(commit.tenures.iter().zip(tenures));
         let mut recreated = changed
             .filter(|(_, (then, now))| then != now)
-            .map(|(one, (then, now))| (one, then.assignment == now.assignment));
+            .map(|((one, _), (then, now))| (one, then.assignment == now.assignment));
         match recreated.next() {
             Some((one, true)) => self.of_another_topic(&one.partition),
             _ => self.not_held(self.target()),
@@ -161,18 +168,15 @@ impl GroupTask {
         }
     }
 
-    fn send_commit(&mut self, committer: Committer, offsets: Vec<OffsetToCommit>) {
+    fn send_commit(&mut self, committer: Committer, offsets: Vec<Identified<OffsetToCommit>>) {
         let (coordinator, target) = (Arc::clone(&self.coordinator), self.target());
         let deadline = self.client.request_deadline();
         self.commits.is_sent = true;
         self.doing.push(Box::pin(async move {
             let request = offsets::commit_request(&committer, &offsets);
             let answer = async {
-                let answer = within(deadline, coordinator.connections())
-                    .await?
-                    .rest
-                    .request(request, deadline)
-                    .await?;
+                let connections = within(deadline, coordinator.connections()).await?;
+                let answer = offsets::commit(&connections.rest, request, deadline).await?;
                 offsets::commit_outcome(&committer.group, &offsets, answer)
             };
             let answer = answer

@@ -13,7 +13,7 @@ use crate::{
     group::{
         assignor::{Assignor, Member},
         coordinator::Coordinator,
-        exchange::{count, divide, learn, understand_assignment, understand_join},
+        exchange::{count, divide, identify, learn, understand_assignment, understand_join},
         member::Member as EitherMember,
         membership::Membership,
         offsets,
@@ -22,13 +22,15 @@ use crate::{
     record::TopicPartition,
     wire::{
         ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-        LeavingMember, OffsetFetchRequest, SyncGroupRequest,
+        LeavingMember, SyncGroupRequest,
     },
 };
 
 const PROTOCOL_TYPE: &str = "consumer";
 /// JoinGroup and SyncGroup wait for the slowest member, and a little longer.
 const BEYOND_REBALANCE: Duration = Duration::from_secs(5);
+/// How often the coordinator is asked for offsets while it does not know the ids of topics, before that is told.
+const OFFSET_ROUNDS: u32 = 3;
 /// Between two attempts to leave.
 const LEAVE_RETRY_AFTER: Duration = Duration::from_millis(50);
 
@@ -184,11 +186,12 @@ impl GroupTask {
         }));
     }
 
+    /// `member` is who asks and in which epoch, where the coordinator is to check that (KIP-848).
     pub(super) fn fetch_offsets(
         &mut self,
         generation: i32,
         partitions: Vec<TopicPartition>,
-        request: OffsetFetchRequest,
+        member: Option<(String, i32)>,
     ) {
         let (coordinator, config) = (Arc::clone(&self.coordinator), Arc::clone(&self.config));
         let client = self.client.clone();
@@ -197,13 +200,26 @@ impl GroupTask {
         self.doing.push(Box::pin(async move {
             let answer = async {
                 learn(&client, &partitions).await?;
-                let answer = coordinator
-                    .connections()
-                    .await?
-                    .rest
-                    .request(request, deadline)
-                    .await?;
-                offsets::fetch_outcome(&config.group, partitions, config.start, answer)
+                let mut rounds = 1;
+                loop {
+                    let view = client.generation();
+                    let identified = identify(&client, &partitions).await;
+                    let request =
+                        offsets::fetch_request(&config.group, &identified, member.clone());
+                    let connections = coordinator.connections().await?;
+                    let answer = offsets::fetch(&connections.rest, request, deadline).await?;
+                    let outcome =
+                        offsets::fetch_outcome(&config.group, identified, config.start, answer);
+                    // Made again since this client looked, or the coordinator has not heard of it yet.
+                    let is_unknown = |error: &TransportError| {
+                        error.error_code() == Some(ErrorCode::UnknownTopicId)
+                    };
+                    if rounds >= OFFSET_ROUNDS || !outcome.as_ref().is_err_and(is_unknown) {
+                        return outcome;
+                    }
+                    rounds += 1;
+                    client.refresh(view).await?;
+                }
             };
             let answer = answer.await.map_err(|error| error.about(target));
             Outcome::Offsets {

@@ -321,15 +321,21 @@ fn leave_group_names_the_member_in_the_way_of_each_version() {
     }
 }
 
-#[test]
-fn a_commit_carries_offset_epoch_and_metadata() {
-    let request = OffsetCommitRequest {
+fn topic_t() -> TopicKey {
+    TopicKey {
+        name: "t".into(),
+        id: [7; 16],
+    }
+}
+
+fn a_commit() -> OffsetCommitRequest {
+    OffsetCommitRequest {
         group_id: "g".into(),
         generation_id: 9,
         member_id: "m".into(),
         group_instance_id: None,
         topics: vec![(
-            "t".into(),
+            topic_t(),
             vec![OffsetCommitPartition {
                 partition: 1,
                 offset: 77,
@@ -337,8 +343,75 @@ fn a_commit_carries_offset_epoch_and_metadata() {
                 metadata: Some("ring".into()),
             }],
         )],
-    };
-    for version in versions::<OffsetCommitRequest>() {
+    }
+}
+
+fn a_question_for_offsets() -> OffsetFetchRequest {
+    OffsetFetchRequest {
+        group_id: "g".into(),
+        member: Some(("m".into(), 5)),
+        topics: Some(vec![(topic_t(), vec![0, 2])]),
+        require_stable: true,
+    }
+}
+
+fn written<R: Request>(request: &R, version: i16) -> Vec<u8> {
+    let mut writer = Writer::new(version >= R::FLEXIBLE_FROM);
+    request.encode(version, &mut writer).unwrap();
+    writer.into_bytes().to_vec()
+}
+
+/// The other implementation ends at version 9 of these two requests; version 10 has the same fields but that one.
+#[test]
+fn offsets_are_committed_and_asked_for_by_topic_id_where_version_9_has_the_name() {
+    fn with_id_for_name(mut by_name: Vec<u8>) -> Vec<u8> {
+        let name = [2, b't'];
+        let at: Vec<usize> = (0..by_name.len() - 1)
+            .filter(|&at| by_name[at..].starts_with(&name))
+            .collect();
+        let [at] = at[..] else { panic!("{by_name:?}") };
+        by_name.splice(at..at + 2, [7; 16]);
+        by_name
+    }
+    let commit = a_commit();
+    assert_eq!(written(&commit, 10), with_id_for_name(written(&commit, 9)));
+    let fetch = a_question_for_offsets();
+    assert_eq!(written(&fetch, 10), with_id_for_name(written(&fetch, 9)));
+}
+
+#[test]
+fn offsets_by_names_are_the_same_in_the_versions_that_have_them() {
+    for version in versions::<OffsetCommitByNameRequest>() {
+        let by_name = OffsetCommitByNameRequest(a_commit());
+        assert_eq!(written(&by_name, version), written(&by_name.0, version));
+    }
+    for version in versions::<OffsetFetchByNameRequest>() {
+        let by_name = OffsetFetchByNameRequest(a_question_for_offsets());
+        assert_eq!(written(&by_name, version), written(&by_name.0, version));
+    }
+    let range = VersionRange::new(2, 9);
+    assert_eq!(OffsetCommitByNameRequest::VERSIONS, range);
+    assert_eq!(OffsetFetchByNameRequest::VERSIONS, range);
+}
+
+#[test]
+fn a_topic_without_an_id_is_not_written_where_it_would_go_by_that() {
+    let (mut commit, mut fetch) = (a_commit(), a_question_for_offsets());
+    commit.topics[0].0.id = [0; 16];
+    fetch.topics.as_mut().unwrap()[0].0.id = [0; 16];
+    for (version, is_written) in [(9, true), (10, false)] {
+        let mut writer = Writer::new(true);
+        let committed = commit.encode(version, &mut writer);
+        assert_eq!(committed.is_ok(), is_written, "{version}");
+        let asked = fetch.encode(version, &mut Writer::new(true));
+        assert_eq!(asked.is_ok(), is_written, "{version}");
+    }
+}
+
+#[test]
+fn a_commit_carries_offset_epoch_and_metadata() {
+    let request = a_commit();
+    for version in versions::<OffsetCommitByNameRequest>() {
         let read: peer::OffsetCommitRequest = read_by_peer(&request, version);
         assert_eq!(read.generation_id_or_member_epoch, 9);
         assert_eq!(read.retention_time_ms, -1);
@@ -357,14 +430,12 @@ fn a_commit_carries_offset_epoch_and_metadata() {
 
 #[test]
 fn committed_offsets_are_asked_for_by_partition_or_all_at_once() {
-    for topics in [None, Some(vec![("t".to_owned(), vec![0, 2])])] {
+    for topics in [None, Some(vec![(topic_t(), vec![0, 2])])] {
         let request = OffsetFetchRequest {
-            group_id: "g".into(),
-            member: Some(("m".into(), 5)),
             topics,
-            require_stable: true,
+            ..a_question_for_offsets()
         };
-        for version in versions::<OffsetFetchRequest>() {
+        for version in versions::<OffsetFetchByNameRequest>() {
             let mut read: peer::OffsetFetchRequest = read_by_peer(&request, version);
             assert_eq!(read.require_stable, version >= 7);
             let asked = if version >= 8 {
@@ -390,7 +461,13 @@ fn committed_offsets_are_asked_for_by_partition_or_all_at_once() {
                         .collect::<Vec<_>>()
                 })
             };
-            assert_eq!(asked, request.topics);
+            let named = |topics: Vec<(TopicKey, _)>| {
+                topics
+                    .into_iter()
+                    .map(|(topic, partitions)| (topic.name, partitions))
+                    .collect()
+            };
+            assert_eq!(asked, request.topics.clone().map(named));
         }
     }
 }

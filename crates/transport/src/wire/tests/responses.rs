@@ -14,7 +14,6 @@ use crate::wire::group::{JoinedMember, LeaveGroupResponse, SyncGroupResponse};
 use crate::wire::groups::{DescribedMember, ListGroupsResponse, ListedGroup};
 use crate::wire::leader_epochs::EpochEndOfPartition;
 use crate::wire::list_offsets::ListedOffset;
-use crate::wire::offsets::FetchedOffset;
 use crate::wire::producer_id::InitProducerIdResponse;
 use crate::wire::sasl::{SaslAuthenticateResponse, SaslHandshakeResponse};
 use crate::wire::topics::{CreatedTopic, DeletedTopic};
@@ -440,6 +439,7 @@ fn commits_are_answered_by_partition() {
     let response = peer::OffsetCommitResponse::default().with_topics(vec![
         peer::offset_commit_response::OffsetCommitResponseTopic::default()
             .with_name(topic("t"))
+            .with_topic_id(uuid([7; 16]))
             .with_partitions(vec![
                 peer::offset_commit_response::OffsetCommitResponsePartition::default()
                     .with_partition_index(1)
@@ -448,8 +448,31 @@ fn commits_are_answered_by_partition() {
     ]);
     for version in versions::<OffsetCommitRequest>() {
         let read = written_by_peer::<OffsetCommitRequest>(&response, version);
-        assert_eq!(read, vec![("t".to_owned(), vec![(1, 22)])]);
+        assert_eq!(read, vec![(key_in(version), vec![(1, 22)])]);
     }
+}
+
+/// What names the topic `t` in answers about offsets.
+fn key_in(version: i16) -> TopicKey {
+    let (name, id) = match version {
+        ..=9 => ("t".to_owned(), [0; 16]),
+        _ => (String::new(), [7; 16]),
+    };
+    TopicKey { name, id }
+}
+
+#[test]
+fn an_answer_about_offsets_is_of_the_topic_with_the_id_or_else_with_the_name() {
+    let key = |name: &str, id: u8| TopicKey {
+        name: name.to_owned(),
+        id: [id; 16],
+    };
+    let asked = key("t", 7);
+    assert!(asked.is_answered_by(&key("", 7)));
+    assert!(asked.is_answered_by(&key("t", 0)));
+    assert!(!asked.is_answered_by(&key("u", 0)));
+    // Another topic of the name.
+    assert!(!asked.is_answered_by(&key("t", 8)));
 }
 
 #[test]
@@ -466,6 +489,7 @@ fn committed_offsets_come_with_their_metadata() {
                 .with_error_code(88);
             let topic = fetched::OffsetFetchResponseTopics::default()
                 .with_name(topic("t"))
+                .with_topic_id(uuid([7; 16]))
                 .with_partitions(vec![partition]);
             let group = fetched::OffsetFetchResponseGroup::default()
                 .with_group_id(peer::GroupId(text("g")))
@@ -495,7 +519,7 @@ fn committed_offsets_come_with_their_metadata() {
             metadata: Some("ring".into()),
             error_code: 88,
         };
-        assert_eq!(read.topics, vec![("t".to_owned(), vec![expected])]);
+        assert_eq!(read.topics, vec![(key_in(version), vec![expected])]);
     }
 }
 
