@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -106,6 +106,9 @@ struct Seen {
     partitions: AtomicI32,
     /// Where the topic was made again: what was sent before this may have gone with the old one.
     made_again: Mutex<Option<Instant>>,
+    /// A commit that is late for a topic which is made again would be taken for the new one by brokers before 4.3: the
+    /// topic is deleted while nobody commits.
+    commits_nothing: AtomicBool,
     sent: Mutex<BTreeMap<Numbered, Instant>>,
     written: watch::Sender<BTreeMap<i32, Instant>>,
     read: watch::Sender<BTreeMap<i32, Instant>>,
@@ -165,6 +168,7 @@ impl Load {
         let seen = Arc::new(Seen {
             partitions: AtomicI32::new(PARTITIONS),
             made_again: Mutex::default(),
+            commits_nothing: AtomicBool::new(false),
             sent: Mutex::default(),
             written: watch::Sender::default(),
             read: watch::Sender::default(),
@@ -265,6 +269,10 @@ impl Load {
     /// Deletes the topic and makes it again; what is sent when this returns goes to the new one alone.
     pub(crate) async fn make_again(&mut self) {
         let admin = Admin::new(self.client.clone());
+        self.seen.commits_nothing.store(true, Ordering::Relaxed);
+        // Those that are under way are answered by then.
+        let mark = self.mark().await;
+        self.recovered("nobody commits", mark).await;
         let deleted = within(admin.delete_topic(&self.topic)).await;
         deleted.expect("a deleted topic");
         within(async {
@@ -280,6 +288,7 @@ impl Load {
         self.recovered("topic made again", mark).await;
         let mut made_again = self.seen.made_again.lock();
         *made_again.as_deref_mut().expect("those at work") = Some(Instant::now());
+        self.seen.commits_nothing.store(false, Ordering::Relaxed);
     }
 
     /// Has all clients at work show and trust others from now on.
@@ -626,6 +635,9 @@ impl Member {
     }
 
     async fn commit(&mut self) {
+        if self.seen.commits_nothing.load(Ordering::Relaxed) {
+            return;
+        }
         let offsets = self
             .next_offsets
             .iter()
