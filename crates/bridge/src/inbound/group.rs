@@ -20,8 +20,14 @@ pub(crate) enum GroupEvent {
     Revoked(Vec<TopicPartition>),
     /// No longer ours: nothing of them may be committed.
     Lost(Vec<TopicPartition>),
-    /// The position was out of range, and reading goes on from this offset, which may lie below what was read.
-    Reset { partition: TopicPartition, to: i64 },
+    /// Reading goes on from this offset, which may lie below what was read: the position was out of range, the log was
+    /// cut, or the topic made again.
+    Reset {
+        partition: TopicPartition,
+        to: i64,
+        /// The life of the partition that begins with this.
+        life: Life,
+    },
     /// Records of one partition.
     Fetched(Fetched),
     /// The broker refuses to let this partition be read, for this reason; it stands still.
@@ -30,12 +36,19 @@ pub(crate) enum GroupEvent {
     Ended(String),
 }
 
+/// Counts what a partition's positions were made void by, over the whole time of a member: its assignments and its
+/// resets. An offset of an earlier life may be of another log than the one that is read now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Life(pub(crate) u64);
+
 /// A partition that was handed over.
 #[derive(Debug)]
 pub(crate) struct Assignment {
     pub(crate) partition: TopicPartition,
     /// What the group committed for it last, with the text stored beside it.
     pub(crate) committed: Option<(i64, String)>,
+    /// The life of the partition that begins with this.
+    pub(crate) life: Life,
 }
 
 /// Records of one partition, in offset order.
@@ -71,6 +84,8 @@ pub(crate) struct Commit {
     pub(crate) partition: TopicPartition,
     pub(crate) offset: i64,
     pub(crate) metadata: String,
+    /// The life of the partition that the offset is of.
+    pub(crate) life: Life,
 }
 
 /// A commit that was not acknowledged, and why.
@@ -82,6 +97,23 @@ pub(crate) enum CommitError {
     /// The same again would be refused again: the partitions are no longer ours, or we may not.
     #[error("offsets may not be committed: {0}")]
     Refused(String),
+    /// All but these were acknowledged.
+    #[error("{} partitions were left out: {why}", left_out.len())]
+    Partly {
+        left_out: Vec<TopicPartition>,
+        why: Box<CommitError>,
+    },
+}
+
+impl CommitError {
+    /// Whether the same again would be refused again.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::NotNow(_) => false,
+            Self::Refused(_) => true,
+            Self::Partly { why, .. } => why.is_final(),
+        }
+    }
 }
 
 impl From<TransportError> for CommitError {

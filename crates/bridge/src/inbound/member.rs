@@ -2,22 +2,25 @@
 //!
 //! Both go on beside each other, so that a slow coordinator does not hold up records.
 
+mod commits;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cybermesh_transport::{
-    AssignedPartition, Class, Consumer, Event, FetchedRecord, IsolationLevel, OffsetToCommit,
-    Position, RecordBatch, ResetCause, TopicPartition, TransportError,
+    AssignedPartition, Class, Consumer, Event, FetchedRecord, IsolationLevel, Position,
+    RecordBatch, ResetCause, TopicPartition, TransportError,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::group::{Assignment, Commit, CommitError, Fetched, GroupCommand, GroupEvent};
+use super::group::{Assignment, CommitError, Fetched, GroupCommand, GroupEvent, Life};
 use super::held_back::HeldBack;
 use super::origin::Origin;
 use crate::telemetry::{Beat, Metrics};
+use commits::Lives;
 
 /// The longest wait for one commit: less than what is left of a rebalance after draining.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,14 +44,15 @@ pub(super) async fn run(
     beat: Beat,
 ) {
     let starts = Starts::default();
+    let lives = Lives::default();
     let telling = async {
-        tell(&consumer, &events, &starts).await;
+        tell(&consumer, &events, &starts, &lives).await;
         // Leaving ends the events before it is answered; only who commands says that all is over.
         std::future::pending::<()>().await;
     };
     let running = async {
         tokio::select! {
-            () = obey(&consumer, &mut commands, &starts) => {}
+            () = obey(&consumer, &mut commands, &starts, &lives) => {}
             () = telling => {}
             () = watch(&consumer, held_back_for, &metrics), if isolation == IsolationLevel::ReadCommitted => {}
         }
@@ -76,6 +80,7 @@ async fn obey(
     consumer: &Consumer,
     commands: &mut mpsc::UnboundedReceiver<GroupCommand>,
     starts: &Starts,
+    lives: &Lives,
 ) {
     while let Some(command) = commands.recv().await {
         match command {
@@ -91,9 +96,10 @@ async fn obey(
             GroupCommand::Pause(partition) => consumer.pause(&partition),
             GroupCommand::Resume(partition) => consumer.resume(&partition),
             GroupCommand::Commit(offsets, reply) => {
-                let offsets = offsets.into_iter().map(to_commit).collect();
-                let result = match timeout(COMMIT_TIMEOUT, consumer.commit(offsets)).await {
-                    Ok(result) => result.map_err(CommitError::from),
+                let send = |offsets| consumer.commit(offsets);
+                let commit = commits::commit(lives, offsets, send);
+                let result = match timeout(COMMIT_TIMEOUT, commit).await {
+                    Ok(result) => result,
                     Err(_elapsed) => Err(CommitError::NotNow(format!(
                         "no answer within {} s",
                         COMMIT_TIMEOUT.as_secs()
@@ -119,13 +125,22 @@ async fn obey(
     }
 }
 
-async fn tell(consumer: &Consumer, events: &mpsc::Sender<GroupEvent>, starts: &Starts) {
+async fn tell(
+    consumer: &Consumer,
+    events: &mpsc::Sender<GroupEvent>,
+    starts: &Starts,
+    lives: &Lives,
+) {
     let mut last_fatal: Option<TransportError> = None;
     while let Some(event) = consumer.next().await {
         let told = match event {
             Event::Assigned { partitions, .. } => {
                 let mut starts = starts.lock().unwrap_or_else(PoisonError::into_inner);
                 starts.extend(partitions.iter().filter_map(start_of));
+                let assignment = |assigned: AssignedPartition| {
+                    let life = lives.begin(&assigned.partition);
+                    assignment(assigned, life)
+                };
                 Some(GroupEvent::Assigned(
                     partitions.into_iter().map(assignment).collect(),
                 ))
@@ -147,7 +162,13 @@ async fn tell(consumer: &Consumer, events: &mpsc::Sender<GroupEvent>, starts: &S
                     _ => to.saturating_sub(from).max(0),
                 };
                 tracing::warn!(%partition, from, to, skipped, "{}", why_reset(cause));
-                Some(GroupEvent::Reset { partition, to })
+                // From here on the consumer takes commits of it again, and the pipeline has yet to hear of it.
+                let life = lives.begin(&partition);
+                Some(GroupEvent::Reset {
+                    partition,
+                    to,
+                    life,
+                })
             }
             Event::Corrupt { partition, fault } => {
                 tracing::error!(%partition, offset = fault.offset, resume_at = fault.resume_at,
@@ -220,21 +241,13 @@ fn start_of(assigned: &AssignedPartition) -> Option<(TopicPartition, Position)> 
     Some((assigned.partition.clone(), assigned.start?))
 }
 
-fn assignment(assigned: AssignedPartition) -> Assignment {
+fn assignment(assigned: AssignedPartition, life: Life) -> Assignment {
     Assignment {
         partition: assigned.partition,
         committed: assigned
             .committed
             .map(|committed| (committed.offset, committed.metadata)),
-    }
-}
-
-fn to_commit(commit: Commit) -> OffsetToCommit {
-    OffsetToCommit {
-        partition: commit.partition,
-        offset: commit.offset,
-        leader_epoch: None,
-        metadata: commit.metadata,
+        life,
     }
 }
 

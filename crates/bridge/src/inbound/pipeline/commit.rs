@@ -12,6 +12,16 @@ pub(super) struct Committed {
     pub(super) result: Result<(), CommitError>,
 }
 
+impl Committed {
+    fn is_acknowledged(&self, commit: &Commit) -> bool {
+        match &self.result {
+            Ok(()) => true,
+            Err(CommitError::Partly { left_out, .. }) => !left_out.contains(&commit.partition),
+            Err(CommitError::NotNow(_) | CommitError::Refused(_)) => false,
+        }
+    }
+}
+
 impl<J: Judge> Pipeline<J> {
     /// Asks for a commit of what moved; answers whether there was anything.
     pub(super) fn commit(
@@ -29,6 +39,7 @@ impl<J: Judge> Pipeline<J> {
                         partition,
                         offset,
                         metadata,
+                        life: held.life,
                     };
                     (commit, held.assignment)
                 })
@@ -61,20 +72,21 @@ impl<J: Judge> Pipeline<J> {
 
     pub(super) fn on_committed(&mut self, committed: Committed) {
         let wall_ms = self.wall_ms();
-        match &committed.result {
-            Ok(()) => {
-                for (commit, assignment) in &committed.offsets {
-                    if let Some(held) = self
-                        .held
-                        .get_mut(&commit.partition)
-                        .filter(|held| held.assignment == *assignment)
-                    {
-                        held.committed = held.committed.max(commit.offset);
-                        held.flow.committed(commit.offset, wall_ms);
-                    }
-                }
+        if let Err(error) = &committed.result {
+            tracing::warn!(%error, "what is held on to will be committed again");
+        }
+        for (commit, assignment) in &committed.offsets {
+            if !committed.is_acknowledged(commit) {
+                continue;
             }
-            Err(error) => tracing::warn!(%error, "what is held on to will be committed again"),
+            if let Some(held) = self
+                .held
+                .get_mut(&commit.partition)
+                .filter(|held| held.assignment == *assignment)
+            {
+                held.committed = held.committed.max(commit.offset);
+                held.flow.committed(commit.offset, wall_ms);
+            }
         }
         if let Some(revocation) = committed.revocation {
             self.release(revocation);

@@ -33,7 +33,7 @@ use super::attempts::RetryPolicy;
 use super::budget::Budget;
 use super::effect::Moment;
 use super::flow::{At, Flow};
-use super::group::{Fetched, Group, GroupCommand, GroupEvent};
+use super::group::{Fetched, Group, GroupCommand, GroupEvent, Life};
 use super::guard::{GuardPolicy, OwnFaults};
 use super::hang::HangWatch;
 use super::judge::{Bury, Handle, Judge, OrderStore};
@@ -85,6 +85,8 @@ pub(crate) struct Parts<J: Judge> {
 struct Held<M> {
     /// Which assignment this is; answers to an earlier one are dropped.
     assignment: u64,
+    /// The life of the partition that the flow's offsets are of.
+    life: Life,
     kind: Kind,
     flow: Flow<M>,
     committed: i64,
@@ -300,7 +302,11 @@ impl<J: Judge> Pipeline<J> {
             GroupEvent::Assigned(assignments) => self.on_assigned(assignments),
             GroupEvent::Revoked(partitions) => self.on_revoked(partitions),
             GroupEvent::Lost(partitions) => self.on_lost(&partitions),
-            GroupEvent::Reset { partition, to } => self.on_reset(partition, to),
+            GroupEvent::Reset {
+                partition,
+                to,
+                life,
+            } => self.on_reset(partition, to, life),
             GroupEvent::Fetched(fetched) => self.on_fetched(fetched),
             GroupEvent::Refused(partition, reason) => {
                 tracing::error!(%partition, reason, "the partition cannot be read; it stands still");

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::{Held, Pipeline};
 use crate::inbound::flow::{Flow, FlowPolicy};
 
-use crate::inbound::group::{Assignment, GroupCommand};
+use crate::inbound::group::{Assignment, GroupCommand, Life};
 use crate::inbound::hang::HangWatch;
 use crate::inbound::judge::{Judge, JudgeOrder};
 use crate::inbound::origin::TopicPartition;
@@ -43,7 +43,7 @@ impl<J: Judge> Pipeline<J> {
                 .as_ref()
                 .map_or(0, |(offset, _)| *offset);
             let order = self.orders.open(&assignment);
-            self.hold(&partition, kind, start, order);
+            self.hold(&partition, assignment.life, kind, start, order);
             tracing::info!(%partition, start, "assigned");
             self.group.tell(GroupCommand::Begin(partition.clone()));
             // A pause of its former assignment may still be in force.
@@ -54,6 +54,7 @@ impl<J: Judge> Pipeline<J> {
     fn hold(
         &mut self,
         partition: &TopicPartition,
+        life: Life,
         kind: Kind,
         start: i64,
         order: Box<dyn JudgeOrder<J::Message>>,
@@ -70,6 +71,7 @@ impl<J: Judge> Pipeline<J> {
         }
         let held = Held {
             assignment: self.serial,
+            life,
             kind,
             flow,
             committed: start,
@@ -86,21 +88,22 @@ impl<J: Judge> Pipeline<J> {
 
     /// Reading goes on from `to`. Ahead of what was read that is a gap like any other. Below it the
     /// topic was made again or its log was cut: other messages stand at these offsets now, so what
-    /// is in flight is dropped, and a lower offset may be committed.
-    pub(super) fn on_reset(&mut self, partition: TopicPartition, to: i64) {
-        let begins_again = |held: &&Held<J::Message>| {
-            !held.closing && !held.flow.is_draining() && to < held.flow.position()
-        };
-        let Some(kind) = self
-            .held
-            .get(&partition)
-            .filter(begins_again)
-            .map(|held| held.kind)
-        else {
+    /// is in flight is dropped, and a lower offset may be committed. Of a partition on its way out
+    /// nothing is committed any more: its next owner begins where the log does.
+    pub(super) fn on_reset(&mut self, partition: TopicPartition, to: i64, life: Life) {
+        let Some(held) = self.held.get_mut(&partition) else {
             return;
         };
+        if to >= held.flow.position() {
+            held.life = life;
+            return;
+        }
         tracing::error!(%partition, to,
             "the log begins again below what was read; what was accepted before will not pass again");
+        if held.closing || held.flow.is_draining() {
+            return self.forget_log(&partition);
+        }
+        let kind = held.kind;
         self.works.cancel(&partition);
         self.budget.leave(&partition);
         let Some(former) = self.held.remove(&partition) else {
@@ -108,7 +111,7 @@ impl<J: Judge> Pipeline<J> {
         };
         let mut order = former.flow.into_order();
         order.log_begins_again();
-        self.hold(&partition, kind, to, order);
+        self.hold(&partition, life, kind, to, order);
         self.group.tell(GroupCommand::Resume(partition));
     }
 
@@ -204,6 +207,17 @@ impl<J: Judge> Pipeline<J> {
         self.budget.leave(partition);
         if let Some(held) = self.held.remove(partition) {
             self.orders.close(partition.clone(), held.flow.into_order());
+        }
+    }
+
+    /// As [`forget`](Self::forget), where the log is not the one any more that was read: nothing of it is committed.
+    pub(super) fn forget_log(&mut self, partition: &TopicPartition) {
+        self.works.cancel(partition);
+        self.budget.leave(partition);
+        if let Some(held) = self.held.remove(partition) {
+            let mut order = held.flow.into_order();
+            order.log_begins_again();
+            self.orders.close(partition.clone(), order);
         }
     }
 }

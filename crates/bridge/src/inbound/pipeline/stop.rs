@@ -10,7 +10,7 @@ use super::commit::Committed;
 use super::health::hung_in_words;
 use super::request::{Request, StopRequest};
 use super::{Held, Pipeline, PipelineEnd};
-use crate::inbound::group::{CommitError, GroupCommand, GroupEvent};
+use crate::inbound::group::{GroupCommand, GroupEvent};
 use crate::inbound::judge::Judge;
 use crate::inbound::origin::TopicPartition;
 use crate::settings::OnHang;
@@ -151,7 +151,7 @@ impl<J: Judge> Pipeline<J> {
         let tries_until = deadline - KEPT_FOR_LEAVING_ALONE.min(whole / 4);
         self.commit_held();
         while let Some(answer) = self.committed_by(deadline).await {
-            let is_refused = matches!(answer.result, Err(CommitError::Refused(_)));
+            let is_refused = matches!(&answer.result, Err(error) if error.is_final());
             self.on_committed_while_stopping(answer);
             if !self.committing.is_empty() {
                 continue;
@@ -215,10 +215,16 @@ impl<J: Judge> Pipeline<J> {
         }
     }
 
-    /// Nothing new is taken up any more; what was lost must not be committed.
+    /// Nothing new is taken up any more; what was lost, or is of a log that is not there any more, must not be committed.
     fn on_group_while_stopping(&mut self, event: GroupEvent) {
-        if let GroupEvent::Lost(partitions) = event {
-            self.on_lost(&partitions);
+        match event {
+            GroupEvent::Lost(partitions) => self.on_lost(&partitions),
+            GroupEvent::Reset {
+                partition,
+                to,
+                life,
+            } => self.on_reset(partition, to, life),
+            _ => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which alarms a restart, and a log that begins again, raise.
 
 use super::*;
+use crate::inbound::group::Life;
 use crate::telemetry::Exposition;
 
 /// What a partition is assigned with, one assignment after the other, by the same process.
@@ -14,6 +15,7 @@ fn alarms(assignments: &[Option<(i64, &str)>]) -> String {
         let order = orders.open(&Assignment {
             partition: partition.clone(),
             committed,
+            life: Life::default(),
         });
         orders.close(partition.clone(), order);
     }
@@ -54,6 +56,7 @@ fn a_log_that_begins_again_is_counted() {
     let mut order = orders.open(&Assignment {
         partition: TopicPartition::new("t", 0),
         committed: None,
+        life: Life::default(),
     });
     order.log_begins_again();
     let text = exposition.text().unwrap();

@@ -5,6 +5,7 @@ use cybermesh_contracts::sign::Ed25519Signer;
 use cybermesh_contracts::verify::test_util::verified;
 
 use super::*;
+use crate::inbound::group::Life;
 use crate::telemetry::Exposition;
 
 const NOW_MS: u64 = 1_800_000_000_000;
@@ -35,6 +36,7 @@ fn assigned(committed: Option<i64>) -> Assignment {
     Assignment {
         partition: TopicPartition::new("control.commits.v1", 0),
         committed: committed.map(|offset| (offset, String::new())),
+        life: Life::default(),
     }
 }
 
@@ -67,6 +69,7 @@ fn a_partition_that_comes_back_knows_its_copies_and_one_that_never_was_here_does
     let other = Assignment {
         partition: TopicPartition::new("control.commits.v1", 1),
         committed: Some((1, String::new())),
+        life: Life::default(),
     };
     assert_eq!(orders.open(&other).judge(1, BYTES, &first), Order::Passes);
 }

@@ -43,11 +43,7 @@ async fn a_dead_letter_of_a_log_that_began_again_speaks_for_no_message_of_the_ne
     rig.grave.answers.forget_permits(Semaphore::MAX_PERMITS);
     rig.deliver(0, &[("a", "bad")]).await;
     rig.burial().await;
-    let (partition, to) = (tp(0), 0);
-    rig.events
-        .send(GroupEvent::Reset { partition, to })
-        .await
-        .unwrap();
+    rig.reset(0, 0, 2).await;
     rig.grave.open.store(false, Ordering::SeqCst);
     rig.next_offset.insert(0, 0);
     rig.deliver(0, &[("a", "bad")]).await;

@@ -18,7 +18,7 @@ use crate::clock::{PLAUSIBLE_FROM_MS, WallClock};
 use crate::inbound::attempts::RetryPolicy;
 use crate::inbound::burial::Burial;
 use crate::inbound::group::{
-    Assignment, Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent,
+    Assignment, Commit, CommitError, Fetched, Group, GroupCommand, GroupEvent, Life,
 };
 use crate::inbound::guard::GuardPolicy;
 use crate::inbound::guard::burials::BurialRate;
@@ -154,6 +154,7 @@ impl Rig {
             .map(|(partition, committed)| Assignment {
                 partition: tp(*partition),
                 committed: committed.map(|offset| (offset, String::new())),
+                life: Life(1),
             })
             .collect();
         self.events
@@ -167,6 +168,17 @@ impl Rig {
                 .await;
             assert!(matches!(begun, GroupCommand::Begin(_)));
         }
+    }
+
+    /// Tells that reading goes on elsewhere, in the life that begins with it.
+    pub(super) async fn reset(&self, partition: i32, to: i64, life: u64) {
+        let (partition, life) = (tp(partition), Life(life));
+        let reset = GroupEvent::Reset {
+            partition,
+            to,
+            life,
+        };
+        self.events.send(reset).await.unwrap();
     }
 
     /// What an order is told next.
