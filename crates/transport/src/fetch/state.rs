@@ -190,9 +190,14 @@ impl FetchState {
         {
             return;
         }
-        // Whoever has not heard that the topic was made again speaks of the old one.
+        // Whoever has not heard that the topic was made again speaks of the old one. Where nothing goes on by itself
+        // that is to be heard only after this, though.
         let before = self.partitions.get(partition);
-        if self.is_recreated(partition) || before.is_some_and(Partition::is_told_recreated) {
+        let stands =
+            before.is_some_and(|before| before.halted) && !self.has_reset_to_tell(partition);
+        let is_of_the_old =
+            self.is_recreated(partition) || before.is_some_and(Partition::is_told_recreated);
+        if is_of_the_old && !stands {
             return;
         }
         let incarnation = self.new_incarnation();
@@ -207,6 +212,12 @@ impl FetchState {
         let given = self.given.get(partition);
         // What the coordinator said is of the topic it was asked about, and not of another one of that name.
         fresh.topic_id = fresh.topic_id.or_else(|| given?.topic_id());
+        if let Some(before) = self.partitions.get(partition)
+            && before.is_told_recreated()
+        {
+            fresh.reset = before.reset;
+            fresh.begin_at(Position::Earliest);
+        }
         let committed = given.and_then(Given::committed);
         if let Some((offset, epoch)) = committed
             && position == Position::Offset(offset)

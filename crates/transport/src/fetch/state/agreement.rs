@@ -60,7 +60,7 @@ impl FetchState {
             return None;
         }
         let from = found.position.or(offset_of(found.fetch_from));
-        found.reset = from.map(|from| (from, ResetCause::TopicRecreated));
+        found.reset = Some((from.unwrap_or(0), ResetCause::TopicRecreated));
         found.begin_at(Position::Earliest);
         (found.topic_id, found.disowned) = (None, false);
         (found.led_in, found.nearby) = (None, Nearby::default());

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::*;
 use crate::{
     consumer::{ResetCause, StartPolicy},
-    error::ErrorKind,
+    error::{ErrorCode, ErrorKind, Operation, Target, TransportError},
     record::{Compression, ProducerStamp, Record, encode},
     wire::EpochEnd,
 };
@@ -428,6 +428,98 @@ fn an_offset_that_the_coordinator_gave_for_a_topic_is_not_one_of_another_of_its_
         panic!("no reset")
     };
     assert_eq!((from, to, cause), (3, 0, ResetCause::TopicRecreated));
+}
+
+fn fatal() -> Event {
+    let target = Target::default().partition("t", 0);
+    let code = ErrorCode::TopicAuthorizationFailed;
+    Event::Failed(TransportError::code(Operation::ListOffsets, target, code))
+}
+
+#[test]
+fn a_seek_where_the_new_topic_could_not_be_begun_begins_it_and_tells_of_it() {
+    for said in [Position::Offset(7), Position::Latest] {
+        let now = Instant::now();
+        let mut state = member(None);
+        state.begin(&name(), Position::Offset(0));
+        fetch(&mut state, now, 0, &[1]);
+        state.take_event();
+        disown(&mut state, now);
+        let (incarnation, wanted) = ask(&mut state, now, leader(0, NEW)).unwrap();
+        assert_eq!(wanted, Wanted::Resolve(Position::Earliest));
+        state.halted(now, &name(), incarnation, fatal());
+        assert!(matches!(state.take_event(), Some(Event::Failed(_))));
+        assert!(ask(&mut state, now, leader(0, NEW)).is_none());
+
+        state.begin(&name(), said);
+        let (incarnation, wanted) = ask(&mut state, now, leader(0, NEW)).unwrap();
+        assert_eq!(wanted, Wanted::Resolve(Position::Earliest), "{said:?}");
+        state.resolved(&name(), incarnation, 0);
+        let told = state.take_event();
+        assert!(
+            matches!(
+                told,
+                Some(Event::Reset {
+                    from: 1,
+                    to: 0,
+                    cause: ResetCause::TopicRecreated,
+                    ..
+                })
+            ),
+            "{told:?}"
+        );
+        assert!(!state.is_recreated(&name()));
+    }
+}
+
+#[test]
+fn a_seek_past_what_cannot_be_read_of_the_old_topic_is_heard_and_then_of_the_new_one() {
+    let now = Instant::now();
+    let mut state = member(None);
+    state.begin(&name(), Position::Offset(0));
+    fetch(&mut state, now, 0, &[1]);
+    state.take_event();
+    // What comes next of the old topic is damaged, and not delivered yet when the new one is noticed.
+    let (incarnation, _) = ask(&mut state, now, leader(1, OLD)).unwrap();
+    let mut damaged = batch(1, 1, 0);
+    damaged[40] ^= 1;
+    state
+        .fetched(now, &name(), incarnation, chunk(damaged, 1, Some(OLD)))
+        .unwrap();
+    state.disowned(&name(), incarnation);
+    state.meets(now, &name(), leader(0, NEW));
+    assert!(state.is_recreated(&name()));
+    assert!(matches!(state.take_event(), Some(Event::Corrupt { .. })));
+
+    state.begin(&name(), Position::Offset(2));
+    let (incarnation, wanted) = ask(&mut state, now, leader(0, NEW)).unwrap();
+    assert_eq!(wanted, Wanted::Resolve(Position::Earliest));
+    state.resolved(&name(), incarnation, 0);
+    let told = state.take_event();
+    assert!(matches!(told, Some(Event::Reset { to: 0, .. })), "{told:?}");
+    assert!(!state.is_recreated(&name()));
+}
+
+#[test]
+fn a_seek_does_not_overtake_a_reset_that_was_told() {
+    let now = Instant::now();
+    let mut state = member(None);
+    state.begin(&name(), Position::Offset(0));
+    fetch(&mut state, now, 0, &[1]);
+    state.take_event();
+    disown(&mut state, now);
+    let (incarnation, _) = ask(&mut state, now, leader(0, NEW)).unwrap();
+    state.resolved(&name(), incarnation, 0);
+    let (incarnation, _) = ask(&mut state, now, leader(0, NEW)).unwrap();
+    state.halted(now, &name(), incarnation, fatal());
+    state.begin(&name(), Position::Offset(7));
+    assert!(
+        ask(&mut state, now, leader(0, NEW)).is_none(),
+        "it was said of the old one"
+    );
+    assert!(matches!(state.take_event(), Some(Event::Reset { .. })));
+    state.begin(&name(), Position::Offset(7));
+    assert_eq!(next_offset(&mut state, now, 0), Some((7, None)));
 }
 
 #[test]

@@ -110,4 +110,13 @@ impl FetchState {
             _ => {}
         }
     }
+
+    /// Whether a reset of the partition waits to be given to the caller.
+    pub(super) fn has_reset_to_tell(&self, partition: &TopicPartition) -> bool {
+        let mut resets = self.events.iter().filter_map(|event| match event {
+            Event::Reset { partition, .. } => Some(partition),
+            _ => None,
+        });
+        resets.any(|of| of == partition)
+    }
 }
