@@ -34,9 +34,15 @@ impl FetchState {
             found.led_in = Some(leader.epoch);
             found.nearby = Nearby::default();
         }
+        // Epochs are asked about by name, and say nothing of a topic that was made again. Records are asked for by our id:
+        // what is answered to that decides which it is.
+        let is_ours = found
+            .topic_id
+            .zip(leader.topic_id)
+            .is_none_or(|(ours, theirs)| ours == theirs);
         Some(match (found.fetch_from, found.epochs.last()) {
             (Position::Offset(_), Some(epoch))
-                if leader.epoch >= 0 && found.valid_in != Some(leader.epoch) =>
+                if is_ours && leader.epoch >= 0 && found.valid_in != Some(leader.epoch) =>
             {
                 Wanted::Validate(epoch)
             }

@@ -306,6 +306,29 @@ fn a_leader_that_is_late_to_know_the_topic_changes_nothing() {
 }
 
 #[test]
+fn a_topic_of_another_id_is_not_asked_about_the_epochs_of_the_old_one() {
+    let (mut state, now) = read(&[1, 1]);
+    // It leads in an epoch that would have to be held against ours, were it the same topic.
+    let (incarnation, wanted) = ask(&mut state, now, leader(0, NEW)).unwrap();
+    assert!(
+        matches!(wanted, Wanted::Fetch(next) if next.topic_id == Some(OLD)),
+        "{wanted:?}"
+    );
+    state.disowned(&name(), incarnation);
+    state.unanswered(&name(), incarnation);
+    let (_, wanted) = ask(&mut state, now, leader(0, NEW)).unwrap();
+    assert_eq!(wanted, Wanted::Resolve(Position::Earliest));
+    // With brokers that tell no ids it may be the same.
+    let (mut state, now) = read(&[1, 1]);
+    let nameless = LeaderView {
+        topic_id: None,
+        epoch: 0,
+    };
+    let (_, wanted) = ask(&mut state, now, nameless).unwrap();
+    assert_eq!(wanted, Wanted::Validate(1));
+}
+
+#[test]
 fn what_was_fetched_of_the_old_topic_is_delivered_before_the_new_one_is_read() {
     let (mut state, now) = read(&[1, 1]);
     fetch(&mut state, now, 2, &[1]);
