@@ -5,6 +5,7 @@ use cybermesh_transport::{
     Admin, Client, Consumer, ConsumerConfig, ErrorCode, Event, OffsetToCommit, Producer,
     ProducerConfig, ResetCause, TopicPartition,
 };
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::support::{send_numbers, texts, until, within};
@@ -12,6 +13,7 @@ use crate::support::{send_numbers, texts, until, within};
 cybermesh_tests::scenarios! {
     both: [
         a_topic_made_again_under_a_running_member_is_read_and_committed_from_its_start,
+        a_commit_that_was_made_before_the_new_topic_was_heard_of_does_not_come_through_after_it,
         a_group_that_was_away_while_its_topic_was_made_again_begins_at_its_start,
     ],
 }
@@ -137,6 +139,33 @@ async fn a_topic_made_again_under_a_running_member_is_read_and_committed_from_it
     member.leave().await;
     let member = Member::join(&stage, &topic).await;
     assert_eq!(member.read(3).await.0, ["12", "13", "14"]);
+}
+
+async fn a_commit_that_was_made_before_the_new_topic_was_heard_of_does_not_come_through_after_it(
+    stage: Stage,
+) {
+    let (client, topic) = (stage.client().await, stage.own("made-again"));
+    stage.make_topic(&topic, 1).await;
+    write(&client, &topic, 0..3).await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(3).await.0, ["0", "1", "2"]);
+    make_again(&stage, &client, &topic).await;
+    write(&stage.client().await, &topic, 10..15).await;
+    until(async || member.consumer.position(&member.partition) == Some(0)).await;
+    // Made first, and on its way while the event is given out.
+    let mut late = Box::pin(member.commit(3));
+    assert!((&mut late).now_or_never().is_none());
+    loop {
+        match within(member.consumer.next()).await.expect("not ended") {
+            Event::Failed(_) => {}
+            Event::Reset { cause, .. } => break assert_eq!(cause, ResetCause::TopicRecreated),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(late.await, Err(ErrorCode::UnknownTopicId));
+    member.leave().await;
+    let member = Member::join(&stage, &topic).await;
+    assert_eq!(member.read(5).await.0, ["10", "11", "12", "13", "14"]);
 }
 
 async fn a_group_that_was_away_while_its_topic_was_made_again_begins_at_its_start(stage: Stage) {

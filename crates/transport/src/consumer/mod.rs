@@ -132,7 +132,8 @@ impl Consumer {
     /// # Errors
     /// [`ErrorCode::IllegalGeneration`](crate::ErrorCode) if one of them is not held, and
     /// [`ErrorCode::UnknownTopicId`](crate::ErrorCode) if the topic of one was made again, of which an [`Event::Reset`]
-    /// tells that has not been given out yet, or only after this was called; nothing is stored then. Otherwise the first
+    /// tells that has not been given out yet, or only after this was called; nothing is stored then. Nor is it where the
+    /// reset has another cause: that is [`ErrorCode::FencedLeaderEpoch`](crate::ErrorCode). Otherwise the first
     /// refusal of the coordinator; what it did not refuse is stored. It too says
     /// [`ErrorCode::UnknownTopicId`](crate::ErrorCode), where it takes commits by topic ids (version 10 of OffsetCommit)
     /// and knows no topic of the id that is being read: that was made again, of which an [`Event::Reset`] tells when the
@@ -145,9 +146,17 @@ impl Consumer {
         if offsets.is_empty() {
             return Ok(());
         }
+        let said = offsets
+            .iter()
+            .map(|one| self.fetcher.said_of(&one.partition))
+            .collect();
         let (done, outcome) = oneshot::channel();
         self.ask(
-            GroupCommand::Commit { offsets, done },
+            GroupCommand::Commit {
+                offsets,
+                said,
+                done,
+            },
             outcome,
             Operation::OffsetCommit,
         )

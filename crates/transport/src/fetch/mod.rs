@@ -61,6 +61,21 @@ impl Shared {
         self.lock().leader_epoch(partition, offset)
     }
 
+    /// What the caller speaks of when it speaks of this partition; `None` while a reset of it is on its way.
+    pub(crate) fn said_of(&self, partition: &TopicPartition) -> Option<Tenure> {
+        self.lock().said_of(partition)
+    }
+
+    /// Whether what was said of this partition is not about what is read now.
+    pub(crate) fn is_void(&self, partition: &TopicPartition, said: Option<Tenure>) -> bool {
+        self.lock().is_void(partition, said)
+    }
+
+    /// Whether the topic was made again since the partition was assigned.
+    pub(crate) fn was_recreated(&self, partition: &TopicPartition) -> bool {
+        self.lock().was_recreated(partition)
+    }
+
     /// Changes the state, and has both sides look at it.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut FetchState) -> T) -> T {
         let outcome = change(&mut self.lock());
@@ -156,6 +171,10 @@ impl Fetcher {
 
     pub(crate) fn position(&self, partition: &TopicPartition) -> Option<i64> {
         self.shared.lock().position(partition)
+    }
+
+    pub(crate) fn said_of(&self, partition: &TopicPartition) -> Option<Tenure> {
+        self.shared.said_of(partition)
     }
 
     pub(crate) fn progress(&self) -> Vec<Progress> {

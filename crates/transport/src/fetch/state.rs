@@ -168,6 +168,7 @@ impl FetchState {
     /// Nothing more of these is fetched or delivered.
     pub(crate) fn drop_partitions(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions {
+            self.note_unheard(partition);
             self.partitions.remove(partition);
             if let Some(held) = &mut self.held {
                 held.remove(partition);

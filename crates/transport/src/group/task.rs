@@ -26,7 +26,7 @@ use crate::{
     cluster::Client,
     consumer::{AssignedPartition, ConsumerConfig, Event, OffsetToCommit},
     error::{ErrorKind, Operation, Target, TransportError},
-    fetch,
+    fetch::{self, Tenure},
     record::TopicPartition,
     wire::TopicId,
 };
@@ -40,6 +40,8 @@ pub(crate) enum GroupCommand {
     /// Store these positions.
     Commit {
         offsets: Vec<OffsetToCommit>,
+        /// For each, what the caller spoke of when it said so.
+        said: Vec<Option<Tenure>>,
         done: oneshot::Sender<Result<(), TransportError>>,
     },
     /// Leave the group by this time, and end.
@@ -252,7 +254,15 @@ impl GroupTask {
     fn obey(&mut self, command: GroupCommand) {
         match command {
             GroupCommand::Release(partitions) => self.member.released(Instant::now(), &partitions),
-            GroupCommand::Commit { offsets, done } => self.commit(offsets, done),
+            GroupCommand::Commit {
+                offsets,
+                said,
+                done,
+            } => match self.void(&offsets, &said) {
+                None => self.commit(offsets, done),
+                // Whoever stopped waiting does not want to know.
+                Some(error) => drop(done.send(Err(error))),
+            },
             // Handled where the task ends.
             GroupCommand::Leave { .. } => {}
         }

@@ -145,6 +145,7 @@ impl FetchState {
         if found.epochs.last() == Some(end.leader_epoch) {
             found.valid_in = Some(leader_epoch);
         }
+        self.note_cut(partition);
         self.events.push_back(Event::Reset {
             partition: partition.clone(),
             from,
@@ -170,6 +171,7 @@ impl FetchState {
                 let cause = ResetCause::Truncated { diverged_at: None };
                 found.reset = Some((from, cause));
                 found.begin_at(position);
+                self.note_cut(partition);
             }
             None => self.halt_truncated(partition, from, None),
         }

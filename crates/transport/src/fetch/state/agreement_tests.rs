@@ -453,6 +453,91 @@ fn an_offset_that_the_coordinator_gave_for_a_topic_is_not_one_of_another_of_its_
     assert_eq!((from, to, cause), (3, 0, ResetCause::TopicRecreated));
 }
 
+/// A member that has read epoch 3 up to offset 4 and heard of it.
+fn member_that_read() -> (FetchState, Instant) {
+    let now = Instant::now();
+    let mut state = member(None);
+    state.begin(&name(), Position::Offset(0));
+    fetch(&mut state, now, 0, &[3, 3, 3, 3]);
+    state.take_event();
+    (state, now)
+}
+
+#[test]
+fn what_a_member_says_of_a_log_that_was_cut_is_void_until_it_has_heard_of_that() {
+    // Where the logs part, where the leader has nothing of our time, and by its range.
+    for cause in ["cut", "policy", "range"] {
+        let (mut state, now) = member_that_read();
+        let before = state.said_of(&name());
+        assert!(before.is_some() && !state.is_void(&name(), before));
+        if cause == "range" {
+            let (incarnation, _) = ask(&mut state, now, leader(3, OLD)).unwrap();
+            let to = Some(Position::Earliest);
+            state.out_of_range(now, &name(), incarnation, to, fatal());
+        } else {
+            let told = if cause == "cut" {
+                end(3, 2)
+            } else {
+                end(-1, -1)
+            };
+            validate(&mut state, now, 5, told, StartPolicy::Earliest);
+        }
+        let unheard = state.said_of(&name());
+        assert_eq!(unheard, None, "{cause}");
+        assert!(state.is_void(&name(), unheard), "{cause}");
+        assert!(state.is_void(&name(), before), "{cause}");
+        assert_ne!(state.tenure(&name()), before, "{cause}: commits that wait");
+        if cause == "cut" {
+            // The new leader's records come before the event is heard.
+            let (incarnation, _) = ask(&mut state, now, leader(5, OLD)).unwrap();
+            let records = [batch(2, 5, 9), batch(3, 5, 9)].concat();
+            let records = chunk(records, 5, Some(OLD));
+            state.fetched(now, &name(), incarnation, records).unwrap();
+            assert_eq!(state.leader_epoch(&name(), 4), Some(5));
+            assert!(state.is_void(&name(), before));
+        } else {
+            let (incarnation, _) = ask(&mut state, now, leader(5, OLD)).unwrap();
+            state.resolved(&name(), incarnation, 2);
+            assert!(
+                state.is_void(&name(), before),
+                "{cause}: told, and not heard"
+            );
+        }
+        assert!(matches!(state.take_event(), Some(Event::Reset { .. })));
+        for said in [before, unheard] {
+            assert!(
+                state.is_void(&name(), said),
+                "{cause}: said before it was heard"
+            );
+        }
+        let after = state.said_of(&name());
+        assert!(!state.is_void(&name(), after), "{cause}");
+        assert!(!state.was_recreated(&name()));
+    }
+}
+
+#[test]
+fn a_member_that_does_not_hear_of_a_cut_any_more_commits_nothing_of_it_until_it_is_assigned_anew() {
+    let (mut state, now) = member_that_read();
+    validate(&mut state, now, 5, end(3, 2), StartPolicy::Earliest);
+    state.drop_partitions(&[name()]);
+    assert!(state.take_event().is_none());
+    assert!(state.is_void(&name(), state.said_of(&name())));
+    state.assign(2, vec![assigned(None)]);
+    state.take_event();
+    assert!(!state.is_void(&name(), state.said_of(&name())));
+}
+
+#[test]
+fn a_seek_in_place_of_a_reset_that_was_not_told_yet_is_spoken_of_what_is_read() {
+    let (mut state, now) = member_that_read();
+    let before = state.said_of(&name());
+    validate(&mut state, now, 5, end(-1, -1), StartPolicy::Earliest);
+    state.begin(&name(), Position::Offset(1));
+    assert!(state.is_void(&name(), before));
+    assert!(!state.is_void(&name(), state.said_of(&name())));
+}
+
 fn fatal() -> Event {
     let target = Target::default().partition("t", 0);
     let code = ErrorCode::TopicAuthorizationFailed;

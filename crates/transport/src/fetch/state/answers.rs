@@ -113,6 +113,7 @@ impl FetchState {
                 let from = offset_of(found.fetch_from);
                 found.reset = from.map(|from| (from, ResetCause::OutOfRange));
                 found.begin_at(position);
+                self.note_cut(partition);
             }
             None => {
                 found.halted = true;

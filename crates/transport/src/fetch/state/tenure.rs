@@ -1,7 +1,7 @@
 //! What the caller of a member speaks of when it speaks of a partition.
 //!
-//! A partition may be taken and given again, and its topic made again, before the caller has heard of it: what it says
-//! until then is about what is over.
+//! A partition may be taken and given again, its topic made again, and its log cut, before the caller has heard of it:
+//! what it says until then is about what is over.
 
 use super::FetchState;
 use crate::{
@@ -10,16 +10,20 @@ use crate::{
     wire::TopicId,
 };
 
-/// Which assignment a partition is held by, and how often its topic was made again since.
+/// Which assignment a partition is held by, and how often its topic was made again and its positions made void since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tenure {
     pub(crate) assignment: u64,
     recreations: u64,
+    /// Resets for another reason: what was read is not in the log any more.
+    cuts: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Given {
     tenure: Tenure,
+    /// Whether the partition was dropped before the caller heard of a cut: it never will.
+    is_cut_unheard: bool,
     /// Recreations the caller has heard of.
     heard: u64,
     /// What the group had committed for it, with the epoch of the record before.
@@ -35,7 +39,9 @@ impl Given {
             tenure: Tenure {
                 assignment,
                 recreations: 0,
+                cuts: 0,
             },
+            is_cut_unheard: false,
             heard: 0,
             committed: committed
                 .and_then(|committed| Some((committed.offset, committed.leader_epoch?))),
@@ -118,5 +124,50 @@ impl FetchState {
             _ => None,
         });
         resets.any(|of| of == partition)
+    }
+
+    /// The positions of a partition were made void, though the topic is the same.
+    pub(super) fn note_cut(&mut self, partition: &TopicPartition) {
+        if let Some(given) = self.given.get_mut(partition) {
+            given.tenure.cuts += 1;
+        }
+    }
+
+    /// Whether a reset is on its way to the caller, or never gets there, and what it says of the partition until then is
+    /// about what was read before: the epoch that such a position would go by now is of another record.
+    pub(crate) fn is_reset(&self, partition: &TopicPartition) -> bool {
+        let read = self.partitions.get(partition);
+        let given = self.given.get(partition);
+        self.has_reset_to_tell(partition)
+            || read.is_some_and(|read| read.reset.is_some())
+            || given.is_some_and(|given| given.is_cut_unheard || given.is_recreated())
+    }
+
+    /// Whether the topic was made again since the partition was assigned.
+    pub(crate) fn was_recreated(&self, partition: &TopicPartition) -> bool {
+        let given = self.given.get(partition);
+        given.is_some_and(|given| given.tenure.recreations > 0)
+    }
+
+    /// What is told of a partition that is dropped, the caller never hears.
+    pub(super) fn note_unheard(&mut self, partition: &TopicPartition) {
+        let is_reset = self.is_reset(partition);
+        if let Some(given) = self.given.get_mut(partition) {
+            given.is_cut_unheard |= is_reset;
+        }
+    }
+
+    /// As [`tenure`](Self::tenure), where the caller speaks of what is read now; `None` while a reset is on its way to it.
+    pub(crate) fn said_of(&self, partition: &TopicPartition) -> Option<Tenure> {
+        self.tenure(partition).filter(|_| !self.is_reset(partition))
+    }
+
+    /// Whether what was said of a partition some time ago is not about what is read now: a reset may have been given to the
+    /// caller since, and is then not on its way any more.
+    pub(crate) fn is_void(&self, partition: &TopicPartition, said: Option<Tenure>) -> bool {
+        let of_this_assignment = self
+            .tenure(partition)
+            .filter(|now| said.is_none_or(|said| said.assignment == now.assignment));
+        self.is_reset(partition) || of_this_assignment.is_some_and(|now| said != Some(now))
     }
 }

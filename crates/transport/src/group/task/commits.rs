@@ -90,12 +90,31 @@ impl GroupTask {
         offsets.iter().map(tenure).collect()
     }
 
+    /// Why a commit is not taken in: since it was made, or before that and unheard, what it is of was reset.
+    pub(super) fn void(
+        &self,
+        offsets: &[OffsetToCommit],
+        said: &[Option<Tenure>],
+    ) -> Option<TransportError> {
+        let mut void = offsets
+            .iter()
+            .zip(said)
+            .filter(|(one, said)| self.fetch.is_void(&one.partition, **said));
+        void.next()
+            .map(|(one, _)| self.of_another_topic(&one.partition))
+    }
+
+    /// Of another topic of the name, or another log: the position that was read up to is not there any more.
     fn of_another_topic(&self, partition: &TopicPartition) -> TransportError {
         let topic = Arc::clone(&partition.topic);
+        let code = match self.fetch.was_recreated(partition) {
+            true => ErrorCode::UnknownTopicId,
+            false => ErrorCode::FencedLeaderEpoch,
+        };
         TransportError::code(
             Operation::OffsetCommit,
             self.target().partition(topic, partition.partition),
-            ErrorCode::UnknownTopicId,
+            code,
         )
     }
 
