@@ -179,10 +179,14 @@ impl Driver {
                         Some(id) => match self.replica(&partition, id) {
                             Some(address) => (address, Whom::Follower),
                             None => {
-                                // The leader knows a replica that we do not: it would send us there again.
-                                state.leave_follower(&partition);
-                                self.routes.misled(&partition, by);
-                                self.find_leader(partition);
+                                // The leader knows a replica that we do not.
+                                if state.miss_follower(now, &partition) {
+                                    self.routes.misled(&partition, by);
+                                    self.find_leader(partition);
+                                } else {
+                                    // The leader itself can be asked at once.
+                                    wakeup = Some(now);
+                                }
                                 continue;
                             }
                         },

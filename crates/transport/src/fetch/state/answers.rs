@@ -155,16 +155,30 @@ impl FetchState {
             .get_mut(partition)
             .filter(|found| found.incarnation == incarnation)
         {
-            found.nearby = Nearby::Follower { broker_id, until };
+            found.nearby = found.nearby.preferred(broker_id, until);
         }
     }
 
-    /// The follower that was to be read from does not have what is asked for, or is not where we can find it: the leader is
-    /// asked again, and may know another.
+    /// The follower that was to be read from does not have what is asked for: the leader is asked again, and may know
+    /// another.
     pub(in crate::fetch) fn leave_follower(&mut self, partition: &TopicPartition) {
         if let Some(found) = self.partitions.get_mut(partition) {
             found.nearby = Nearby::Unknown;
         }
+    }
+
+    /// The follower that was to be read from is not where we can find it; answers whether it is worth another look at the
+    /// cluster.
+    pub(in crate::fetch) fn miss_follower(
+        &mut self,
+        now: Instant,
+        partition: &TopicPartition,
+    ) -> bool {
+        let Some(found) = self.partitions.get_mut(partition) else {
+            return false;
+        };
+        found.nearby = found.nearby.missed(now);
+        matches!(found.nearby, Nearby::Missed { .. })
     }
 
     /// The follower that was to be read from failed: up to a time the leader is read from.
