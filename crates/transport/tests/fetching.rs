@@ -488,6 +488,20 @@ async fn a_follower_that_refuses_hands_the_reader_back_to_the_leader() {
 }
 
 #[tokio::test]
+async fn a_follower_that_metadata_call_down_is_passed_by_though_the_leader_sends_there() {
+    let broker = three().start().await.unwrap();
+    broker.call_replicas_offline(2);
+    write(&broker, 0, &["1"]).await;
+    let reader = nearby(&broker).await;
+    let next = async || reader.next().await;
+    for value in ["1", "2", "3"] {
+        assert_eq!(values(next, 1).await, [value]);
+        let following = value.parse::<u32>().unwrap() + 1;
+        write(&broker, 0, &[&following.to_string()]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_broker_that_does_not_answer_holds_up_only_what_it_leads() {
     let broker = three().start().await.unwrap();
     for number in 0..3 {

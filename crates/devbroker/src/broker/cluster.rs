@@ -92,6 +92,12 @@ impl DevBroker {
         })
     }
 
+    /// Has metadata call the replicas of a broker offline, though it is up and leaders send readers to it: as while what
+    /// brokers know of each other is late.
+    pub fn call_replicas_offline(&self, broker: i32) {
+        self.shared.update(|state| state.nodes.call_down(broker));
+    }
+
     /// The fetch sessions that all brokers keep (KIP-227).
     pub fn fetch_sessions(&self) -> Vec<FetchSession> {
         self.shared.read(|state| state.fetch_sessions.view())

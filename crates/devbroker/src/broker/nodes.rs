@@ -1,6 +1,6 @@
 //! The brokers of the cluster, and what falls to which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Partitions of the offsets topic, whose leaders coordinate groups
 /// (`offsets.topic.num.partitions`).
@@ -33,6 +33,8 @@ pub(crate) struct Nodes {
     all: Vec<Node>,
     /// Groups whose coordinator a test has chosen.
     coordinators: BTreeMap<String, i32>,
+    /// Brokers that metadata call down though they are up.
+    called_down: BTreeSet<i32>,
 }
 
 impl Nodes {
@@ -40,6 +42,7 @@ impl Nodes {
         Self {
             all,
             coordinators: BTreeMap::new(),
+            called_down: BTreeSet::new(),
         }
     }
 
@@ -57,6 +60,15 @@ impl Nodes {
 
     pub(crate) fn is_up(&self, id: i32) -> bool {
         self.find(id).is_some_and(|node| node.is_up)
+    }
+
+    /// Whether a broker's replicas are in order as metadata have it.
+    pub(crate) fn is_called_up(&self, id: i32) -> bool {
+        self.is_up(id) && !self.called_down.contains(&id)
+    }
+
+    pub(super) fn call_down(&mut self, id: i32) {
+        self.called_down.insert(id);
     }
 
     /// Which of these replicas a reader at `rack` is to be sent to, if not to the leader: as Kafka's

@@ -159,7 +159,7 @@ fn existing(
             .with_leader_epoch(leadership.epoch())
             .with_replica_nodes(ids(&mut replicas()))
             .with_isr_nodes(ids(&mut replicas().filter(|id| nodes.is_up(**id))))
-            .with_offline_replicas(ids(&mut replicas().filter(|id| !nodes.is_up(**id))))
+            .with_offline_replicas(ids(&mut replicas().filter(|id| !nodes.is_called_up(**id))))
     });
     response.with_partitions(partitions.collect())
 }
