@@ -10,6 +10,7 @@ import java.util.Properties;
 import java.util.TreeMap;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -85,6 +86,7 @@ public class ComeAndGo {
     private static final class Member {
         private final KafkaConsumer<byte[], byte[]> consumer;
         private final Thread thread;
+        private volatile boolean leaves;
 
         Member(Properties properties, String topic, Ledger ledger) {
             consumer = new KafkaConsumer<>(properties);
@@ -96,7 +98,11 @@ public class ComeAndGo {
             consumer.subscribe(List.of(topic), new ConsumerRebalanceListener() {
                 @Override
                 public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
-                    consumer.commitSync();
+                    try {
+                        consumer.commitSync();
+                    } catch (KafkaException lostOrWoken) {
+                        // Nothing is handled here, so that nothing is lost with it; who was woken sees that it is to leave.
+                    }
                     ledger.ends(partitions);
                 }
 
@@ -110,16 +116,18 @@ public class ComeAndGo {
                     ledger.ends(partitions);
                 }
             });
-            try {
-                while (true) {
+            while (!leaves) {
+                try {
                     consumer.poll(Duration.ofMillis(100));
+                } catch (WakeupException asked) {
+                    // It is to leave.
                 }
-            } catch (WakeupException asked) {
-                consumer.close();
             }
+            consumer.close();
         }
 
         void leave() {
+            leaves = true;
             consumer.wakeup();
         }
 

@@ -425,6 +425,8 @@ async fn churn(stage: Stage, protocol: GroupProtocol, assignor: Assignor) {
         let mut arguments = vec![topic.as_str(), &group, &time, &seed];
         arguments.extend(&settings);
         let told = java::run_program(&stage, "ComeAndGo", &arguments).await;
+        // What its logger says comes before.
+        let told = told.lines().last().unwrap_or_default();
         let told: Vec<_> = told.split_whitespace().collect();
         let [joins, leaves, longest, share] = told[..] else {
             panic!("{told:?}");

@@ -163,7 +163,10 @@ async fn a_commit_that_was_made_before_the_new_topic_was_heard_of_does_not_come_
         }
     }
     let outcome = match at_once {
-        Some(outcome) => outcome,
+        Some(outcome) => {
+            drop(late);
+            outcome
+        }
         None => late.await,
     };
     assert_eq!(outcome, Err(ErrorCode::UnknownTopicId));
