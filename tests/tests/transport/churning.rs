@@ -334,7 +334,7 @@ fn from_environment(name: &str) -> Option<u64> {
 }
 
 #[expect(
-    clippy::print_stdout,
+    clippy::print_stderr,
     reason = "the seed repeats a run, and what was measured is for whoever asks for it"
 )]
 async fn churn(stage: Stage, protocol: GroupProtocol, assignor: Assignor) {
@@ -344,7 +344,7 @@ async fn churn(stage: Stage, protocol: GroupProtocol, assignor: Assignor) {
     let time = from_environment("TESTS_CHURN_SECONDS").map_or(SHORT_FORM, Duration::from_secs);
     let seed = from_environment("TESTS_CHURN_SEED").unwrap_or_else(rand_seed);
     let one_dies_of = from_environment("TESTS_CHURN_DEATHS").unwrap_or(DEATHS);
-    println!("the seed is {seed}");
+    eprintln!("the seed is {seed}");
     let mut dice = Dice(seed);
     let ledger = Arc::new(Ledger::default());
     let producer = Producer::new(stage.client().await, ProducerConfig::default());
@@ -408,7 +408,7 @@ async fn churn(stage: Stage, protocol: GroupProtocol, assignor: Assignor) {
     }
     let (longest, share) = ledger.without_owner();
     let records: i64 = sent.values().sum();
-    println!(
+    eprintln!(
         "{protocol:?}, {assignor}: {joins} joins, {leaves} leaves and {deaths} deaths in {} s, {records} records; a partition was \
          without an owner for {:.0} ms at most, {:.2} % of the time",
         time.as_secs(),
@@ -431,7 +431,7 @@ async fn churn(stage: Stage, protocol: GroupProtocol, assignor: Assignor) {
         let [joins, leaves, longest, share] = told[..] else {
             panic!("{told:?}");
         };
-        println!(
+        eprintln!(
             "{protocol:?}, {assignor}, Kafka's own: {joins} joins, {leaves} leaves; a partition was without an owner for \
              {longest} ms at most, {share} % of the time"
         );
