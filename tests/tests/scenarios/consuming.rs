@@ -211,7 +211,9 @@ async fn a_second_joins_and_leaves(mut play: Play, group_type: &str) {
         .iter()
         .find(|one| one.group == play.stage.own("backend"));
     let told = ours.and_then(|ours| ours.group_type.as_deref());
-    assert_eq!(told.map(str::to_lowercase).as_deref(), Some(group_type));
+    // Brokers before 3.8, which have no other, know of no types.
+    let told = told.unwrap_or("classic").to_lowercase();
+    assert_eq!(told, group_type);
     play.note_commits().await;
     coming.end().await;
     play.note_commits().await;
