@@ -1,5 +1,8 @@
 //! A producer and two members of a group at work, on a topic of which each partition has three replicas.
 
+mod member;
+mod writer;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -24,6 +27,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::neighbour::Neighbour;
+use member::Member;
+use writer::{Writer, append};
 
 /// Set, Kafka's own clients work beside ours, and their recovery is told too.
 const BESIDE_KAFKAS_OWN: &str = "TESTS_BESIDE_KAFKAS_OWN";
@@ -467,229 +472,6 @@ fn resident_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     kib.expect("a resident size") << 10
-}
-
-/// Sends a record to each partition at each tick.
-struct Writer {
-    client: Client,
-    topic: String,
-    seen: Arc<Seen>,
-}
-
-impl Writer {
-    async fn run(self, mut stopped: watch::Receiver<Stopped>) -> BTreeMap<Numbered, Told> {
-        let config = ProducerConfig {
-            schedule: Arc::new(FixedSchedule {
-                delay: Duration::from_millis(250),
-                resends: u32::MAX,
-            }),
-            ..ProducerConfig::default()
-        };
-        let producer = Producer::new(self.client.clone(), config);
-        let mut told = BTreeMap::new();
-        let mut deliveries = FuturesUnordered::new();
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut number = 0;
-        loop {
-            tokio::select! {
-                () = told_to_stop(&mut stopped) => break,
-                Some((record, outcome)) = deliveries.next() => self.take(&mut told, record, outcome),
-                _ = ticks.tick() => {
-                    for partition in 0..self.seen.partitions() {
-                        let record = (partition, number);
-                        deliveries.extend(self.send(&producer, record).await);
-                    }
-                    number += 1;
-                }
-            }
-        }
-        while let Some((record, outcome)) = within(deliveries.next()).await {
-            self.take(&mut told, record, outcome);
-        }
-        told
-    }
-
-    /// Nothing is sent while there is no such topic.
-    async fn send(
-        &self,
-        producer: &Producer,
-        record: Numbered,
-    ) -> Option<impl Future<Output = (Numbered, Outcome)> + use<>> {
-        let delivery = append(producer, &self.topic, record.0, record.1.to_string()).await?;
-        let mut sent = self
-            .seen
-            .sent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        sent.insert(record, Instant::now());
-        Some(async move { (record, delivery.await) })
-    }
-
-    fn take(&self, told: &mut BTreeMap<Numbered, Told>, record: Numbered, outcome: Outcome) {
-        let outcome = match outcome {
-            Ok(appended) => {
-                self.seen.note(&self.seen.written, record);
-                Told::Appended(appended.offset)
-            }
-            Err(error) => match error.written() {
-                Written::No => Told::NotWritten,
-                Written::Unknown => Told::Unknown,
-            },
-        };
-        told.insert(record, outcome);
-    }
-}
-
-async fn told_to_stop(stopped: &mut watch::Receiver<Stopped>) {
-    // Who would tell it being gone is as good.
-    let _ = stopped.wait_for(|what| *what >= Stopped::Writing).await;
-}
-
-type Outcome = Result<cybermesh_transport::Appended, cybermesh_transport::DeliveryError>;
-
-/// `None` where there is no such topic.
-async fn append(
-    producer: &Producer,
-    topic: &str,
-    partition: i32,
-    value: String,
-) -> Option<Delivery> {
-    let record = Record {
-        value: Some(Bytes::from(value)),
-        timestamp_ms: now_ms(),
-        ..Record::default()
-    };
-    let room = producer.reserve(topic, partition, record.size_bound());
-    match within(room).await {
-        Ok(room) => Some(room.append(record)),
-        Err(error) if error.error_code() == Some(ErrorCode::UnknownTopicOrPartition) => None,
-        Err(error) => panic!("no room in the buffer: {error}"),
-    }
-}
-
-/// Reads what it is given, commits it, and ends at the end of the log once the writer has ended.
-struct Member {
-    consumer: Consumer,
-    next_offsets: BTreeMap<i32, i64>,
-    read: Vec<Read>,
-    topic: String,
-    seen: Arc<Seen>,
-    stopped: watch::Receiver<Stopped>,
-}
-
-impl Member {
-    async fn join(
-        client: Client,
-        stage: &Stage,
-        topic: &str,
-        seen: Arc<Seen>,
-        stopped: watch::Receiver<Stopped>,
-    ) -> Self {
-        let config = ConsumerConfig {
-            session_timeout: Duration::from_secs(6),
-            heartbeat_interval: Duration::from_millis(500),
-            ..ConsumerConfig::new(Load::group(stage), [topic])
-        };
-        Self {
-            consumer: Consumer::join(client, config).await.expect("a member"),
-            next_offsets: BTreeMap::new(),
-            read: Vec::new(),
-            topic: topic.to_owned(),
-            seen,
-            stopped,
-        }
-    }
-
-    async fn run(mut self) -> Vec<Read> {
-        let mut commits = interval(Duration::from_millis(500));
-        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                event = self.consumer.next() => self.take(event.expect("a member")).await,
-                _ = commits.tick() => {
-                    self.commit().await;
-                    if self.log_has_ended() && self.is_at_the_end() {
-                        break;
-                    }
-                }
-            }
-        }
-        let left = self.consumer.leave(Instant::now() + PATIENCE).await;
-        left.expect("to leave");
-        while within(self.consumer.next()).await.is_some() {}
-        self.read
-    }
-
-    fn log_has_ended(&self) -> bool {
-        *self.stopped.borrow() == Stopped::Growing
-    }
-
-    /// Whether all that is held was read as far as it goes, and all that was written to it.
-    fn is_at_the_end(&self) -> bool {
-        let written = self.seen.written.borrow();
-        let read = self.seen.read.borrow();
-        let progress = self.consumer.progress();
-        (0..self.seen.partitions()).all(|one| read.get(&one) >= written.get(&one))
-            && progress.iter().all(|one| one.lag == Some(0))
-    }
-
-    async fn commit(&mut self) {
-        if self.seen.commits_nothing.load(Ordering::Relaxed) {
-            return;
-        }
-        let offsets = self
-            .next_offsets
-            .iter()
-            .map(|(partition, offset)| OffsetToCommit {
-                partition: TopicPartition::new(self.topic.as_str(), *partition),
-                offset: *offset,
-                leader_epoch: None,
-                metadata: String::new(),
-            });
-        // What is not committed is read again; a coordinator that is away is part of what is tried.
-        if let Err(error) = within(self.consumer.commit(offsets.collect())).await {
-            assert_ne!(error.class(), Class::Fatal, "{error}");
-        }
-    }
-
-    async fn take(&mut self, event: Event) {
-        match event {
-            Event::Assigned { partitions, .. } => {
-                self.next_offsets.clear();
-                for one in &partitions {
-                    let start = one.start.expect("by policy");
-                    self.consumer.begin(&one.partition, start);
-                }
-            }
-            Event::Revoked { partitions } => {
-                self.commit().await;
-                self.next_offsets.clear();
-                self.consumer.release(partitions);
-            }
-            Event::Lost { .. } => self.next_offsets.clear(),
-            // A topic made again; whoever began where the old one ended finds the new one shorter.
-            Event::Reset {
-                partition,
-                to: 0,
-                cause: ResetCause::TopicRecreated | ResetCause::OutOfRange,
-                ..
-            } => {
-                self.next_offsets.remove(&partition.partition);
-            }
-            Event::Records(batch) => {
-                let partition = batch.partition.partition;
-                for record in &batch.records {
-                    let number = number(record.value.as_ref().expect("a value"));
-                    self.read.push((partition, record.offset, number));
-                    self.seen.note(&self.seen.read, (partition, number));
-                }
-                self.next_offsets.insert(partition, batch.next_offset);
-            }
-            Event::Failed(error) if error.class() != Class::Fatal => {}
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 fn number(value: &Bytes) -> u64 {
