@@ -4,7 +4,9 @@
 //! lines are kept, up to a bound, and a thread of its own writes them. What does not fit is dropped and counted, and
 //! the place where it is missing says how many lines are, as soon as something is read again.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +14,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes that are kept for a reader who is slow; as many again may be with the system's `write`.
 const KEPT_BYTES: usize = 1024 * 1024;
+
+/// How long the panic of the thread that started the process waits for a reader.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Lines to be written, and what is known of those that were.
 #[derive(Debug, Default)]
@@ -109,8 +114,32 @@ static TAKEN_OVER: OnceLock<Lossy> = OnceLock::new();
 /// From now on nothing that goes through here waits for the reader of standard error; answers what takes its lines.
 /// `say_lost` writes to it how many lines are missing.
 pub(crate) fn take_over(say_lost: impl Fn(u64) + Send + 'static) -> Lossy {
-    let lossy = TAKEN_OVER.get_or_init(|| Lossy::to(io::stderr(), move |_, lost| say_lost(lost)));
+    let lossy = TAKEN_OVER.get_or_init(|| {
+        let lossy = Lossy::to(io::stderr(), move |_, lost| say_lost(lost));
+        std::panic::set_hook(tell_panics(lossy.clone()));
+        lossy
+    });
     lossy.clone()
+}
+
+/// Says what the standard library would write past all others. The thread that started the process ends it, so it waits a
+/// while for its words to be written.
+fn tell_panics(lossy: Lossy) -> Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync> {
+    Box::new(move |panic| {
+        let thread = std::thread::current();
+        let mut text = format!(
+            "thread '{}' {panic}\n",
+            thread.name().unwrap_or("<unnamed>")
+        );
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            text += &format!("{trace}\n");
+        }
+        lossy.take(text.as_bytes());
+        if thread.name() == Some("main") {
+            let _ = lossy.is_written_within(LAST_WORDS);
+        }
+    })
 }
 
 /// Writes a line to standard error.
@@ -214,5 +243,38 @@ mod tests {
         assert!(lossy.is_written_within(patience));
         let all = [line(b'a'), kept, b"3 lost\nnext\n".to_vec()].concat();
         assert!(*written.lock().unwrap() == all);
+    }
+
+    #[test]
+    fn a_panic_is_told_and_does_not_wait_for_a_reader() {
+        let (begun, has_begun) = mpsc::channel();
+        let (read, may) = mpsc::channel::<()>();
+        let written = Arc::default();
+        let sink = Stalled {
+            begun,
+            may,
+            written: Arc::clone(&written),
+        };
+        let lossy = Lossy::to(sink, |_, _| ());
+        lossy.take(b"before\n");
+        has_begun.recv().unwrap();
+        let before = std::panic::take_hook();
+        std::panic::set_hook(tell_panics(lossy.clone()));
+        let panicked = std::thread::Builder::new()
+            .name("handler".to_owned())
+            .spawn(|| panic!("by design"))
+            .unwrap()
+            .join();
+        std::panic::set_hook(before);
+        assert!(panicked.is_err());
+        drop(read);
+        assert!(lossy.is_written_within(Duration::from_secs(60)));
+        let all = written.lock().unwrap().clone();
+        let all = String::from_utf8(all).unwrap();
+        assert!(
+            all.starts_with("before\nthread 'handler' panicked at"),
+            "{all}"
+        );
+        assert!(all.contains("by design"), "{all}");
     }
 }

@@ -36,6 +36,9 @@ const EVENT_BYTES: usize = 1024 * 1024;
 /// Shortest and longest wait before a partition that failed is asked for again.
 const RETRY_FROM: Duration = Duration::from_millis(100);
 const RETRY_UP_TO: Duration = Duration::from_secs(5);
+/// Resets of a partition that wait for a caller who is slow to take them: with more, it is asked for no more until then. A
+/// broker could have any number of them wait.
+const MOST_RESETS: usize = 2;
 
 /// One life of a partition, from a begin or seek to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,7 +314,10 @@ impl FetchState {
             let is_resolved = matches!(partition.fetch_from, Position::Offset(_));
             may_be && (has_room || !is_resolved)
         };
-        let wanted = self.partitions.iter().filter(|(_, one)| wants(one));
+        let wanted = self
+            .partitions
+            .iter()
+            .filter(|(name, one)| wants(one) && self.resets_to_tell(name) < MOST_RESETS);
         wanted
             .map(|(name, partition)| (name.clone(), partition.incarnation))
             .collect()

@@ -265,6 +265,35 @@ fn a_fault_comes_after_what_stands_before_it_and_halts_only_its_partition() {
 }
 
 #[test]
+fn a_broker_cannot_pile_up_resets_that_nobody_takes() {
+    let now = Instant::now();
+    let mut state = reading(&[0]);
+    let refused = || {
+        Event::Failed(crate::error::TransportError::code(
+            crate::error::Operation::Fetch,
+            crate::error::Target::default(),
+            crate::error::ErrorCode::OffsetOutOfRange,
+        ))
+    };
+    let mut round = |state: &mut FetchState| {
+        let asked = ask(state, now);
+        for (partition, incarnation, _) in &asked {
+            let earliest = Some(Position::Earliest);
+            state.out_of_range(now, partition, *incarnation, earliest, refused());
+        }
+        for (partition, incarnation, _) in ask(state, now) {
+            state.resolved(&partition, incarnation, 40);
+        }
+        asked.len()
+    };
+    let asked = [(); 4].map(|()| round(&mut state));
+    assert_eq!(asked, [1, 1, 0, 0]);
+    assert!(matches!(state.take_event(), Some(Event::Reset { .. })));
+    // With one of them taken it is asked for again.
+    assert_eq!(round(&mut state), 1);
+}
+
+#[test]
 fn an_offset_out_of_range_is_reset_and_told() {
     let now = Instant::now();
     let mut state = reading(&[0]);

@@ -119,11 +119,16 @@ impl FetchState {
 
     /// Whether a reset of the partition waits to be given to the caller.
     pub(super) fn has_reset_to_tell(&self, partition: &TopicPartition) -> bool {
-        let mut resets = self.events.iter().filter_map(|event| match event {
+        self.resets_to_tell(partition) > 0
+    }
+
+    /// How many do.
+    pub(super) fn resets_to_tell(&self, partition: &TopicPartition) -> usize {
+        let resets = self.events.iter().filter_map(|event| match event {
             Event::Reset { partition, .. } => Some(partition),
             _ => None,
         });
-        resets.any(|of| of == partition)
+        resets.filter(|of| *of == partition).count()
     }
 
     /// The positions of a partition were made void, though the topic is the same.
