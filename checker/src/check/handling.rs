@@ -1,0 +1,127 @@
+//! What handlers were given: only what was sent and verified, and a second time only with a cause.
+
+use std::collections::BTreeMap;
+
+use super::Court;
+use crate::index::{Group, Handling};
+use crate::{Answer, Place, Verdict, Why};
+
+impl Court<'_> {
+    pub(super) fn handling(&mut self) {
+        let index = self.index;
+        for group in index.groups.values() {
+            let mut offsets_of: BTreeMap<&str, BTreeMap<&Place, usize>> = BTreeMap::new();
+            for (place, handlings) in &group.handled {
+                for handling in handlings {
+                    self.is_believed(place, handling);
+                    let places = offsets_of.entry(handling.id).or_default();
+                    places.entry(place).or_insert(handling.at);
+                }
+                for pair in handlings.windows(2) {
+                    self.has_cause(group, place, &pair[0], &pair[1]);
+                }
+            }
+            for (id, places) in offsets_of {
+                self.is_no_copy(group, id, &places);
+            }
+        }
+    }
+
+    fn is_believed(&mut self, place: &Place, handling: &Handling<'_>) {
+        self.report.look(Verdict::Unverified);
+        let Handling { id, at, .. } = *handling;
+        if let Some(forged) = self.index.forged.get(place) {
+            let proof = [forged.at, at];
+            if forged.copy {
+                let what = format!("{place}, a copy of {id}, was handled");
+                self.breach(Verdict::CopyHandled, what, proof);
+            } else {
+                let what = format!("{place}, forged, was handled");
+                self.breach(Verdict::Unverified, what, proof);
+            }
+            return;
+        }
+        if handling.verified_by.is_none() {
+            let what = format!("{id} at {place} was handled unverified");
+            self.breach(Verdict::Unverified, what, [at]);
+        }
+        let log = self
+            .index
+            .logs
+            .get(&(place.topic.as_str(), place.partition));
+        match log.map(|log| (log, log.records.get(&place.offset))) {
+            Some((log, None)) if place.offset >= log.start => {
+                let what = format!("{id} was handled at {place}, where nothing stands");
+                self.breach(Verdict::Phantom, what, [at, log.at]);
+            }
+            Some((log, Some(record))) if record.id.as_deref() != Some(id) => {
+                let what = format!("{id} was handled at {place}, where another stands");
+                self.breach(Verdict::Phantom, what, [at, log.at]);
+            }
+            // Judged with the log.
+            Some(_) => {}
+            None => self.was_sent(id, place, at),
+        }
+    }
+
+    /// One message may stand at as many offsets as it was sent; all others are copies.
+    fn is_no_copy(&mut self, group: &Group<'_>, id: &str, places: &BTreeMap<&Place, usize>) {
+        self.report.look(Verdict::CopyHandled);
+        let forged = &self.index.forged;
+        let honest = places
+            .iter()
+            .filter(|(place, _)| !forged.contains_key(*place));
+        let honest: Vec<(&&Place, &usize)> = honest.collect();
+        let tries = self.index.sends.get(id).map_or(0, BTreeMap::len);
+        let redriven = |place: &Place| {
+            let partition = (place.topic.as_str(), place.partition);
+            group.cause_between(partition, 0, usize::MAX, &[Why::Redrive])
+        };
+        if tries > 0 && honest.len() > tries && !honest.iter().any(|(place, _)| redriven(place)) {
+            let where_at: Vec<String> = honest.iter().map(|(p, _)| p.to_string()).collect();
+            let what = format!(
+                "{id}, sent {tries} times, was handled at {}",
+                where_at.join(", ")
+            );
+            let proof: Vec<usize> = honest.iter().map(|(_, at)| **at).collect();
+            self.breach(Verdict::CopyHandled, what, proof);
+        }
+    }
+
+    /// A second handling at the same place needs a reason: the first one's own answer, the end of its process, or what
+    /// the history names; and once the offset was committed, only what sets offsets back.
+    fn has_cause(
+        &mut self,
+        group: &Group<'_>,
+        place: &Place,
+        first: &Handling<'_>,
+        again: &Handling<'_>,
+    ) {
+        self.report.look(Verdict::WithoutCause);
+        let partition = (place.topic.as_str(), place.partition);
+        let commits = group.commits.get(&partition).into_iter().flatten();
+        let mut commits = commits.filter(|(at, offset)| *at < again.at && *offset > place.offset);
+        let set_back = [Why::OffsetReset, Why::Redrive];
+        if let Some((committed, _)) = commits.next() {
+            if !group.cause_between(partition, *committed, again.at, &set_back) {
+                let what = format!("{place} was handled again though it had been committed");
+                let proof = [first.at, *committed, again.at];
+                self.breach(Verdict::WithoutCause, what, proof);
+            }
+            return;
+        }
+        let own = matches!(
+            first.answer,
+            Some((at, Answer::Retry | Answer::Failed | Answer::Cancelled)) if at < again.at
+        );
+        let ended = self.index.ended_between(first.process, first.at, again.at);
+        let any = [Why::LostSession, Why::OffsetReset, Why::Redrive];
+        let named = group.cause_between(partition, first.at, again.at, &any);
+        if !(own || ended || named) {
+            let what = format!("{place} was handled again");
+            let answered = first.answer.map(|(at, _)| at);
+            let proof = [first.at, again.at].into_iter().chain(answered);
+            self.breach(Verdict::WithoutCause, what, proof);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! When the faults have ended, everything goes on and comes to its end.
+
+use super::Court;
+use crate::Verdict;
+
+impl Court<'_> {
+    pub(super) fn progress(&mut self) {
+        let index = self.index;
+        let Some(end) = index.quiescent else {
+            return;
+        };
+        for (name, group) in &index.groups {
+            let Some((_, topics)) = group.reads else {
+                continue;
+            };
+            for ((topic, partition), log) in &index.logs {
+                if !topics.iter().any(|read| read == topic) {
+                    continue;
+                }
+                self.report.look(Verdict::Stuck);
+                let committed = group.last.get(&(*topic, *partition));
+                let at = committed.map(|(at, _)| *at);
+                let offset = committed.map_or(log.start, |(_, offset)| *offset);
+                if log.records.range(offset..).next().is_some() {
+                    let of = log.end;
+                    let what = format!("{name} stands at {offset} of {of} in {topic}[{partition}]");
+                    let proof = [log.at, end].into_iter().chain(at);
+                    self.breach(Verdict::Stuck, what, proof);
+                }
+            }
+        }
+        for (id, tries) in &index.sends {
+            for send in tries.values() {
+                self.report.look(Verdict::Stuck);
+                if send.ended.is_none() && !index.gone_after(send.process, send.at) {
+                    let what = format!("nobody was told what became of {id}");
+                    self.breach(Verdict::Stuck, what, [send.at, end]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! A history by what is asked of it. Numbers are those of its entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{Answer, Event, Fate, History, LogRecord, Outcome, Place, Why};
+
+/// A message's handling in the eyes of one group.
+#[derive(Debug)]
+pub(crate) struct Handling<'a> {
+    pub(crate) at: usize,
+    pub(crate) process: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) lane: Option<&'a str>,
+    pub(crate) verified_by: Option<&'a str>,
+    /// How it ended, and when.
+    pub(crate) answer: Option<(usize, Answer)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Send<'a> {
+    pub(crate) at: usize,
+    pub(crate) process: &'a str,
+    pub(crate) signer: Option<&'a str>,
+    pub(crate) ended: Option<(usize, &'a Outcome)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Forgery<'a> {
+    pub(crate) at: usize,
+    pub(crate) copy: bool,
+    pub(crate) fates: &'a [Fate],
+}
+
+#[derive(Debug)]
+pub(crate) struct Partition<'a> {
+    pub(crate) at: usize,
+    pub(crate) start: i64,
+    pub(crate) end: i64,
+    pub(crate) records: BTreeMap<i64, &'a LogRecord>,
+}
+
+pub(crate) type PartitionKey<'a> = (&'a str, i32);
+
+/// What one group did.
+#[derive(Debug, Default)]
+pub(crate) struct Group<'a> {
+    /// When it was said to read what.
+    pub(crate) reads: Option<(usize, &'a [String])>,
+    pub(crate) handled: BTreeMap<&'a Place, Vec<Handling<'a>>>,
+    /// Every handling in the order it began.
+    pub(crate) in_order: Vec<(usize, &'a Place)>,
+    pub(crate) commits: BTreeMap<PartitionKey<'a>, Vec<(usize, i64)>>,
+    pub(crate) buried: BTreeMap<&'a Place, Vec<(usize, &'a str, bool)>>,
+    pub(crate) skipped: BTreeMap<&'a Place, usize>,
+    pub(crate) causes: BTreeMap<PartitionKey<'a>, Vec<(usize, Why)>>,
+    pub(crate) last: BTreeMap<PartitionKey<'a>, (usize, i64)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Index<'a> {
+    pub(crate) sends: BTreeMap<&'a str, BTreeMap<u32, Send<'a>>>,
+    pub(crate) groups: BTreeMap<&'a str, Group<'a>>,
+    pub(crate) logs: BTreeMap<PartitionKey<'a>, Partition<'a>>,
+    pub(crate) forged: BTreeMap<&'a Place, Forgery<'a>>,
+    /// When a process was gone, by crash or by an unclean stop.
+    pub(crate) ends: BTreeMap<&'a str, Vec<usize>>,
+    /// When a process was gone, whatever the way.
+    pub(crate) gone: BTreeMap<&'a str, Vec<usize>>,
+    pub(crate) withdrawn: BTreeMap<&'a str, usize>,
+    /// The last line, where it says that all had time to settle.
+    pub(crate) quiescent: Option<usize>,
+}
+
+impl<'a> Index<'a> {
+    pub(crate) fn of(history: &'a History) -> Self {
+        let mut index = Self::default();
+        for (at, entry) in history.entries().iter().enumerate() {
+            index.take(at, &entry.event);
+        }
+        index
+    }
+
+    fn take(&mut self, at: usize, event: &'a Event) {
+        match event {
+            Event::Started { .. } => {}
+            Event::Crashed { process } => {
+                self.ends.entry(process).or_default().push(at);
+                self.gone.entry(process).or_default().push(at);
+            }
+            Event::Stopped { process, clean } => {
+                if !clean {
+                    self.ends.entry(process).or_default().push(at);
+                }
+                self.gone.entry(process).or_default().push(at);
+            }
+            Event::Sent {
+                process,
+                id,
+                attempt,
+                signer,
+                ..
+            } => {
+                let send = Send {
+                    at,
+                    process,
+                    signer: signer.as_deref(),
+                    ended: None,
+                };
+                self.sends.entry(id).or_default().insert(*attempt, send);
+            }
+            Event::SendEnded {
+                id,
+                attempt,
+                outcome,
+                ..
+            } => {
+                let tries = self.sends.get_mut(id.as_str());
+                if let Some(send) = tries.and_then(|tries| tries.get_mut(attempt)) {
+                    send.ended = Some((at, outcome));
+                }
+            }
+            Event::Withdrawn { signer } => {
+                self.withdrawn.entry(signer).or_insert(at);
+            }
+            Event::Forged {
+                place, copy, fates, ..
+            } => {
+                let forgery = Forgery {
+                    at,
+                    copy: *copy,
+                    fates,
+                };
+                self.forged.insert(place, forgery);
+            }
+            Event::Log {
+                topic,
+                partition,
+                start,
+                end,
+                records,
+            } => {
+                let records = records.iter().map(|record| (record.offset, record));
+                let log = Partition {
+                    at,
+                    start: *start,
+                    end: *end,
+                    records: records.collect(),
+                };
+                self.logs.insert((topic, *partition), log);
+            }
+            Event::End { quiescent } => self.quiescent = quiescent.then_some(at),
+            of_group => self.take_of_group(at, of_group),
+        }
+    }
+
+    fn take_of_group(&mut self, at: usize, event: &'a Event) {
+        match event {
+            Event::Reads { group, topics } => self.group(group).reads = Some((at, topics)),
+            Event::Handled {
+                process,
+                group,
+                place,
+                id,
+                lane,
+                verified_by,
+            } => {
+                let handling = Handling {
+                    at,
+                    process,
+                    id,
+                    lane: lane.as_deref(),
+                    verified_by: verified_by.as_deref(),
+                    answer: None,
+                };
+                let group = self.group(group);
+                group.handled.entry(place).or_default().push(handling);
+                group.in_order.push((at, place));
+            }
+            Event::Answered {
+                process,
+                group,
+                place,
+                answer,
+            } => {
+                let handlings = self.group(group).handled.get_mut(place);
+                let mut handlings = handlings.into_iter().flatten().rev();
+                if let Some(last) = handlings.find(|handling| handling.process == process) {
+                    last.answer.get_or_insert((at, *answer));
+                }
+            }
+            Event::Committed {
+                group,
+                topic,
+                partition,
+                offset,
+                ..
+            } => {
+                let commits = &mut self.group(group).commits;
+                let of_partition = commits.entry((topic, *partition)).or_default();
+                of_partition.push((at, *offset));
+            }
+            Event::Buried {
+                group,
+                place,
+                disposition,
+                acknowledged,
+            } => {
+                let burial = (at, disposition.as_str(), *acknowledged);
+                let buried = &mut self.group(group).buried;
+                buried.entry(place).or_default().push(burial);
+            }
+            Event::Skipped { group, place, .. } => {
+                self.group(group).skipped.entry(place).or_insert(at);
+            }
+            Event::Redelivery {
+                group,
+                topic,
+                partition,
+                why,
+            } => {
+                let causes = &mut self.group(group).causes;
+                causes
+                    .entry((topic, *partition))
+                    .or_default()
+                    .push((at, *why));
+            }
+            Event::Offsets {
+                group,
+                topic,
+                partition,
+                offset,
+            } => {
+                let last = &mut self.group(group).last;
+                last.insert((topic, *partition), (at, *offset));
+            }
+            _ => {}
+        }
+    }
+
+    fn group(&mut self, name: &'a str) -> &mut Group<'a> {
+        self.groups.entry(name).or_default()
+    }
+
+    /// Whether a process was gone, without having been able to commit, between two moments.
+    pub(crate) fn ended_between(&self, process: &str, from: usize, to: usize) -> bool {
+        happened_between(self.ends.get(process), from, to)
+    }
+
+    pub(crate) fn gone_after(&self, process: &str, from: usize) -> bool {
+        happened_between(self.gone.get(process), from, usize::MAX)
+    }
+
+    /// The offset below at which the log has an exact copy of this record, where it has one.
+    pub(crate) fn copy_of(&self, place: &Place) -> Option<i64> {
+        let log = self.logs.get(&(place.topic.as_str(), place.partition))?;
+        let identity = log.records.get(&place.offset)?.identity.as_ref()?;
+        let before = log.records.range(..place.offset);
+        let mut before = before.filter(|(_, record)| record.identity.as_ref() == Some(identity));
+        before.next().map(|(offset, _)| *offset)
+    }
+
+    /// Where somebody told the sender that this message stands, or the log shows it.
+    pub(crate) fn places_of(&self, id: &str) -> BTreeSet<Place> {
+        let mut places = BTreeSet::new();
+        for ((topic, partition), log) in &self.logs {
+            let of_id = log.records.iter();
+            let of_id = of_id.filter(|(_, record)| record.id.as_deref() == Some(id));
+            places.extend(of_id.map(|(offset, _)| Place::new(topic, *partition, *offset)));
+        }
+        places
+    }
+}
+
+fn happened_between(moments: Option<&Vec<usize>>, from: usize, to: usize) -> bool {
+    let mut moments = moments.into_iter().flatten();
+    moments.any(|at| (from..to).contains(at))
+}
+
+impl Group<'_> {
+    /// When a record was done for the group, if it ever was.
+    pub(crate) fn done_at(&self, index: &Index<'_>, place: &Place) -> Option<usize> {
+        let handled = self.handled.get(place).into_iter().flatten();
+        let handled = handled.filter_map(|handling| match handling.answer {
+            Some((at, Answer::Done | Answer::Skip)) => Some(at),
+            _ => None,
+        });
+        let buried = self.buried.get(place).into_iter().flatten();
+        let buried = buried.filter_map(|(at, _, acknowledged)| acknowledged.then_some(*at));
+        let skipped = self.skipped.get(place).copied();
+        // Nobody has to tell of a copy that is passed over: the log shows that it is one.
+        let copy = index.copy_of(place).map(|_| 0);
+        let fates = index
+            .forged
+            .get(place)
+            .map_or(&[][..], |forged| forged.fates);
+        let forged = fates.contains(&Fate::Skipped).then_some(0);
+        handled
+            .chain(buried)
+            .chain(skipped)
+            .chain(copy)
+            .chain(forged)
+            .min()
+    }
+
+    /// Whether anything lies between two moments that allows this partition's records to be handled again.
+    pub(crate) fn cause_between(
+        &self,
+        partition: PartitionKey<'_>,
+        from: usize,
+        to: usize,
+        of: &[Why],
+    ) -> bool {
+        let mut causes = self.causes.get(&partition).into_iter().flatten();
+        causes.any(|(at, why)| (from..to).contains(at) && of.contains(why))
+    }
+}

@@ -1,0 +1,172 @@
+//! What must pass.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use cybermesh_checker::{Answer, Event, Fate, History, Outcome, Report, Why, check};
+use support::*;
+
+#[track_caller]
+fn passes(events: impl IntoIterator<Item = Event>) -> Report {
+    let report = judged(events);
+    assert!(report.is_valid(), "{report}");
+    report
+}
+
+fn closed(ids: &[&str]) -> Vec<Event> {
+    let end_offset = i64::try_from(ids.len()).unwrap();
+    vec![committed(end_offset), log(ids), offsets(end_offset), end()]
+}
+
+#[test]
+fn a_message_that_is_sent_handled_and_committed_passes() {
+    let events = [vec![reads()], through("c", "a", 0), closed(&["a"])];
+    passes(events.concat());
+}
+
+#[test]
+fn handling_again_after_a_crash_before_the_commit_passes() {
+    let again = vec![
+        crashed("c"),
+        handled("c", "a", 0),
+        answered("c", 0, Answer::Done),
+    ];
+    passes([vec![reads()], through("c", "a", 0), again, closed(&["a"])].concat());
+}
+
+#[test]
+fn handling_again_after_a_lost_session_passes_and_after_a_reset_even_what_was_committed() {
+    let redelivery = |why| Event::Redelivery {
+        group: GROUP.to_owned(),
+        topic: TOPIC.to_owned(),
+        partition: 0,
+        why,
+    };
+    let again = |process: &str| vec![handled(process, "a", 0), answered(process, 0, Answer::Done)];
+    let events = [
+        vec![reads()],
+        through("c", "a", 0),
+        vec![redelivery(Why::LostSession)],
+        again("d"),
+        vec![committed(1), redelivery(Why::OffsetReset)],
+        again("d"),
+        closed(&["a"]),
+    ];
+    passes(events.concat());
+}
+
+#[test]
+fn a_send_of_unknown_outcome_may_be_in_the_log_or_not_and_be_sent_again() {
+    let unknown = |id| vec![sent(id, 0), ended(id, 0, Outcome::Unknown)];
+    let second = vec![
+        sent("b", 1),
+        ended("b", 1, Outcome::Unknown),
+        handled("c", "b", 0),
+        answered("c", 0, Answer::Done),
+        handled("c", "b", 1),
+        answered("c", 1, Answer::Done),
+    ];
+    let events = [vec![reads()], unknown("a"), unknown("b"), second];
+    passes([events.concat(), closed(&["b", "b"])].concat());
+}
+
+#[test]
+fn a_send_cut_off_by_a_crash_of_the_sender_is_not_stuck() {
+    passes([vec![reads(), sent("a", 0), crashed(SENDER)], closed(&[])].concat());
+}
+
+#[test]
+fn a_retried_and_a_rejected_message_pass() {
+    let events = [
+        vec![reads(), sent("a", 0), logged("a", 0), handled("c", "a", 0)],
+        vec![answered("c", 0, Answer::Retry), handled("c", "a", 0)],
+        vec![
+            answered("c", 0, Answer::Reject),
+            buried(0, "handler-rejected", true),
+        ],
+        through("c", "b", 1),
+        closed(&["a", "b"]),
+    ];
+    passes(events.concat());
+}
+
+#[test]
+fn a_burial_repeated_after_a_crash_passes() {
+    let events = [
+        vec![
+            reads(),
+            forged(0, None, vec![Fate::Buried("decode".to_owned())]),
+        ],
+        vec![
+            buried(0, "decode", true),
+            crashed("c"),
+            buried(0, "decode", true),
+        ],
+        closed(&["x"]),
+    ];
+    passes(events.concat());
+}
+
+#[test]
+fn a_copy_that_nobody_handles_passes() {
+    let copy = forged(1, Some("a"), vec![Fate::Skipped]);
+    passes(
+        [
+            vec![reads()],
+            through("c", "a", 0),
+            vec![copy],
+            closed(&["a", "a"]),
+        ]
+        .concat(),
+    );
+}
+
+#[test]
+fn what_a_withdrawn_key_signed_may_be_buried_though_it_was_sent_honestly() {
+    let withdrawn = Event::Withdrawn {
+        signer: "key".to_owned(),
+    };
+    let events = [
+        vec![reads(), sent("a", 0), logged("a", 0), withdrawn],
+        vec![buried(0, "key-revoked", true)],
+        closed(&["a"]),
+    ];
+    passes(events.concat());
+}
+
+#[test]
+fn records_that_retention_deleted_are_nobodys_fault() {
+    let mut events = [vec![reads()], through("c", "a", 0)].concat();
+    events.push(committed(1));
+    events.push(Event::Log {
+        topic: TOPIC.to_owned(),
+        partition: 0,
+        start: 1,
+        end: 1,
+        records: vec![],
+    });
+    events.extend([offsets(1), end()]);
+    passes(events);
+}
+
+#[test]
+fn a_history_survives_its_file_and_a_line_that_is_no_event_is_named() {
+    let events = [vec![reads()], through("c", "a", 0), closed(&["a"])].concat();
+    let history = History::from_iter(events);
+    let mut file = Vec::new();
+    history.write_lines(&mut file).unwrap();
+    assert_eq!(History::from_lines(&file[..]).unwrap(), history);
+    assert!(
+        check(&history)
+            .to_string()
+            .ends_with("Everything was kept.")
+    );
+
+    file.extend(b"{\"at_ms\":1,\"event\":\"imagined\"}\n");
+    let error = History::from_lines(&file[..]).unwrap_err().to_string();
+    let line = history.entries().len() + 1;
+    assert!(
+        error.starts_with(&format!("line {line} is no event")),
+        "{error}"
+    );
+}
