@@ -20,6 +20,7 @@ pub(crate) struct Handling<'a> {
 pub(crate) struct Send<'a> {
     pub(crate) at: usize,
     pub(crate) process: &'a str,
+    pub(crate) lane: Option<&'a str>,
     pub(crate) signer: Option<&'a str>,
     pub(crate) ended: Option<(usize, &'a Outcome)>,
 }
@@ -98,11 +99,12 @@ impl<'a> Index<'a> {
                 id,
                 attempt,
                 signer,
-                ..
+                lane,
             } => {
                 let send = Send {
                     at,
                     process,
+                    lane: lane.as_deref(),
                     signer: signer.as_deref(),
                     ended: None,
                 };

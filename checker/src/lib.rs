@@ -35,7 +35,7 @@
 //! | [`Unverified`](Verdict::Unverified) | handled unverified, or a forgery that was handled |
 //! | [`CopyHandled`](Verdict::CopyHandled) | a copy of a message was handled at another offset |
 //! | [`WithoutCause`](Verdict::WithoutCause) | handled again at the same offset, and nothing that allows it lies between |
-//! | [`OutOfOrder`](Verdict::OutOfOrder) | handled in another order than the lane's, or before the one ahead was done |
+//! | [`OutOfOrder`](Verdict::OutOfOrder) | handled in another order than the lane's, or before the one ahead was done; or written in another order than it was sent |
 //! | [`CommittedPast`](Verdict::CommittedPast) | an offset was committed over a record that was not done by then |
 //! | [`WronglyBuried`](Verdict::WronglyBuried) | a dead letter that nothing called for, or of another disposition |
 //! | [`NotBuried`](Verdict::NotBuried) | what had to become a dead letter did not, though the offset was passed |

@@ -201,6 +201,31 @@ fn a_lane_out_of_order_is_named() {
 }
 
 #[test]
+fn a_lane_that_is_written_in_another_order_than_it_was_sent_is_named() {
+    let history = |outcome| {
+        let sending = vec![
+            reads(),
+            sent("a", 0),
+            sent("b", 0),
+            ended("a", 0, outcome),
+            logged("b", 0),
+        ];
+        let handling = ["b", "a"].into_iter().zip(0..).flat_map(|(id, offset)| {
+            [
+                handled("c", id, offset),
+                answered("c", offset, Answer::Done),
+            ]
+        });
+        [sending, handling.collect(), closed(&["b", "a"])].concat()
+    };
+    let spooled = Outcome::Spooled { sequence: 1 };
+    breaks(history(spooled), &[Verdict::OutOfOrder], &[1, 2]);
+    // Its request may have been under way for as long.
+    let report = judged(history(Outcome::Unknown));
+    assert!(report.broken().is_empty(), "{report}");
+}
+
+#[test]
 fn one_that_overtakes_a_retry_or_an_open_call_is_out_of_order() {
     for answer in [None, Some(Answer::Retry)] {
         let first = vec![reads(), sent("a", 0), logged("a", 0), handled("c", "a", 0)];

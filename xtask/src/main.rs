@@ -1,7 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 //!
 //! [`mod@test`] runs every test and, with `CI=true`, every gate; [`lint`], [`no_c`] and [`musl`] are
-//! those gates; [`bench`](mod@bench) measures; [`kafka`] brings a real cluster up and down; [`proto`] regenerates
+//! those gates; [`bench`](mod@bench) measures; [`chaos`] has everything fail at once; [`kafka`] brings a real cluster up and down; [`proto`] regenerates
 //! the protobuf code. [`process`] runs programs so that none outlives its task, and [`hold`] sees to
 //! that even when the task is killed.
 #![expect(
@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod elf;
 mod error;
 mod fuzz;
@@ -64,6 +65,8 @@ enum Task {
         #[arg(long)]
         target: Option<String>,
     },
+    /// The binary at work over three brokers of Apache Kafka, all of which are killed and paused, and the verdict
+    Chaos(chaos::ChaosArgs),
     /// Measures the signed way beside bare Ed25519, and end to end over the built-in broker
     Bench(bench::BenchArgs),
     /// Regenerates the protobuf code
@@ -119,6 +122,7 @@ async fn run(task: Task) -> Result<ExitCode, TaskError> {
         Task::Test => return test::run(&workspace).await,
         Task::Failures { names } => return test::failures(&workspace, &names).await,
         Task::ReleaseCheck { releases } => return test::release_check(&workspace, &releases).await,
+        Task::Chaos(args) => chaos::run(&workspace, &args).await?,
         Task::Bench(args) => bench::run(&workspace, &args).await?,
         Task::Lint => lint::run(&workspace).await?,
         Task::NoC { target } => no_c::run(&workspace, target.as_deref()).await.map(drop)?,

@@ -6,6 +6,7 @@ mod handling;
 mod order;
 mod progress;
 mod sending;
+mod sent;
 
 use crate::index::Index;
 use crate::{History, Report};
@@ -23,6 +24,7 @@ pub fn check(history: &History) -> Report {
     court.sending();
     court.handling();
     court.order();
+    court.sent_order();
     court.commits();
     court.burials();
     court.progress();

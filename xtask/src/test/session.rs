@@ -6,6 +6,7 @@ use super::binaries::{self, TestBinary};
 use super::libtest::{Outcome, result_line, test_line};
 use super::programs::Programs;
 use super::tally::{Over, Tally};
+use crate::chaos::{self, ChaosArgs};
 use crate::error::TaskError;
 use crate::kafka::{self, Cluster, Controlled, Release};
 use crate::process::Run;
@@ -47,6 +48,8 @@ pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
     tally.demand(Over::Devbroker, "tests over devbroker");
     if scope == Scope::Everything {
         tally.demand(Over::Kafka, "tests over Apache Kafka");
+        let chaos = chaos::run(workspace, &ChaosArgs::new(2, 1)).await;
+        tally.check("two minutes of chaos", chaos);
         tally.check("fuzz targets compile", fuzz::check(workspace).await);
         gates_of_the_binary(workspace, &mut tally).await;
     }
@@ -152,7 +155,7 @@ pub(super) async fn failures(workspace: &Workspace, names: &[String]) -> Tally {
 }
 
 /// What takes too long for each change: the tests over each of these releases; over the default one, members that come
-/// and go for long, and brokers that fail and stay away for long, both with Kafka's own clients beside ours.
+/// and go for long, and brokers that fail and stay away for long, both with Kafka's own clients beside ours; and chaos.
 pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tally {
     let mut tally = Tally::default();
     let binaries = match binaries::build(workspace).await {
@@ -178,9 +181,17 @@ pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tall
         let release = Release::default();
         over_failing_kafka(workspace, release, binary, &args, &settings, &mut tally).await;
     }
+    for seed in SEEDS {
+        let chaos = chaos::run(workspace, &ChaosArgs::new(MINUTES_EACH, seed)).await;
+        tally.check(&format!("chaos under seed {seed}"), chaos);
+    }
     tally.demand(Over::Kafka, "tests over Apache Kafka");
     tally
 }
+
+/// Twenty minutes of chaos.
+const SEEDS: std::ops::RangeInclusive<u64> = 2..=5;
+const MINUTES_EACH: u64 = 5;
 
 /// Has Kafka's own clients work beside ours.
 const BESIDE_KAFKAS_OWN: (&str, &str) = ("TESTS_BESIDE_KAFKAS_OWN", "1");
