@@ -59,6 +59,8 @@ enum Task {
     },
     /// Format, clippy, dependency graph, documentation, advisories
     Lint,
+    /// Runs the fuzz targets under libFuzzer; needs a nightly compiler, and one for C++
+    Fuzz(fuzz::FuzzArgs),
     /// Proves that nothing which ships compiles C, C++ or assembler sources
     NoC {
         /// Builds for this target instead of this machine
@@ -122,6 +124,7 @@ async fn run(task: Task) -> Result<ExitCode, TaskError> {
         Task::Test => return test::run(&workspace).await,
         Task::Failures { names } => return test::failures(&workspace, &names).await,
         Task::ReleaseCheck { releases } => return test::release_check(&workspace, &releases).await,
+        Task::Fuzz(args) => fuzz::run(&workspace, &args).await?,
         Task::Chaos(args) => chaos::run(&workspace, &args).await?,
         Task::Bench(args) => bench::run(&workspace, &args).await?,
         Task::Lint => lint::run(&workspace).await?,

@@ -8,10 +8,11 @@ use super::programs::Programs;
 use super::tally::{Over, Tally};
 use crate::chaos::{self, ChaosArgs};
 use crate::error::TaskError;
+use crate::fuzz::{self, FuzzArgs};
 use crate::kafka::{self, Cluster, Controlled, Release};
 use crate::process::Run;
 use crate::workspace::Workspace;
-use crate::{fuzz, lint, musl};
+use crate::{lint, musl};
 
 /// A test binary that takes longer hangs.
 const BINARY_WITHIN: Duration = Duration::from_secs(15 * 60);
@@ -181,6 +182,8 @@ pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tall
         let release = Release::default();
         over_failing_kafka(workspace, release, binary, &args, &settings, &mut tally).await;
     }
+    let fuzzed = fuzz::run(workspace, &FuzzArgs::all(FUZZED_SECONDS)).await;
+    tally.check("fuzz targets", fuzzed);
     for seed in SEEDS {
         let chaos = chaos::run(workspace, &ChaosArgs::new(MINUTES_EACH, seed)).await;
         tally.check(&format!("chaos under seed {seed}"), chaos);
@@ -189,6 +192,8 @@ pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tall
     tally
 }
 
+/// For each target.
+const FUZZED_SECONDS: u64 = 300;
 /// Twenty minutes of chaos.
 const SEEDS: std::ops::RangeInclusive<u64> = 2..=5;
 const MINUTES_EACH: u64 = 5;
