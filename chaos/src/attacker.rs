@@ -50,11 +50,11 @@ const DEEDS: [Deed; 5] = [
 impl Deed {
     fn name(self) -> &'static str {
         match self {
-            Self::Garbage => "wrote garbage",
-            Self::Flipped => "wrote a record with a bit changed",
-            Self::Untrusted => "wrote a record signed by a key that nobody believes",
-            Self::Copied => "copied a record",
-            Self::CopiedElsewhere => "copied a record into another partition",
+            Self::Garbage => "wrote garbage to",
+            Self::Flipped => "wrote a genuine record with a bit changed to",
+            Self::Untrusted => "wrote a record signed by a key that nobody believes to",
+            Self::Copied => "copied a record within",
+            Self::CopiedElsewhere => "copied a record of another partition to",
         }
     }
 
@@ -117,7 +117,7 @@ pub(crate) async fn run(world: Arc<World>, diary: Arc<Diary>, mut dice: Dice, un
             continue;
         };
         record.headers.push(Header::new(MARK, deed.mark()));
-        diary.deed("the attacker", deed.name());
+        diary.deed(deed.name(), &format!("{to}"));
         let room = producer.reserve(&to.topic, to.partition, record.size_bound());
         if let Ok(Ok(room)) = timeout(ACKNOWLEDGED_WITHIN, room).await {
             // Whether it is written is seen in the log.

@@ -135,7 +135,7 @@ async fn run(args: Args) -> ExitCode {
     for fault in faults {
         fault.await.expect("faults that go on to the end");
     }
-    diary.deed("ended", "all faults");
+    println!("all faults have ended");
     let mut drained = true;
     for sender in &senders {
         let ended = sender.end().await;
@@ -174,7 +174,7 @@ fn verdict(
     }
     println!("\ndone in {} s under seed {}:", args.seconds, args.seed);
     for (deed, count) in diary.deeds() {
-        println!("  {count:>5}  {deed}");
+        println!("  {count:>5}  {}", deed.trim_end_matches([':', ' ']));
     }
     match settled {
         Some(after) => println!(

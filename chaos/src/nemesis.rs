@@ -32,27 +32,27 @@ pub(crate) async fn of_brokers(diary: Arc<Diary>, mut dice: Dice, until: Instant
         let away = dice.between(seconds(2), seconds(10));
         match dice.below(6) {
             0 | 1 => {
-                diary.deed("killed", &name);
+                diary.deed("killed a broker:", &name);
                 brokers.kill(id).await;
                 sleep(away).await;
                 brokers.start(id).await;
                 brokers.serves(id).await;
             }
             2 => {
-                diary.deed("stopped", &name);
+                diary.deed("stopped a broker:", &name);
                 brokers.stop(id).await;
                 sleep(away).await;
                 brokers.start(id).await;
                 brokers.serves(id).await;
             }
             3 | 4 => {
-                diary.deed("paused", &name);
+                diary.deed("paused a broker:", &name);
                 brokers.pause(id).await;
                 sleep(away).await;
                 brokers.resume(id).await;
             }
             _ => {
-                diary.deed("paused", "all brokers");
+                diary.deed("paused all brokers", "");
                 for id in BROKERS {
                     brokers.pause(id).await;
                 }
@@ -102,12 +102,12 @@ pub(crate) async fn of_senders(
         let sender = dice.one_of(&senders);
         let away = dice.between(Duration::from_millis(200), seconds(6));
         if dice.below(3) == 0 {
-            diary.deed("paused", &sender.recipe.name);
+            diary.deed("paused a sender:", &sender.recipe.name);
             sender.order(Order::Pause).await;
             sleep(away).await;
             sender.order(Order::Resume).await;
         } else {
-            diary.deed("killed", &sender.recipe.name);
+            diary.deed("killed a sender:", &sender.recipe.name);
             sender.order_and_wait(Order::Kill).await;
             sleep(away).await;
             sender.order_and_wait(Order::Start).await;
@@ -136,15 +136,15 @@ pub(crate) async fn of_listeners(
         let listener = &mut listeners[at];
         match dice.below(4) {
             0 | 1 => {
-                diary.deed("killed", listener.name());
+                diary.deed("killed a listener:", listener.name());
                 listener.kill().await;
             }
             2 => {
-                diary.deed("paused", listener.name());
+                diary.deed("paused a listener:", listener.name());
                 listener.pause();
             }
             _ => {
-                diary.deed("ended", listener.name());
+                diary.deed("ended a listener:", listener.name());
                 listener.end().await;
             }
         }
@@ -180,20 +180,20 @@ pub(crate) async fn of_files(
         }
         match (dice.below(3), world.disk()) {
             (0, _) => {
-                diary.deed("exchanged", "all certificates");
+                diary.deed("exchanged all certificates", "");
                 let listeners = listeners.lock().await;
                 let names = senders.iter().map(|sender| sender.recipe.name.as_str());
                 world.exchange_certificates(names.chain(listeners.iter().map(Listener::name)));
             }
             (1, Some(disk)) => {
-                diary.deed("filled", "the small disk");
+                diary.deed("filled the small disk", "");
                 disk.fill();
                 sleep(dice.between(seconds(2), seconds(9))).await;
                 disk.free();
             }
             _ => {
                 let sender = dice.one_of(&senders);
-                diary.deed("exchanged", &format!("the key of {}", sender.recipe.name));
+                diary.deed("exchanged a key:", &sender.recipe.name);
                 // One that is stopped in its tracks would judge by the old store when it goes on.
                 let _all_hear = listeners.lock().await;
                 world.exchange_key(&sender.recipe).await;
