@@ -27,6 +27,7 @@
 
 mod budget;
 mod claim;
+mod handled;
 mod limits;
 mod metadata;
 mod partition_replay;
@@ -41,6 +42,7 @@ mod varint;
 
 pub use self::budget::Budget;
 pub use self::claim::{Claim, Claims, SignerId};
+pub use self::handled::Handled;
 pub use self::limits::{RingLimits, RingOutOfRange};
 pub use self::metadata::{Binding, StateKeys, StateRefused};
 pub use self::partition_replay::{Judgement, PartitionReplay};

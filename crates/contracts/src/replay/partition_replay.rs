@@ -1,6 +1,7 @@
 //! One partition's judge.
 
 use super::claim::Claims;
+use super::handled::{Handled, mark};
 use super::limits::RingLimits;
 use super::ring::{Found, Ring};
 use super::settled::Settled;
@@ -110,6 +111,14 @@ impl PartitionReplay {
             ring_first: first,
             table,
         }
+    }
+
+    /// What was accepted at or above `watermark` and is done, as `is_done` says of an offset.
+    #[must_use]
+    pub fn handled_from(&self, watermark: i64, is_done: impl Fn(i64) -> bool) -> Handled {
+        let accepted = self.ring.from(watermark);
+        let done = accepted.filter(|(offset, _)| is_done(*offset));
+        Handled::of(done.map(|(offset, claim)| (offset, mark(claim))))
     }
 
     /// The commit of `watermark` was acknowledged: what is a ring behind both it and the judged

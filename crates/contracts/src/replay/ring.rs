@@ -89,6 +89,13 @@ impl Ring {
         self.by_offset.range(..end).map(|(_, claim)| claim)
     }
 
+    /// The accepted messages at or above `first`, in offset order.
+    pub(super) fn from(&self, first: i64) -> impl Iterator<Item = (i64, &Claim)> {
+        let start = (first, Claim::least());
+        let accepted = self.by_offset.range(start..);
+        accepted.map(|(offset, claim)| (*offset, claim))
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &Claim> {
         self.by_offset.iter().map(|(_, claim)| claim)
     }

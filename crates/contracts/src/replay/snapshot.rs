@@ -23,6 +23,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Nothing is settled, and nothing is to be read back below `offset`: what an operator commits who
+    /// wants everything from there on to be accepted again.
+    ///
+    /// It differs from a commit without a state: that one has the ring read back from the log, and the
+    /// oldest time in it binds every signer that is not there.
+    #[must_use]
+    pub fn nothing_settled(offset: i64) -> Self {
+        Self {
+            ring_first: offset,
+            table: Table::default(),
+        }
+    }
+
     /// The ring's first offset: everything accepted below it is in here, the rest is in the log.
     #[must_use]
     pub const fn ring_first(&self) -> i64 {

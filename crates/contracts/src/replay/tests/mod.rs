@@ -1,3 +1,4 @@
+mod handled;
 mod model;
 mod rules;
 mod stored;
