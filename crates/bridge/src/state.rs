@@ -81,7 +81,11 @@ impl StateDir {
     }
 
     /// The content of `name`, at most `most` bytes of it and one more, so that too much is seen; `None` where there is no such file.
-    pub(crate) fn read(&self, name: &str, most: usize) -> Result<Option<Vec<u8>>, StateError> {
+    pub(crate) fn read(
+        &self,
+        name: impl AsRef<Path>,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, StateError> {
         let path = self.path.join(name);
         let fault = |source| StateError::Io {
             path: path.clone(),
@@ -99,11 +103,57 @@ impl StateDir {
         Ok(Some(content))
     }
 
+    /// Makes a folder (mode 0700) where it is missing.
+    pub(crate) fn make_folder(&self, name: &Path) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        make_private(&path).map_err(|source| StateError::Io {
+            path,
+            doing: "make it",
+            source,
+        })
+    }
+
+    /// Takes a file away; answers whether there was one.
+    pub(crate) fn remove(&self, name: &Path) -> Result<bool, StateError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => {
+                let doing = "remove";
+                return Err(StateError::Io {
+                    path,
+                    doing,
+                    source,
+                });
+            }
+        }
+        let folder = path.parent().unwrap_or(&self.path);
+        sync_folder(folder).map_err(|source| StateError::Io {
+            path: folder.to_owned(),
+            doing: "sync",
+            source,
+        })?;
+        Ok(true)
+    }
+
+    /// Gives a file another name, over one that has it.
+    pub(crate) fn rename(&self, name: &Path, other: &Path) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        fs::rename(&path, self.path.join(other)).map_err(|source| StateError::Io {
+            path,
+            doing: "rename",
+            source,
+        })
+    }
+
     /// Replaces `name` so that a crash leaves either the old content or the new, and the new is on
     /// disk when this returns.
-    pub(crate) fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
+    pub(crate) fn replace(&self, name: impl AsRef<Path>, content: &[u8]) -> Result<(), StateError> {
         let path = self.path.join(name);
-        let fresh = self.path.join(format!("{name}.new"));
+        let mut fresh = path.clone().into_os_string();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
         let fault = |doing, source| StateError::Io {
             path: path.clone(),
             doing,
@@ -119,7 +169,8 @@ impl StateDir {
             .map_err(|error| fault("write", error))?;
         file.sync_all().map_err(|error| fault("sync", error))?;
         fs::rename(&fresh, &path).map_err(|error| fault("replace", error))?;
-        sync_folder(&self.path).map_err(|error| fault("sync the folder of", error))
+        let folder = path.parent().unwrap_or(&self.path);
+        sync_folder(folder).map_err(|error| fault("sync the folder of", error))
     }
 }
 

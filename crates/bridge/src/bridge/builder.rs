@@ -16,7 +16,7 @@ use crate::{
     clock::{SystemClock, WallClock},
     dlq::{DeadLetterConfig, DeadLetterSigning, DeadLetters},
     handler::{Handled, Handler, Handlers},
-    inbound::{Patience, Subscriber, SubscriberParts},
+    inbound::{Patience, StateSigning, Subscriber, SubscriberParts},
     keys::SigningKey,
     outbound::{
         Publisher,
@@ -254,6 +254,10 @@ impl Builder {
             Some(state) => letters.spilling_into(Arc::clone(state), metrics.clone()),
             None => letters,
         };
+        let state_signing = may_sign(Right::ReplayState, signer.as_ref(), trust.as_ref());
+        let state_signing = StateSigning {
+            signer: Box::new(state_signing),
+        };
         let producer = Producer::new(client.clone(), config);
         let watched = [
             ("publisher", producer.clone()),
@@ -281,6 +285,8 @@ impl Builder {
                     client: client.clone(),
                     dead_letters: letters,
                     trust: trust.subscribe(),
+                    state_signing,
+                    state: state.clone(),
                     clock: Arc::clone(&self.clock),
                     metrics: metrics.clone(),
                     health: health.clone(),
@@ -473,20 +479,27 @@ impl Builder {
             node: self.settings.node.id.clone(),
             audience: self.settings.node.audience.clone(),
         };
-        // A process may sign something when its own key stands in its own trust store with that right.
-        let signing = signer.zip(trust).map(|(signer, trust)| {
-            let (signer, trust) = (signer.clone(), trust.clone());
-            DeadLetterSigning {
-                signer: Box::new(move || {
-                    let (signer, store) = (signer.current(), trust.current());
-                    store
-                        .key(&signer.public_key())
-                        .is_some_and(|key| !key.is_revoked() && key.may(Right::DeadLetter))
-                        .then_some(signer)
-                }),
-            }
+        let signing = signer.zip(trust).map(|(signer, trust)| DeadLetterSigning {
+            signer: Box::new(may_sign(Right::DeadLetter, Some(signer), Some(trust))),
         });
         DeadLetters::new(client.clone(), producer.clone(), config, signing)
+    }
+}
+
+/// A process may sign something when its own key stands in its own trust store with that right.
+fn may_sign(
+    right: Right,
+    signer: Option<&SigningKey>,
+    trust: Option<&Trust>,
+) -> impl Fn() -> Option<Arc<dyn Signer>> + Send + Sync + use<> {
+    let both = signer.cloned().zip(trust.cloned());
+    move || {
+        let (signer, trust) = both.as_ref()?;
+        let (signer, store) = (signer.current(), trust.current());
+        store
+            .key(&signer.public_key())
+            .is_some_and(|key| !key.is_revoked() && key.may(right))
+            .then_some(signer)
     }
 }
 

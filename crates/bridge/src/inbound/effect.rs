@@ -32,6 +32,8 @@ pub(crate) enum Effect {
         origin: Arc<Origin>,
         disposition: Disposition,
     },
+    /// Handled before its partition was opened.
+    HandledBefore { offset: i64 },
     /// The handler is through with it.
     Handled { offset: i64 },
     /// The handler did not want it.

@@ -20,6 +20,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cybermesh_contracts::replay::Handled;
 use tokio::time::Instant;
 
 use super::attempts::RetryPolicy;
@@ -27,6 +28,7 @@ use super::budget::Budget;
 use super::burial::{Burial, Burials};
 use super::dispatch::Lanes;
 use super::effect::{Effect, Job, Judged};
+use super::group::State;
 use super::guard::GuardPolicy;
 use super::guard::burials::BurialGate;
 use super::guard::systemic::Systemic;
@@ -285,8 +287,21 @@ impl<M: Believed> Flow<M> {
         handling.into_iter().chain(burial).chain(summary).min()
     }
 
+    /// What belongs to a commit of `watermark`.
+    pub(crate) fn state(&self, watermark: i64) -> Option<State> {
+        self.order.state(watermark)
+    }
+
+    /// What was handled at or above `watermark`.
+    pub(crate) fn handled_from(&self, watermark: i64) -> Handled {
+        let is_done = |offset| self.watermark.is_done(offset);
+        self.order.handled_from(watermark, &is_done)
+    }
+
     /// Gives the order's state back when the partition goes.
-    pub(crate) fn into_order(self) -> Box<dyn JudgeOrder<M>> {
+    pub(crate) fn into_order(mut self) -> Box<dyn JudgeOrder<M>> {
+        let handled = self.handled_from(0);
+        self.order.given_up(handled);
         self.order
     }
 

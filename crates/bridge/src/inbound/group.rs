@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use cybermesh_transport::{Class, TransportError};
+use cybermesh_contracts::replay::Snapshot;
+use cybermesh_transport::{Class, Position, TransportError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::origin::{Origin, TopicPartition};
@@ -25,6 +26,8 @@ pub(crate) enum GroupEvent {
     Reset {
         partition: TopicPartition,
         to: i64,
+        /// The id that its topic has now, where it is known.
+        topic_id: Option<TopicId>,
         /// The life of the partition that begins with this.
         life: Life,
     },
@@ -36,17 +39,24 @@ pub(crate) enum GroupEvent {
     Ended(String),
 }
 
+/// What a topic is known by beyond its name (KIP-516): another after it was deleted and made again.
+pub(crate) type TopicId = [u8; 16];
+
 /// Counts what a partition's positions were made void by, over the whole time of a member: its assignments and its
 /// resets. An offset of an earlier life may be of another log than the one that is read now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Life(pub(crate) u64);
 
 /// A partition that was handed over.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Assignment {
     pub(crate) partition: TopicPartition,
     /// What the group committed for it last, with the text stored beside it.
     pub(crate) committed: Option<(i64, String)>,
+    /// Where reading begins; `None` where it does not.
+    pub(crate) start: Option<Position>,
+    /// The id of its topic, where the coordinator tells.
+    pub(crate) topic_id: Option<TopicId>,
     /// The life of the partition that begins with this.
     pub(crate) life: Life,
 }
@@ -70,7 +80,7 @@ pub(crate) enum GroupCommand {
     Pause(TopicPartition),
     /// Fetch it again.
     Resume(TopicPartition),
-    /// Commit these offsets with their metadata.
+    /// Commit these offsets with their replay states.
     Commit(Vec<Commit>, oneshot::Sender<Result<(), CommitError>>),
     /// Revoked partitions are through: the rebalance may go on.
     Release(Vec<TopicPartition>),
@@ -83,9 +93,17 @@ pub(crate) enum GroupCommand {
 pub(crate) struct Commit {
     pub(crate) partition: TopicPartition,
     pub(crate) offset: i64,
-    pub(crate) metadata: String,
+    /// What is known of the order as of this offset; it goes with the commit as far as it fits.
+    pub(crate) state: Option<State>,
     /// The life of the partition that the offset is of.
     pub(crate) life: Life,
+}
+
+/// The replay state that belongs to one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) topic_id: TopicId,
 }
 
 /// A commit that was not acknowledged, and why.

@@ -5,11 +5,12 @@ use futures_util::future::BoxFuture;
 use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::redrive::Terms;
 use cybermesh_contracts::rejection::Rejection;
+use cybermesh_contracts::replay::Handled;
 use cybermesh_contracts::sign::PublicKey;
 
 use super::burial::Burial;
 use super::effect::Judged;
-use super::group::Assignment;
+use super::group::{Assignment, State, TopicId};
 use super::origin::{Origin, TopicPartition};
 use crate::handler::{Context, HandlerError, Verdict};
 use crate::settings::VerifyMode;
@@ -19,6 +20,8 @@ use crate::settings::VerifyMode;
 pub(crate) enum Order {
     /// New, or delivered again at its own offset.
     Passes,
+    /// Authentic and in its place, and handled before its partition was opened: not to be handled again.
+    HandledBefore,
     /// An exact copy at another offset.
     Duplicate,
     /// An old one brought back.
@@ -31,12 +34,25 @@ pub(crate) trait JudgeOrder<M>: Send {
     fn judge(&mut self, offset: i64, record_bytes: usize, message: &M) -> Order;
     /// Passes over a record that was rejected before its order was asked for.
     fn pass_over(&mut self, offset: i64, record_bytes: usize);
-    /// The partition was assigned again, with this offset committed by whoever had it meanwhile.
-    fn resumed(&mut self, committed: i64);
-    /// The log begins again below what was judged: all that was accepted is settled.
-    fn log_begins_again(&mut self);
+    /// The log begins again below what was judged: all that was accepted is settled. The topic has
+    /// this id now, where it is known.
+    fn log_begins_again(&mut self, topic_id: Option<TopicId>);
     /// The watermark that was committed, and when.
     fn committed(&mut self, watermark: i64, wall_ms: i64);
+    /// The topic that this is the order of, where its id is known.
+    fn topic_id(&self) -> Option<TopicId> {
+        None
+    }
+    /// What belongs to a commit of `watermark`; nothing where it could not be bound to its topic.
+    fn state(&self, _watermark: i64) -> Option<State> {
+        None
+    }
+    /// What was handled at or above `watermark`; `is_done` says of an offset whether it is done.
+    fn handled_from(&self, _watermark: i64, _is_done: &dyn Fn(i64) -> bool) -> Handled {
+        Handled::default()
+    }
+    /// The partition goes, and this much of it was handled: should it come back, not once more.
+    fn given_up(&mut self, _handled: Handled) {}
 }
 
 /// A message that is believed, as far as its burial asks.
@@ -99,12 +115,34 @@ pub(crate) trait Judge: Send + Sync + 'static {
     fn recheck(&self, trust: &Self::Trust, message: &Self::Message) -> Result<(), Rejection>;
 }
 
+/// How the order of a partition's messages is come by.
+pub(crate) enum Opening<M> {
+    /// It is known.
+    Known(Box<dyn JudgeOrder<M>>),
+    /// It has to be found out; dropping this takes nothing back. What goes wrong may go right later.
+    ToBeRead(BoxFuture<'static, Result<Box<dyn JudgeOrder<M>>, String>>),
+}
+
+/// What is kept of a partition beside its commit.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) partition: TopicPartition,
+    /// The committed offset that this belongs to.
+    pub(crate) offset: i64,
+    pub(crate) state: State,
+    pub(crate) handled: Handled,
+}
+
 /// Keeps what is known about the order of each partition's messages.
 pub(crate) trait OrderStore<M>: Send + 'static {
-    /// The state of a partition that was assigned.
-    fn open(&mut self, assignment: &Assignment) -> Box<dyn JudgeOrder<M>>;
+    /// The state of a partition that was assigned; nothing of it is handled before that is there.
+    fn open(&mut self, kind: Kind, assignment: &Assignment) -> Opening<M>;
     /// A partition is gone; its state may be wanted again.
     fn close(&mut self, partition: TopicPartition, order: Box<dyn JudgeOrder<M>>);
+    /// Whether copies of states are kept where they outlive the process.
+    fn keeps_copies(&self) -> bool;
+    /// Has one kept; answers whether it will be.
+    fn keep(&mut self, copy: Kept) -> bool;
 }
 
 /// Calls the handler of a kind.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cybermesh_transport::{
-    AssignedPartition, Class, Consumer, Event, FetchedRecord, IsolationLevel, Position,
+    AssignedPartition, Class, Client, Consumer, Event, FetchedRecord, IsolationLevel, Position,
     RecordBatch, ResetCause, TopicPartition, TransportError,
 };
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::group::{Assignment, CommitError, Fetched, GroupCommand, GroupEvent, Life};
 use super::held_back::HeldBack;
 use super::origin::Origin;
+use super::replay::Sealing;
 use crate::telemetry::{Beat, Metrics};
 use commits::Lives;
 
@@ -35,7 +36,9 @@ type Starts = Mutex<HashMap<TopicPartition, Position>>;
 
 /// Runs until it left, or nobody commands any more.
 pub(super) async fn run(
+    client: Client,
     consumer: Consumer,
+    sealing: Arc<Sealing>,
     mut commands: mpsc::UnboundedReceiver<GroupCommand>,
     events: mpsc::Sender<GroupEvent>,
     isolation: IsolationLevel,
@@ -46,13 +49,13 @@ pub(super) async fn run(
     let starts = Starts::default();
     let lives = Lives::default();
     let telling = async {
-        tell(&consumer, &events, &starts, &lives).await;
+        tell(&client, &consumer, &events, &starts, &lives).await;
         // Leaving ends the events before it is answered; only who commands says that all is over.
         std::future::pending::<()>().await;
     };
     let running = async {
         tokio::select! {
-            () = obey(&consumer, &mut commands, &starts, &lives) => {}
+            () = obey(&consumer, &sealing, &mut commands, &starts, &lives) => {}
             () = telling => {}
             () = watch(&consumer, held_back_for, &metrics), if isolation == IsolationLevel::ReadCommitted => {}
         }
@@ -78,6 +81,7 @@ async fn watch(consumer: &Consumer, held_back_for: Duration, metrics: &Metrics) 
 
 async fn obey(
     consumer: &Consumer,
+    sealing: &Arc<Sealing>,
     commands: &mut mpsc::UnboundedReceiver<GroupCommand>,
     starts: &Starts,
     lives: &Lives,
@@ -97,7 +101,7 @@ async fn obey(
             GroupCommand::Resume(partition) => consumer.resume(&partition),
             GroupCommand::Commit(offsets, reply) => {
                 let send = |offsets| consumer.commit(offsets);
-                let commit = commits::commit(lives, offsets, send);
+                let commit = commits::commit(lives, sealing, offsets, send);
                 let result = match timeout(COMMIT_TIMEOUT, commit).await {
                     Ok(result) => result,
                     Err(_elapsed) => Err(CommitError::NotNow(format!(
@@ -126,6 +130,7 @@ async fn obey(
 }
 
 async fn tell(
+    client: &Client,
     consumer: &Consumer,
     events: &mpsc::Sender<GroupEvent>,
     starts: &Starts,
@@ -164,9 +169,11 @@ async fn tell(
                 tracing::warn!(%partition, from, to, skipped, "{}", why_reset(cause));
                 // From here on the consumer takes commits of it again, and the pipeline has yet to hear of it.
                 let life = lives.begin(&partition);
+                let topic = client.topic(&partition.topic).await;
                 Some(GroupEvent::Reset {
                     partition,
                     to,
+                    topic_id: topic.ok().and_then(|topic| topic.id()),
                     life,
                 })
             }
@@ -247,6 +254,8 @@ fn assignment(assigned: AssignedPartition, life: Life) -> Assignment {
         committed: assigned
             .committed
             .map(|committed| (committed.offset, committed.metadata)),
+        start: assigned.start,
+        topic_id: assigned.topic_id,
         life,
     }
 }
@@ -266,7 +275,7 @@ fn fetched(batch: RecordBatch) -> Fetched {
 }
 
 /// Copies a record out of the response it came in.
-fn origin(partition: &TopicPartition, record: &FetchedRecord) -> Origin {
+pub(in crate::inbound) fn origin(partition: &TopicPartition, record: &FetchedRecord) -> Origin {
     let copy = |bytes: &Option<Bytes>| bytes.as_deref().map(Bytes::copy_from_slice);
     Origin {
         topic: Arc::clone(&partition.topic),

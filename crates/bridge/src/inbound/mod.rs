@@ -38,4 +38,5 @@ pub use origin::TopicPartition;
 pub use patience::Patience;
 pub use pause::Pause;
 pub use pipeline::{LeftBehind, SubscriberReport};
+pub use replay::{StateSigning, forget_copy};
 pub use subscriber::{ResumeError, Subscriber, SubscriberEnded, SubscriberError, SubscriberParts};

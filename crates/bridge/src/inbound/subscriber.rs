@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cybermesh_contracts::kind::Kind;
-use cybermesh_contracts::replay::{RingLimits, RingOutOfRange};
+use cybermesh_contracts::replay::{RingLimits, RingOutOfRange, StateKeys};
 use cybermesh_contracts::trust::TrustStore;
 use cybermesh_contracts::verify::RedriveFor;
 use cybermesh_transport::{
@@ -29,12 +29,13 @@ use super::pipeline::{
     Parts, Pipeline, PipelineConfig, PipelineEnd, Request, ResumeRequest, StopRequest,
     SubscriberReport,
 };
-use super::replay::MemoryOrders;
+use super::replay::{self, Sealing, Source, StateSigning};
 use super::verify::ContractJudge;
 use crate::clock::{WallClock, after};
 use crate::dlq::DeadLetters;
 use crate::handler::{Handlers, HandlersError};
 use crate::settings::{self, Isolation, Settings, StartPosition};
+use crate::state::StateDir;
 use crate::telemetry::{Health, Metrics, ReceiveCounts};
 
 /// How often watermarks are committed while they move.
@@ -55,6 +56,10 @@ pub struct SubscriberParts {
     pub dead_letters: DeadLetters,
     /// Who is trusted, as it changes.
     pub trust: watch::Receiver<Arc<TrustStore>>,
+    /// What signs the replay states of its commits, where this process may.
+    pub state_signing: StateSigning,
+    /// Where copies of replay states outlive the process, if anywhere.
+    pub state: Option<Arc<StateDir>>,
     /// The wall clock.
     pub clock: Arc<dyn WallClock>,
     /// Where numbers go.
@@ -132,6 +137,8 @@ pub struct Subscriber {
     ended: Option<SubscriberReport>,
     pipeline: JoinHandle<PipelineEnd>,
     member: JoinHandle<()>,
+    /// Writes copies of replay states.
+    copies: Option<JoinHandle<()>>,
     metrics: Metrics,
     kinds: Vec<Kind>,
 }
@@ -165,23 +172,47 @@ impl Subscriber {
             .in_cluster(&parts.client)
             .in_group(&settings.kafka.group);
         let limits = RingLimits::new(ring)?;
-        let orders = MemoryOrders::new(limits, settings.replay.max_age, metrics.clone());
-        let judge = ContractJudge::new(
+        warn_of_unsigned_states(&parts);
+        let judge = Arc::new(ContractJudge::new(
             settings.verifier(RedriveFor::Group(settings.kafka.group.clone())),
             settings.verify.mode,
-            parts.trust,
+            parts.trust.clone(),
             settings.replay.max_age,
             settings.replay.future_tolerance,
-        );
+        ));
+        let client = parts.client.clone();
         let consumer = consumer_config(settings, topics.keys().cloned());
         let isolation = consumer.fetch.isolation;
         let consumer = Consumer::join(parts.client, consumer).await?;
         let config = pipeline_config(settings, topics, parts.patience);
+        let sealing = Arc::new(Sealing::new(
+            settings.kafka.group.clone(),
+            client
+                .cluster_id()
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned(),
+            parts.state_signing,
+            metrics.clone(),
+        ));
+        let source = Source {
+            limits,
+            max_age: settings.replay.max_age,
+            metrics: metrics.clone(),
+            clock: Arc::clone(&parts.clock),
+            trust: parts.trust,
+            sealing: Arc::clone(&sealing),
+            state: parts.state,
+        };
+        let (orders, copies) =
+            replay::orders(source, client.clone(), isolation, Arc::clone(&judge));
 
         let (events_in, events) = mpsc::channel::<GroupEvent>(EVENTS);
         let (commands, commands_out) = mpsc::unbounded_channel::<GroupCommand>();
         let member = tokio::spawn(super::member::run(
+            client,
             consumer,
+            sealing,
             commands_out,
             events_in,
             isolation,
@@ -190,7 +221,7 @@ impl Subscriber {
             parts.health.watch("group"),
         ));
         let works_with = Parts {
-            judge: Arc::new(judge),
+            judge,
             handlers: Arc::new(parts.handlers),
             dead_letters: Arc::new(parts.dead_letters),
             clock: parts.clock,
@@ -206,6 +237,7 @@ impl Subscriber {
             ended: None,
             pipeline,
             member,
+            copies,
             metrics,
             kinds,
         })
@@ -275,7 +307,25 @@ impl Subscriber {
         {
             abort.abort();
         }
+        // What was kept last is written when the pipeline is gone.
+        if let Some(copies) = self.copies
+            && tokio::time::timeout_at(deadline, copies).await.is_err()
+        {
+            tracing::warn!("the last copies of replay states may not have been written");
+        }
         report
+    }
+}
+
+/// A state that nobody believes is as good as none at the next start.
+fn warn_of_unsigned_states(parts: &SubscriberParts) {
+    let now_ms = i64::try_from(parts.clock.unix_ms()).unwrap_or(i64::MAX);
+    let demands = StateKeys::named_in(&parts.trust.borrow(), now_ms).demands_signature();
+    if demands && (parts.state_signing.signer)().is_none() {
+        tracing::warn!(
+            "the trust store names a key for `replay_state` and this process has none of that right: \
+            the replay states of its commits will not be believed"
+        );
     }
 }
 

@@ -73,6 +73,11 @@ impl<W> Watermark<W> {
         self.in_flight.len()
     }
 
+    /// Whether an offset was taken up and is done.
+    pub(crate) fn is_done(&self, offset: i64) -> bool {
+        offset < self.position && !self.in_flight.contains_key(&offset)
+    }
+
     /// What was kept for an offset in flight.
     pub(crate) fn get_mut(&mut self, offset: i64) -> Option<&mut W> {
         self.in_flight.get_mut(&offset)

@@ -23,7 +23,7 @@ use opentelemetry::{
 use super::expiries::Expiries;
 use super::messaging::{Messaging, Surroundings};
 use super::partitions::{PartitionGauges, Partitions};
-use super::replay_alarm::ReplayAlarm;
+use super::replay_alarm::{ReplayAlarm, ReplayStart};
 
 /// Buckets of durations that contain a network, as the messaging conventions advise; seconds.
 pub(super) const NETWORK_SECONDS: [f64; 14] = [
@@ -46,6 +46,8 @@ pub enum SkipReason {
     OtherGroup,
     /// The handler's verdict.
     Handler,
+    /// Handled beyond the committed offset before a restart or a rebalance.
+    HandledBefore,
 }
 
 impl SkipReason {
@@ -56,6 +58,7 @@ impl SkipReason {
             Self::Stale => "stale",
             Self::OtherGroup => "other-group",
             Self::Handler => "handler",
+            Self::HandledBefore => "handled-before",
         }
     }
 }
@@ -114,6 +117,9 @@ struct Instruments {
     rejected: Counter<u64>,
     skipped: Counter<u64>,
     replay_state_alarms: Counter<u64>,
+    replay_starts: Counter<u64>,
+    replay_read_back: Histogram<f64>,
+    replay_state_room: Gauge<u64>,
     retries: Counter<u64>,
     dlq_requests: Counter<u64>,
     dlq_failures: Counter<u64>,
@@ -196,6 +202,19 @@ impl Metrics {
                 "bridge_replay_state_alarms",
                 "Times less was known of a partition's order than should be, by reason",
             ),
+            replay_starts: counter(
+                "bridge_replay_starts",
+                "Partitions whose order was known again, by what from",
+            ),
+            replay_read_back: seconds(
+                "bridge_replay_read_back_duration",
+                "From an assignment's turn to what was accepted before being known",
+                &NETWORK_SECONDS,
+            ),
+            replay_state_room: meter
+                .u64_gauge("bridge_replay_state_room_characters")
+                .with_description("What the replay state of a partition may take of a commit")
+                .build(),
             retries: counter(
                 "bridge_retries",
                 "Batches sent again and handlers called again",
@@ -436,6 +455,26 @@ impl Metrics {
         self.instruments
             .replay_state_alarms
             .add(1, &[KeyValue::new("reason", alarm.as_str())]);
+    }
+
+    /// What an assigned partition went on from.
+    pub(crate) fn replay_started(&self, from: ReplayStart) {
+        self.instruments
+            .replay_starts
+            .add(1, &[KeyValue::new("from", from.as_str())]);
+    }
+
+    /// How long it took until what was accepted before was known.
+    pub(crate) fn replay_read_back(&self, took: Duration) {
+        self.instruments
+            .replay_read_back
+            .record(took.as_secs_f64(), &[]);
+    }
+
+    /// What the replay state of a partition may take of a commit, in characters.
+    pub(crate) fn replay_state_room(&self, characters: usize) {
+        let characters = u64::try_from(characters).unwrap_or(u64::MAX);
+        self.instruments.replay_state_room.record(characters, &[]);
     }
 
     /// A batch was sent again, or a handler called again.

@@ -23,5 +23,5 @@ pub use metrics::{Metrics, ReceiveCounts, SendCounts, SkipReason};
 pub use partitions::PartitionGauges;
 pub(crate) use progress::Beat;
 pub use progress::STUCK_AFTER;
-pub use replay_alarm::ReplayAlarm;
+pub use replay_alarm::{ReplayAlarm, ReplayStart};
 pub use serve::{OpsServer, ServeError};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cybermesh_bridge::clock::{SystemClock, WallClock};
 use cybermesh_bridge::dlq::{DeadLetterConfig, DeadLetterSigning, DeadLetters};
 use cybermesh_bridge::handler::{Context, Handlers, Verdict};
-use cybermesh_bridge::inbound::{Patience, Subscriber, SubscriberParts};
+use cybermesh_bridge::inbound::{Patience, StateSigning, Subscriber, SubscriberParts};
 use cybermesh_bridge::settings::Settings;
 use cybermesh_bridge::telemetry::{Exposition, Health};
 use cybermesh_contracts::dead_letter::{DeadLetter, Form};
@@ -135,6 +135,8 @@ impl Bench {
             client,
             dead_letters,
             trust: self.trust.subscribe(),
+            state_signing: StateSigning::none(),
+            state: None,
             clock: Arc::new(SystemClock),
             metrics: Exposition::new().unwrap().metrics(),
             health: self.health.clone(),

@@ -51,6 +51,16 @@ impl Handled {
         self.0.contains(&(offset, mark(&claims.judged)))
     }
 
+    /// These and those of `other`; of more than are remembered the first.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        while self.0.len() > Self::MOST {
+            self.0.pop_last();
+        }
+        self
+    }
+
     /// Lets go of those below `offset`.
     pub fn forget_below(&mut self, offset: i64) {
         self.0 = self.0.split_off(&(offset, [0; 8]));

@@ -113,10 +113,11 @@ impl PartitionReplay {
         }
     }
 
-    /// What was accepted at or above `watermark` and is done, as `is_done` says of an offset.
+    /// What was accepted at or above `watermark` and the last commit, and is done, as `is_done` says of
+    /// an offset.
     #[must_use]
     pub fn handled_from(&self, watermark: i64, is_done: impl Fn(i64) -> bool) -> Handled {
-        let accepted = self.ring.from(watermark);
+        let accepted = self.ring.from(watermark.max(self.committed));
         let done = accepted.filter(|(offset, _)| is_done(*offset));
         Handled::of(done.map(|(offset, claim)| (offset, mark(claim))))
     }

@@ -96,6 +96,10 @@ impl<M: Believed> Flow<M> {
                     .push(offset, lane, Arc::new(Job { origin, message }));
                 None
             }
+            Order::HandledBefore => {
+                self.done(offset, budget);
+                Some(Effect::HandledBefore { offset })
+            }
             Order::Duplicate => Some(self.skipped(origin, Disposition::Duplicate, budget)),
             Order::Replay => {
                 let reason = Cow::Borrowed("older than what its signer settled in this partition");

@@ -15,6 +15,7 @@ use crate::handler::{HandlerError, Verdict};
 use crate::inbound::attempts::{Ended, RetryPolicy};
 use crate::inbound::budget::Budget;
 use crate::inbound::effect::{Effect, Job, Moment};
+use crate::inbound::group::TopicId;
 use crate::inbound::guard::burials::BurialRate;
 use crate::inbound::guard::{GuardPolicy, OwnFaults};
 use crate::inbound::judge::{JudgeOrder, Order};
@@ -36,9 +37,7 @@ impl JudgeOrder<u8> for ByNumber {
 
     fn pass_over(&mut self, _offset: i64, _record_bytes: usize) {}
 
-    fn log_begins_again(&mut self) {}
-
-    fn resumed(&mut self, _: i64) {}
+    fn log_begins_again(&mut self, _: Option<TopicId>) {}
 
     fn committed(&mut self, _watermark: i64, _wall_ms: i64) {}
 }
@@ -460,9 +459,7 @@ impl JudgeOrder<u8> for Hears {
 
     fn pass_over(&mut self, _: i64, _: usize) {}
 
-    fn log_begins_again(&mut self) {}
-
-    fn resumed(&mut self, _: i64) {}
+    fn log_begins_again(&mut self, _: Option<TopicId>) {}
 
     fn committed(&mut self, watermark: i64, wall_ms: i64) {
         self.0.lock().unwrap().push((watermark, wall_ms));
@@ -531,7 +528,9 @@ impl World {
                 Effect::Skipped { origin, .. } => {
                     self.ended.insert(origin.offset);
                 }
-                Effect::Handled { offset } | Effect::Declined { offset, .. } => {
+                Effect::Handled { offset }
+                | Effect::HandledBefore { offset }
+                | Effect::Declined { offset, .. } => {
                     self.ended.insert(offset);
                 }
                 Effect::Retried { .. }

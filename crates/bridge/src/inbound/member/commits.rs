@@ -2,14 +2,16 @@
 //!
 //! What the pipeline commits it decided before it saw what it is being told: of a partition that has been assigned anew
 //! or reset since, the offset may be one of another log, and is refused here. One partition that cannot be committed
-//! does not hold the others up either.
+//! does not hold the others up either, and no commit fails because of the replay states that go with it: they are cut to
+//! what the broker takes, and left out where that is nothing.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cybermesh_transport::{Class, ErrorCode, OffsetToCommit, TopicPartition, TransportError};
 
 use crate::inbound::group::{Commit, CommitError, Life};
+use crate::inbound::replay::{Sealed, Sealing};
 
 /// The life of each partition that the pipeline was told of last.
 #[derive(Debug, Default)]
@@ -31,46 +33,143 @@ impl Lives {
     }
 }
 
-/// Has `send` commit what may be committed. What is refused for the sake of one partition is sent again at once
-/// without it.
+/// What was not committed, and why.
+#[derive(Default)]
+struct LeftOut {
+    partitions: Vec<TopicPartition>,
+    why: Option<CommitError>,
+}
+
+/// Has `send` commit what may be committed, in as many requests as that takes. What is refused for the sake of one
+/// partition is sent again at once without it.
 pub(super) async fn commit<F>(
     lives: &Lives,
-    mut commits: Vec<Commit>,
+    sealing: &Arc<Sealing>,
+    commits: Vec<Commit>,
     mut send: impl FnMut(Vec<OffsetToCommit>) -> F,
 ) -> Result<(), CommitError>
 where
     F: Future<Output = Result<(), TransportError>>,
 {
-    let mut left_out = Vec::new();
-    let mut why = None;
-    loop {
-        for former in commits.extract_if(.., |commit| lives.is_over(commit)) {
-            why = Some(CommitError::NotNow(format!(
-                "{} was assigned anew or reset since",
-                former.partition
-            )));
-            left_out.push(former.partition);
-        }
-        if commits.is_empty() {
-            return why.map_or(Ok(()), Err);
-        }
-        let offsets = commits.iter().map(to_commit).collect();
-        let Err(error) = send(offsets).await else {
-            let partly = |why| CommitError::Partly {
-                left_out,
-                why: Box::new(why),
-            };
-            return why.map(partly).map_or(Ok(()), Err);
-        };
-        let Some(named) = commits.iter().position(|one| is_because_of(&error, one)) else {
-            return Err(error.into());
-        };
-        left_out.push(commits.swap_remove(named).partition);
-        // What may come through another time is what is worth another try.
-        if why.is_none() || error.class() == Class::Retriable {
-            why = Some(error.into());
+    let mut left_out = LeftOut::default();
+    let mut is_any_committed = false;
+    let mut waiting = VecDeque::from(commits);
+    while !waiting.is_empty() {
+        let request = sealing.request(&mut waiting).await;
+        match commit_request(lives, sealing, request, &mut left_out, &mut send).await {
+            Ok(is_committed) => is_any_committed |= is_committed,
+            Err((error, request)) => {
+                let rest = waiting.drain(..).map(|commit| commit.partition);
+                let request = request.into_iter().map(|sealed| sealed.commit.partition);
+                left_out.partitions.extend(request.chain(rest));
+                left_out.why = Some(error.into());
+            }
         }
     }
+    match left_out.why {
+        None => Ok(()),
+        Some(why) if is_any_committed => Err(CommitError::Partly {
+            left_out: left_out.partitions,
+            why: Box::new(why),
+        }),
+        Some(why) => Err(why),
+    }
+}
+
+/// Answers whether anything was committed; an error is about the whole of what could not be.
+async fn commit_request<F>(
+    lives: &Lives,
+    sealing: &Arc<Sealing>,
+    mut request: Vec<Sealed>,
+    left_out: &mut LeftOut,
+    send: &mut impl FnMut(Vec<OffsetToCommit>) -> F,
+) -> Result<bool, (TransportError, Vec<Sealed>)>
+where
+    F: Future<Output = Result<(), TransportError>>,
+{
+    let mut whole = Whole::default();
+    loop {
+        for former in request.extract_if(.., |sealed| lives.is_over(&sealed.commit)) {
+            let partition = former.commit.partition;
+            left_out.why = Some(CommitError::NotNow(format!(
+                "{partition} was assigned anew or reset since"
+            )));
+            left_out.partitions.push(partition);
+        }
+        if request.is_empty() {
+            return Ok(false);
+        }
+        let Err(error) = send(request.iter().map(to_commit).collect()).await else {
+            sealing.stand(&request);
+            return Ok(true);
+        };
+        let named = request
+            .iter()
+            .position(|one| is_because_of(&error, &one.commit));
+        let is_about_states = request.iter().any(|one| !one.text.is_empty());
+        match named {
+            Some(named) if is_its_state(&error) && is_state_of(&request, named) => {
+                sealing.refused();
+                request = sealing.again(request).await;
+            }
+            Some(named) => {
+                let refused = request.swap_remove(named).commit.partition;
+                left_out.partitions.push(refused);
+                // What may come through another time is what is worth another try.
+                if left_out.why.is_none() || error.class() == Class::Retriable {
+                    left_out.why = Some(error.into());
+                }
+            }
+            None if may_be_its_size(&error) && is_about_states => {
+                request = whole.smaller(sealing, request).await;
+            }
+            None => {
+                whole.was_not_it(sealing);
+                return Err((error, request));
+            }
+        }
+    }
+}
+
+/// What is done about a request that is refused whole: perhaps it is too large.
+#[derive(Default)]
+struct Whole {
+    before: Option<crate::inbound::replay::Room>,
+}
+
+impl Whole {
+    /// First with half the room for states, then without them.
+    async fn smaller(&mut self, sealing: &Arc<Sealing>, request: Vec<Sealed>) -> Vec<Sealed> {
+        if self.before.is_none() {
+            self.before = Some(sealing.refused());
+            return sealing.again(request).await;
+        }
+        sealing.without(request)
+    }
+
+    /// It is refused without states as well.
+    fn was_not_it(&self, sealing: &Arc<Sealing>) {
+        if let Some(before) = self.before {
+            sealing.restore(before);
+        }
+    }
+}
+
+fn is_state_of(request: &[Sealed], named: usize) -> bool {
+    request.get(named).is_some_and(|one| !one.text.is_empty())
+}
+
+fn is_its_state(error: &TransportError) -> bool {
+    error.error_code() == Some(ErrorCode::OffsetMetadataTooLarge)
+}
+
+/// A request near a mebibyte fails whole: with 28 at older brokers, with -1 for every partition at later ones
+/// (measured on Kafka 4.1), which may mean something else as well.
+fn may_be_its_size(error: &TransportError) -> bool {
+    matches!(
+        error.error_code(),
+        Some(ErrorCode::InvalidCommitOffsetSize | ErrorCode::UnknownServerError)
+    )
 }
 
 /// Whether the error says of this partition, and of no other, that it cannot be committed. What is wrong with the
@@ -93,12 +192,12 @@ fn is_because_of(error: &TransportError, commit: &Commit) -> bool {
     is_named && is_its_own
 }
 
-fn to_commit(commit: &Commit) -> OffsetToCommit {
+fn to_commit(sealed: &Sealed) -> OffsetToCommit {
     OffsetToCommit {
-        partition: commit.partition.clone(),
-        offset: commit.offset,
+        partition: sealed.commit.partition.clone(),
+        offset: sealed.commit.offset,
         leader_epoch: None,
-        metadata: commit.metadata.clone(),
+        metadata: sealed.text.clone(),
     }
 }
 

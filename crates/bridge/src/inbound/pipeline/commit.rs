@@ -34,11 +34,11 @@ impl<J: Judge> Pipeline<J> {
                 let held = self.held.get(&partition)?;
                 let offset = held.flow.watermark();
                 held.is_to_be_committed().then(|| {
-                    let metadata = String::new();
+                    let state = held.flow.state(offset);
                     let commit = Commit {
                         partition,
                         offset,
-                        metadata,
+                        state,
                         life: held.life,
                     };
                     (commit, held.assignment)
@@ -85,6 +85,7 @@ impl<J: Judge> Pipeline<J> {
                 .filter(|held| held.assignment == *assignment)
             {
                 held.committed = held.committed.max(commit.offset);
+                held.stands = Some(held.committed);
                 held.flow.committed(commit.offset, wall_ms);
             }
         }

@@ -36,6 +36,11 @@ impl<J: Judge> Works<J> {
                 self.metrics.skipped(&partition.topic, reason);
                 tracing::debug!(%partition, offset = origin.offset, %disposition, "skipped");
             }
+            Effect::HandledBefore { offset } => {
+                self.metrics
+                    .skipped(&partition.topic, SkipReason::HandledBefore);
+                tracing::debug!(%partition, offset, "was handled before the partition came here");
+            }
             Effect::Handled { offset } => tracing::debug!(%partition, offset, "handled"),
             Effect::Declined { offset, reason } => {
                 self.metrics.skipped(&partition.topic, SkipReason::Handler);

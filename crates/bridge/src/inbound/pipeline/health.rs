@@ -11,6 +11,9 @@ use crate::inbound::origin::TopicPartition;
 use crate::inbound::pause::Pause;
 use crate::telemetry::Condition;
 
+/// Why a partition waits whose messages' order is being found out.
+const REPLAY_STATE: &str = "replay-state";
+
 impl<J: Judge> Pipeline<J> {
     /// Looks for partitions in which work is in flight and nothing gets done.
     pub(super) fn look_for_hangs(&mut self, now: Instant) {
@@ -59,6 +62,15 @@ impl<J: Judge> Pipeline<J> {
                 );
             }
         }
+        for (partition, opened) in &self.opening {
+            let reason = opened.reason.as_deref();
+            let reason = reason.unwrap_or("the log is being read back");
+            let paused = Condition::PartitionPaused {
+                topic: partition.topic.to_string(),
+                partition: partition.partition,
+            };
+            holds.insert(paused, format!("{REPLAY_STATE}: {reason}"));
+        }
         if self.faults.is_on() && self.faults.audience.is_doubted() {
             let detail = "messages of several keys are authentic and none of their envelopes holds; \
                 is the audience, or the topic, the one they are made for?";
@@ -81,7 +93,15 @@ impl<J: Judge> Pipeline<J> {
             if self.raised.get(condition) == Some(detail) {
                 continue;
             }
-            if *condition == Condition::Unassigned && !self.was_assigned {
+            let is_expected = match condition {
+                Condition::Unassigned => !self.was_assigned,
+                Condition::PartitionPaused { topic, partition } => self
+                    .opening
+                    .get(&TopicPartition::new(topic.as_str(), *partition))
+                    .is_some_and(|opened| opened.reason.is_none()),
+                _ => false,
+            };
+            if is_expected {
                 self.health.await_end_of(condition.clone(), detail);
             } else {
                 self.health.raise(condition.clone(), detail);

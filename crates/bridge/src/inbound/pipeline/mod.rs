@@ -9,6 +9,8 @@ mod commit;
 mod effects;
 mod health;
 mod judging;
+mod keeping;
+mod opening;
 mod rebalance;
 mod request;
 mod stop;
@@ -24,6 +26,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use request::{Request, ResumeRequest, StopRequest};
@@ -43,6 +46,8 @@ use crate::clock::{WallClock, is_plausible};
 use crate::settings::OnHang;
 use crate::telemetry::{Condition, Health, Metrics, PartitionGauges};
 use commit::Committed;
+use keeping::LastKept;
+use opening::{Opened, Read};
 use rebalance::Revocation;
 use works::{Finished, Works};
 
@@ -90,6 +95,9 @@ struct Held<M> {
     kind: Kind,
     flow: Flow<M>,
     committed: i64,
+    /// The offset that the group has committed, if any.
+    stands: Option<i64>,
+    kept: LastKept,
     high_watermark: i64,
     fetching: bool,
     /// Its watermark is being committed for the last time: what ends now counts for its next owner.
@@ -111,6 +119,9 @@ impl<M: super::judge::Believed> Held<M> {
 pub(crate) struct Pipeline<J: Judge> {
     config: PipelineConfig,
     held: BTreeMap<TopicPartition, Held<J::Message>>,
+    /// Assigned, and not held yet.
+    opening: BTreeMap<TopicPartition, Opened>,
+    reading: JoinSet<Read<J::Message>>,
     budget: Budget<TopicPartition>,
     faults: OwnFaults,
     orders: Box<dyn OrderStore<J::Message>>,
@@ -158,6 +169,8 @@ impl<J: Judge> Pipeline<J> {
             commit_due: Instant::now() + config.commit_interval,
             config,
             held: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            reading: JoinSet::new(),
             orders: parts.orders,
             works,
             group,
@@ -201,6 +214,7 @@ impl<J: Judge> Pipeline<J> {
                 },
                 Some(finished) = self.works.next() => self.on_finished(finished),
                 Some(committed) = self.committing.next() => self.on_committed(committed),
+                Some(read) = self.reading.join_next() => self.on_read(read),
                 () = tokio::time::sleep_until(timer) => {}
             }
         }
@@ -279,9 +293,11 @@ impl<J: Judge> Pipeline<J> {
         self.works.spawn_judging();
         self.works.gauge_inflight(self.budget.messages_in_flight());
         self.advance_revocations(now);
+        self.open_again(now);
         if now >= self.commit_due {
             self.commit_due = now + self.config.commit_interval;
             self.commit_periodically();
+            self.keep_copies(now);
             self.gauge(now);
         }
         self.report_health();
@@ -294,7 +310,9 @@ impl<J: Judge> Pipeline<J> {
     fn next_timer(&self) -> Instant {
         let flows = self.held.values().filter_map(|held| held.flow.next_timer());
         let revocations = self.revocations.iter().filter_map(Revocation::deadline);
-        flows.chain(revocations).fold(self.commit_due, Instant::min)
+        let openings = self.opening.values().filter_map(Opened::deadline);
+        let timers = flows.chain(revocations).chain(openings);
+        timers.fold(self.commit_due, Instant::min)
     }
 
     fn on_group(&mut self, event: GroupEvent) {
@@ -305,8 +323,9 @@ impl<J: Judge> Pipeline<J> {
             GroupEvent::Reset {
                 partition,
                 to,
+                topic_id,
                 life,
-            } => self.on_reset(partition, to, life),
+            } => self.on_reset(partition, to, topic_id, life),
             GroupEvent::Fetched(fetched) => self.on_fetched(fetched),
             GroupEvent::Refused(partition, reason) => {
                 tracing::error!(%partition, reason, "the partition cannot be read; it stands still");

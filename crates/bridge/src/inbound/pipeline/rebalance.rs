@@ -3,10 +3,10 @@
 use cybermesh_contracts::kind::Kind;
 use tokio::time::Instant;
 
+use super::keeping::LastKept;
 use super::{Held, Pipeline};
 use crate::inbound::flow::{Flow, FlowPolicy};
-
-use crate::inbound::group::{Assignment, GroupCommand, Life};
+use crate::inbound::group::{Assignment, GroupCommand, Life, TopicId};
 use crate::inbound::hang::HangWatch;
 use crate::inbound::judge::{Judge, JudgeOrder};
 use crate::inbound::origin::TopicPartition;
@@ -38,20 +38,11 @@ impl<J: Judge> Pipeline<J> {
                 continue;
             };
             self.forget(&partition);
-            let start = assignment
-                .committed
-                .as_ref()
-                .map_or(0, |(offset, _)| *offset);
-            let order = self.orders.open(&assignment);
-            self.hold(&partition, assignment.life, kind, start, order);
-            tracing::info!(%partition, start, "assigned");
-            self.group.tell(GroupCommand::Begin(partition.clone()));
-            // A pause of its former assignment may still be in force.
-            self.group.tell(GroupCommand::Resume(partition));
+            self.open(kind, assignment);
         }
     }
 
-    fn hold(
+    pub(super) fn hold(
         &mut self,
         partition: &TopicPartition,
         life: Life,
@@ -75,6 +66,8 @@ impl<J: Judge> Pipeline<J> {
             kind,
             flow,
             committed: start,
+            stands: None,
+            kept: LastKept::default(),
             high_watermark: start,
             fetching: true,
             closing: false,
@@ -90,7 +83,16 @@ impl<J: Judge> Pipeline<J> {
     /// topic was made again or its log was cut: other messages stand at these offsets now, so what
     /// is in flight is dropped, and a lower offset may be committed. Of a partition on its way out
     /// nothing is committed any more: its next owner begins where the log does.
-    pub(super) fn on_reset(&mut self, partition: TopicPartition, to: i64, life: Life) {
+    pub(super) fn on_reset(
+        &mut self,
+        partition: TopicPartition,
+        to: i64,
+        topic_id: Option<TopicId>,
+        life: Life,
+    ) {
+        if self.open_elsewhere(&partition, to, topic_id, life) {
+            return;
+        }
         let Some(held) = self.held.get_mut(&partition) else {
             return;
         };
@@ -101,7 +103,7 @@ impl<J: Judge> Pipeline<J> {
         tracing::error!(%partition, to,
             "the log begins again below what was read; what was accepted before will not pass again");
         if held.closing || held.flow.is_draining() {
-            return self.forget_log(&partition);
+            return self.forget_log(&partition, topic_id);
         }
         let kind = held.kind;
         self.works.cancel(&partition);
@@ -110,7 +112,7 @@ impl<J: Judge> Pipeline<J> {
             return;
         };
         let mut order = former.flow.into_order();
-        order.log_begins_again();
+        order.log_begins_again(topic_id);
         self.hold(&partition, life, kind, to, order);
         self.group.tell(GroupCommand::Resume(partition));
     }
@@ -118,6 +120,7 @@ impl<J: Judge> Pipeline<J> {
     /// Stops dispatching these partitions; [`advance_revocations`](Self::advance_revocations) goes on.
     pub(super) fn on_revoked(&mut self, partitions: Vec<TopicPartition>) {
         for partition in &partitions {
+            self.close_opening(partition);
             if let Some(held) = self.held.get_mut(partition) {
                 held.flow.drain();
             }
@@ -195,6 +198,7 @@ impl<J: Judge> Pipeline<J> {
         };
         let revocation = self.revocations.swap_remove(index);
         for partition in &revocation.partitions {
+            self.keep_copy(partition, Instant::now());
             self.forget(partition);
         }
         self.group
@@ -203,6 +207,7 @@ impl<J: Judge> Pipeline<J> {
 
     /// Cancels what runs of a partition and lets go of it.
     pub(super) fn forget(&mut self, partition: &TopicPartition) {
+        self.close_opening(partition);
         self.works.cancel(partition);
         self.budget.leave(partition);
         if let Some(held) = self.held.remove(partition) {
@@ -211,12 +216,12 @@ impl<J: Judge> Pipeline<J> {
     }
 
     /// As [`forget`](Self::forget), where the log is not the one any more that was read: nothing of it is committed.
-    pub(super) fn forget_log(&mut self, partition: &TopicPartition) {
+    pub(super) fn forget_log(&mut self, partition: &TopicPartition, topic_id: Option<TopicId>) {
         self.works.cancel(partition);
         self.budget.leave(partition);
         if let Some(held) = self.held.remove(partition) {
             let mut order = held.flow.into_order();
-            order.log_begins_again();
+            order.log_begins_again(topic_id);
             self.orders.close(partition.clone(), order);
         }
     }

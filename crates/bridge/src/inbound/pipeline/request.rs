@@ -52,6 +52,9 @@ impl<J: Judge> Pipeline<J> {
 
     fn resume(&mut self, partition: &TopicPartition) -> Option<Vec<Pause>> {
         let now = Instant::now();
+        if self.opening.contains_key(partition) {
+            return Some(Vec::new());
+        }
         let held = self.held.get_mut(partition)?;
         let mut ended: BTreeSet<Pause> = held.flow.resume_by_command().into_iter().collect();
         if held.is_paused_by(Pause::Clock) && self.faults.clock.overrule(now) {

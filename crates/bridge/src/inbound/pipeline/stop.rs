@@ -107,6 +107,8 @@ impl<J: Judge> Pipeline<J> {
     async fn leave_by(&mut self, deadline: Instant) -> SubscriberReport {
         let whole = deadline.saturating_duration_since(Instant::now());
         let handlers_until = deadline - KEPT_FOR_LEAVING.min(whole / 4);
+        self.opening.clear();
+        self.reading.abort_all();
         for (partition, held) in &mut self.held {
             held.flow.drain();
             self.group.tell(GroupCommand::Pause(partition.clone()));
@@ -129,6 +131,9 @@ impl<J: Judge> Pipeline<J> {
             committed: self.commit_all(deadline).await,
             ..SubscriberReport::default()
         };
+        for partition in &partitions {
+            self.keep_copy(partition, Instant::now());
+        }
         let (left, leaving) = oneshot::channel();
         self.group.tell(GroupCommand::Leave(left));
         report.left_group = self.left_in_time(leaving, deadline).await;
@@ -222,8 +227,9 @@ impl<J: Judge> Pipeline<J> {
             GroupEvent::Reset {
                 partition,
                 to,
+                topic_id,
                 life,
-            } => self.on_reset(partition, to, life),
+            } => self.on_reset(partition, to, topic_id, life),
             _ => {}
         }
     }

@@ -4,7 +4,13 @@ use std::cell::RefCell;
 
 use cybermesh_transport::error::{Operation, Target};
 
+use cybermesh_contracts::replay::{Claim, Claims, PartitionReplay, RingLimits};
+use cybermesh_contracts::sign::KeyId;
+
 use super::*;
+use crate::inbound::group::State;
+use crate::inbound::replay::StateSigning;
+use crate::telemetry::Exposition;
 
 fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
@@ -14,9 +20,20 @@ fn commit_of(partition: i32, life: Life) -> Commit {
     Commit {
         partition: tp(partition),
         offset: 1000,
-        metadata: String::new(),
+        state: None,
         life,
     }
+}
+
+fn sealing() -> Arc<Sealing> {
+    let metrics = Exposition::new().unwrap().metrics();
+    let (group, cluster_id) = ("g".to_owned(), "c".to_owned());
+    Arc::new(Sealing::new(
+        group,
+        cluster_id,
+        StateSigning::none(),
+        metrics,
+    ))
 }
 
 fn refused(partition: i32, code: ErrorCode) -> TransportError {
@@ -40,7 +57,7 @@ async fn committed(
             .filter_map(|partition| Some(refused(partition, refuse(partition)?)));
         std::future::ready(codes.next().map_or(Ok(()), Err))
     };
-    let result = commit(lives, commits, send).await;
+    let result = commit(lives, &sealing(), commits, send).await;
     (asked.into_inner(), result)
 }
 
@@ -118,4 +135,166 @@ async fn what_is_wrong_with_the_member_is_not_tried_partition_by_partition() {
         assert_eq!(asked, [[0, 1]], "{code}");
         assert_eq!(result, Err(refused(0, code).into()));
     }
+}
+
+/// A commit with a state of so many signers.
+fn with_state(partition: i32, signers: u32) -> Commit {
+    let mut replay = PartitionReplay::at_start_of_log(RingLimits::new(16).unwrap(), 0);
+    for signer in 0..signers {
+        let mut key = [0; 8];
+        key[..4].copy_from_slice(&signer.to_be_bytes());
+        let claim = Claim::with_timestamp(KeyId(key), 1_700_000_000 + i64::from(signer), [1; 32]);
+        replay.judge(i64::from(signer), 100, &Claims::of(claim));
+    }
+    Commit {
+        state: Some(State {
+            snapshot: replay.checkpoint(1_000_000),
+            topic_id: [9; 16],
+        }),
+        ..commit_of(partition, Life(1))
+    }
+}
+
+/// Commits at a broker that answers each request as `answer` says; gives the lengths of the states that came to it, by
+/// request, and what came of it.
+async fn committed_at(
+    sealing: &Arc<Sealing>,
+    commits: Vec<Commit>,
+    answer: impl Fn(&[OffsetToCommit]) -> Result<(), TransportError>,
+) -> (Vec<Vec<usize>>, Result<(), CommitError>) {
+    let asked = RefCell::new(Vec::new());
+    let send = |offsets: Vec<OffsetToCommit>| {
+        let lengths = offsets.iter().map(|one| one.metadata.len()).collect();
+        asked.borrow_mut().push(lengths);
+        std::future::ready(answer(&offsets))
+    };
+    let result = commit(&Lives::default(), sealing, commits, send).await;
+    (asked.into_inner(), result)
+}
+
+fn too_large(offsets: &[OffsetToCommit], most: usize) -> Result<(), TransportError> {
+    let found = offsets.iter().find(|one| one.metadata.len() > most);
+    let refused = |one: &OffsetToCommit| {
+        Err(refused(
+            one.partition.partition,
+            ErrorCode::OffsetMetadataTooLarge,
+        ))
+    };
+    found.map_or(Ok(()), refused)
+}
+
+#[tokio::test]
+async fn a_state_goes_with_its_commit_and_takes_no_more_than_its_room() {
+    let sealing = sealing();
+    for (signers, range) in [(3, 50..200), (10_000, 3700..3801)] {
+        let (asked, result) =
+            committed_at(&sealing, vec![with_state(0, signers)], |_| Ok(())).await;
+        assert_eq!(result, Ok(()));
+        assert_eq!(asked.len(), 1);
+        assert!(range.contains(&asked[0][0]), "{asked:?} of {signers}");
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_less_gets_less_and_that_is_remembered() {
+    let sealing = sealing();
+    let commits = || {
+        vec![
+            with_state(0, 10_000),
+            with_state(1, 3),
+            with_state(2, 10_000),
+        ]
+    };
+    let (asked, result) =
+        committed_at(&sealing, commits(), |offsets| too_large(offsets, 1000)).await;
+    assert_eq!(result, Ok(()));
+    let last = asked.last().unwrap();
+    assert_eq!(asked.len(), 3, "3800, 1900, 950: {asked:?}");
+    assert!(last[0] <= 950 && last[0] > 850 && last[1] > 0, "{asked:?}");
+    let (asked, _) = committed_at(&sealing, commits(), |offsets| too_large(offsets, 1000)).await;
+    assert_eq!(asked.len(), 1);
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_no_state_gets_the_commit_without() {
+    let sealing = sealing();
+    let commits = || vec![with_state(0, 100), commit_of(1, Life(1))];
+    let (asked, result) = committed_at(&sealing, commits(), |offsets| too_large(offsets, 10)).await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(asked.last().unwrap(), &[0, 0]);
+    let (asked, result) = committed_at(&sealing, commits(), |offsets| too_large(offsets, 10)).await;
+    assert_eq!((asked, result), (vec![vec![0, 0]], Ok(())));
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_whole_is_made_smaller_and_then_without_states() {
+    for code in [
+        ErrorCode::UnknownServerError,
+        ErrorCode::InvalidCommitOffsetSize,
+    ] {
+        let sealing = sealing();
+        let whole = |most: usize| {
+            move |offsets: &[OffsetToCommit]| {
+                let bytes: usize = offsets.iter().map(|one| one.metadata.len()).sum();
+                if bytes > most {
+                    Err(refused(0, code))
+                } else {
+                    Ok(())
+                }
+            }
+        };
+        let commits = || {
+            (0..10)
+                .map(|partition| with_state(partition, 10_000))
+                .collect()
+        };
+        let (asked, result) = committed_at(&sealing, commits(), whole(20_000)).await;
+        assert_eq!((asked.len(), result), (2, Ok(())), "{code}");
+        let (asked, result) = committed_at(&sealing, commits(), whole(100)).await;
+        assert_eq!((asked.len(), result), (3, Ok(())), "{code}");
+        assert_eq!(asked[2], [0; 10]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_without_states_too_leaves_them_their_room() {
+    let sealing = sealing();
+    let code = ErrorCode::UnknownServerError;
+    let refuse = |_: &[OffsetToCommit]| Err(refused(0, code));
+    let (asked, result) = committed_at(&sealing, vec![with_state(0, 10_000)], refuse).await;
+    assert_eq!(asked.len(), 3);
+    assert_eq!(result, Err(refused(0, code).into()));
+    let (asked, _) = committed_at(&sealing, vec![with_state(0, 10_000)], |_| Ok(())).await;
+    assert!(asked[0][0] > 3700, "{asked:?}");
+}
+
+#[tokio::test]
+async fn three_hundred_partitions_of_many_signers_are_committed_in_requests_of_half_a_mebibyte() {
+    let sealing = sealing();
+    let commits: Vec<Commit> = (0..300)
+        .map(|partition| with_state(partition, 400))
+        .collect();
+    let (asked, result) = committed_at(&sealing, commits.clone(), |_| Ok(())).await;
+    assert_eq!(result, Ok(()));
+    assert_eq!(asked.iter().map(Vec::len).sum::<usize>(), 300);
+    assert_eq!(asked.len(), 3, "138 states of 3800 characters fit one");
+    for request in &asked {
+        assert!(request.iter().sum::<usize>() <= 512 * 1024);
+    }
+    // One request that does not come through says nothing of those that did.
+    let sent = std::cell::Cell::new(0);
+    let (asked, result) = committed_at(&sealing, commits, |offsets| {
+        sent.set(sent.get() + 1);
+        match sent.get() {
+            2 => Err(refused(
+                offsets[0].partition.partition,
+                ErrorCode::NotCoordinator,
+            )),
+            _ => Ok(()),
+        }
+    })
+    .await;
+    assert_eq!(asked.len(), 2);
+    assert_eq!(left_out(&result).len(), 300 - asked[0].len());
+    assert!(!left_out(&result).contains(&tp(0)));
 }

@@ -92,7 +92,7 @@ async fn a_partition_that_is_assigned_again_begins_anew_and_is_read_whatever_pau
     assert_eq!(rig.call().await, Call::Started(0, 1));
     rig.assign(&[0]).await;
     assert_eq!(rig.call().await, Call::Dropped(0));
-    assert_eq!(rig.told().await, OrderCall::Closed(0));
+    assert!(matches!(rig.told().await, OrderCall::Closed(0)));
     rig.deliver(0, &[("a", "fine")]).await;
     rig.committed_up_to(0, 1).await;
 }

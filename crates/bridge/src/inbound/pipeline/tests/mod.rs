@@ -7,6 +7,7 @@ mod guard;
 mod hang;
 mod judged;
 mod lost;
+mod opening;
 mod reset;
 mod revoked;
 mod shown;

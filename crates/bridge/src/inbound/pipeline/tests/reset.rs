@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::stage::{Rig, offset_of};
-use super::stand_ins::{Call, OrderCall, tp};
+use super::stand_ins::{Call, tp};
 use crate::inbound::group::{CommitError, GroupCommand, GroupEvent, Life};
 
 #[tokio::test(start_paused = true)]
@@ -21,7 +21,7 @@ async fn a_partition_whose_log_begins_again_below_what_was_committed_is_handled_
     rig.committed_up_to(0, 2).await;
     rig.reset(0, 0, 2).await;
     assert_eq!(rig.call().await, Call::Dropped(2));
-    assert!(rig.order_was_told().contains(&OrderCall::LogBeginsAgain));
+    assert!(rig.log_began_again());
     rig.next_offset.insert(0, 0);
     rig.deliver(0, &[("a", "gate")]).await;
     assert_eq!(rig.call().await, Call::Started(0, 1));
@@ -44,10 +44,7 @@ async fn a_reset_that_skips_what_is_gone_leaves_what_is_in_flight_alone() {
         rig.deliver(0, &[("b", "fine")]).await;
         assert_eq!(rig.call().await, Call::Started(to, 1));
         rig.committed_up_to(0, to + 1).await;
-        assert!(
-            !rig.order_was_told().contains(&OrderCall::LogBeginsAgain),
-            "reset to {to}"
-        );
+        assert!(!rig.log_began_again(), "reset to {to}");
     }
 }
 
@@ -73,7 +70,7 @@ async fn a_reset_of_a_partition_on_its_way_out_ends_it_and_nothing_of_the_former
         })
         .await;
     assert!(matches!(released, GroupCommand::Release(partitions) if partitions == [tp(0)]));
-    assert!(rig.order_was_told().contains(&OrderCall::LogBeginsAgain));
+    assert!(rig.log_began_again());
 }
 
 #[tokio::test(start_paused = true)]

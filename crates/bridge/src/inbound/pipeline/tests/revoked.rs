@@ -219,8 +219,8 @@ async fn nothing_is_committed_while_nothing_moves_or_a_commit_is_on_its_way() {
     rig.nothing_is_committed();
     reply.send(Ok(())).unwrap();
     assert_eq!(rig.committed(0).await, 2);
-    assert_eq!(rig.told().await, OrderCall::Committed(1));
-    assert_eq!(rig.told().await, OrderCall::Committed(2));
+    assert!(matches!(rig.told().await, OrderCall::Committed(1)));
+    assert!(matches!(rig.told().await, OrderCall::Committed(2)));
     tokio::time::sleep(Duration::from_secs(10)).await;
     rig.nothing_is_committed();
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cybermesh_contracts::kind::Kind;
+use cybermesh_transport::Position;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -57,7 +58,16 @@ impl Rig {
         Self::start_with(|_| {})
     }
 
+    /// One whose partitions wait for their orders until the test says so.
+    pub(super) fn start_reading_back() -> Self {
+        Self::start_over(true, |_| {})
+    }
+
     pub(super) fn start_with(change: impl FnOnce(&mut PipelineConfig)) -> Self {
+        Self::start_over(false, change)
+    }
+
+    fn start_over(is_read_back: bool, change: impl FnOnce(&mut PipelineConfig)) -> Self {
         let mut config = PipelineConfig {
             kinds: HashMap::from([(Arc::from(TOPIC), Kind::Commit)]),
             max_inflight: 8,
@@ -106,7 +116,7 @@ impl Rig {
             }),
             dead_letters: Arc::clone(&grave) as Arc<dyn Bury>,
             clock: Arc::clone(&clock) as Arc<dyn WallClock>,
-            orders: Box::new(FakeOrder { told }),
+            orders: Box::new(FakeOrder { is_read_back, told }),
             metrics: metrics.clone(),
             health: health.clone(),
         };
@@ -148,12 +158,15 @@ impl Rig {
         self.assign_all(vec![(partition, Some(committed))]).await;
     }
 
-    async fn assign_all(&mut self, partitions: Vec<(i32, Option<i64>)>) {
+    /// Tells that these are ours, each with what was committed.
+    pub(super) async fn tell_assigned(&self, partitions: &[(i32, Option<i64>)]) {
         let assignments = partitions
             .iter()
             .map(|(partition, committed)| Assignment {
                 partition: tp(*partition),
                 committed: committed.map(|offset| (offset, String::new())),
+                start: Some(Position::Earliest),
+                topic_id: None,
                 life: Life(1),
             })
             .collect();
@@ -161,6 +174,10 @@ impl Rig {
             .send(GroupEvent::Assigned(assignments))
             .await
             .unwrap();
+    }
+
+    async fn assign_all(&mut self, partitions: Vec<(i32, Option<i64>)>) {
+        self.tell_assigned(&partitions).await;
         for (partition, committed) in partitions {
             self.next_offset.insert(partition, committed.unwrap_or(0));
             let begun = self
@@ -176,6 +193,7 @@ impl Rig {
         let reset = GroupEvent::Reset {
             partition,
             to,
+            topic_id: None,
             life,
         };
         self.events.send(reset).await.unwrap();
@@ -192,6 +210,12 @@ impl Rig {
     /// What the orders of all partitions were told since this was asked.
     pub(super) fn order_was_told(&mut self) -> Vec<OrderCall> {
         std::iter::from_fn(|| self.orders.try_recv().ok()).collect()
+    }
+
+    /// Whether an order was told, since this was asked, that its log begins again.
+    pub(super) fn log_began_again(&mut self) -> bool {
+        let mut told = self.order_was_told().into_iter();
+        told.any(|call| matches!(call, OrderCall::LogBeginsAgain))
     }
 
     /// The lines of the exposition that begin like this.

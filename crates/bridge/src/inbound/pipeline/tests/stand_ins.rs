@@ -8,14 +8,16 @@ use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::rejection::{DecodeFault, EnvelopeFault, Reason, Rejection};
 use cybermesh_contracts::sign::PublicKey;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{PLAUSIBLE_FROM_MS, WallClock};
 use crate::handler::{Context, HandlerError, Verdict};
 use crate::inbound::burial::Burial;
 use crate::inbound::effect::Judged;
-use crate::inbound::group::Assignment;
-use crate::inbound::judge::{Believed, Bury, Handle, Judge, JudgeOrder, Order, OrderStore};
+use crate::inbound::group::{Assignment, TopicId};
+use crate::inbound::judge::{
+    Believed, Bury, Handle, Judge, JudgeOrder, Kept, Opening, Order, OrderStore,
+};
 use crate::inbound::origin::{Origin, TopicPartition};
 
 pub(in super::super) const TOPIC: &str = "control.commits.v1";
@@ -125,6 +127,8 @@ impl Believed for String {
 /// Tells what it is told.
 #[derive(Clone)]
 pub(super) struct FakeOrder {
+    /// Whether partitions wait until the test answers [`OrderCall::Opened`].
+    pub(super) is_read_back: bool,
     pub(super) told: mpsc::UnboundedSender<OrderCall>,
 }
 
@@ -136,8 +140,9 @@ impl FakeOrder {
 }
 
 /// What the order of a partition was told, beside what it judged.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum OrderCall {
+    Opened(i32, oneshot::Sender<Result<(), String>>),
     LogBeginsAgain,
     Committed(i64),
     Closed(i32),
@@ -154,11 +159,9 @@ impl JudgeOrder<String> for FakeOrder {
 
     fn pass_over(&mut self, _: i64, _: usize) {}
 
-    fn log_begins_again(&mut self) {
+    fn log_begins_again(&mut self, _: Option<TopicId>) {
         self.tell(OrderCall::LogBeginsAgain);
     }
-
-    fn resumed(&mut self, _: i64) {}
 
     fn committed(&mut self, watermark: i64, _: i64) {
         self.tell(OrderCall::Committed(watermark));
@@ -166,8 +169,24 @@ impl JudgeOrder<String> for FakeOrder {
 }
 
 impl OrderStore<String> for FakeOrder {
-    fn open(&mut self, _: &Assignment) -> Box<dyn JudgeOrder<String>> {
-        Box::new(self.clone())
+    fn open(&mut self, _: Kind, assignment: &Assignment) -> Opening<String> {
+        let order: Box<dyn JudgeOrder<String>> = Box::new(self.clone());
+        if !self.is_read_back {
+            return Opening::Known(order);
+        }
+        let (answer, read) = oneshot::channel();
+        self.tell(OrderCall::Opened(assignment.partition.partition, answer));
+        Opening::ToBeRead(Box::pin(async move {
+            read.await.expect("an answer").map(|()| order)
+        }))
+    }
+
+    fn keeps_copies(&self) -> bool {
+        false
+    }
+
+    fn keep(&mut self, _: Kept) -> bool {
+        false
     }
 
     fn close(&mut self, partition: TopicPartition, _: Box<dyn JudgeOrder<String>>) {

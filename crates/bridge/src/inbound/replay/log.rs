@@ -1,0 +1,204 @@
+//! What was accepted below a committed offset, read back from the log.
+
+use std::sync::Arc;
+
+use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::replay::{Claims, ReadBack};
+use cybermesh_transport::{
+    Client, Event, FetchConfig, IsolationLevel, OffsetSpec, Position, Reader, RecordBatch,
+    ResetCause, StartPolicy, TopicPartition,
+};
+use futures_util::future::BoxFuture;
+
+use crate::inbound::group::TopicId;
+use crate::inbound::judge::Judge;
+use crate::inbound::member::origin;
+use crate::inbound::origin::Origin;
+use crate::inbound::verify::ContractJudge;
+
+/// Undelivered bytes of one partition that is read back.
+const BUFFER_BYTES: usize = 4 << 20;
+/// Records that are verified at a time.
+const RECORDS: usize = 128;
+
+/// Where a partition's log begins and ends now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) start: i64,
+    pub(super) end: i64,
+}
+
+/// What is to be read back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) kind: Kind,
+    pub(super) partition: &'a TopicPartition,
+    pub(super) extent: Extent,
+    /// The committed offset.
+    pub(super) to: i64,
+    pub(super) now_ms: i64,
+}
+
+/// What a partition's log says of the past. What goes wrong may go right later.
+pub(super) trait Log: Send + Sync {
+    /// The id of a topic; zeros where brokers give none.
+    fn topic_id<'a>(
+        &'a self,
+        partition: &'a TopicPartition,
+    ) -> BoxFuture<'a, Result<TopicId, String>>;
+    /// Where the log begins and ends.
+    fn extent<'a>(&'a self, partition: &'a TopicPartition)
+    -> BoxFuture<'a, Result<Extent, String>>;
+    /// Feeds what is there from the ring's first offset on. Gives the first offset that the log had to be
+    /// read: later than the extent says where it was cut meanwhile.
+    fn read_back<'a>(
+        &'a self,
+        wanted: Wanted<'a>,
+        ring: &'a mut ReadBack,
+    ) -> BoxFuture<'a, Result<i64, String>>;
+}
+
+/// Reads partitions once more, and judges again what is in them.
+pub(super) struct FetchedLog {
+    pub(super) client: Client,
+    pub(super) isolation: IsolationLevel,
+    pub(super) judge: Arc<ContractJudge>,
+}
+
+/// A record as far as the order asks.
+struct Seen {
+    offset: i64,
+    bytes: usize,
+    timestamp_ms: i64,
+    claims: Option<Claims>,
+}
+
+impl Log for FetchedLog {
+    fn topic_id<'a>(
+        &'a self,
+        partition: &'a TopicPartition,
+    ) -> BoxFuture<'a, Result<TopicId, String>> {
+        Box::pin(async {
+            let topic = self.client.topic(&partition.topic).await;
+            let topic = topic.map_err(|error| error.to_string())?;
+            Ok(topic.id().unwrap_or_default())
+        })
+    }
+
+    fn extent<'a>(
+        &'a self,
+        partition: &'a TopicPartition,
+    ) -> BoxFuture<'a, Result<Extent, String>> {
+        Box::pin(async {
+            Ok(Extent {
+                start: self.offset(partition, OffsetSpec::Earliest).await?,
+                end: self.offset(partition, OffsetSpec::Latest).await?,
+            })
+        })
+    }
+
+    fn read_back<'a>(
+        &'a self,
+        wanted: Wanted<'a>,
+        ring: &'a mut ReadBack,
+    ) -> BoxFuture<'a, Result<i64, String>> {
+        Box::pin(self.feed(wanted, ring))
+    }
+}
+
+impl FetchedLog {
+    async fn offset(&self, partition: &TopicPartition, spec: OffsetSpec) -> Result<i64, String> {
+        let wanted = [(partition.clone(), spec)];
+        let found = self.client.list_offsets(self.isolation, wanted).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let found = found.get(partition).copied().flatten();
+        found
+            .map(|found| found.offset)
+            .ok_or_else(|| "the broker does not say where the log begins and ends".to_owned())
+    }
+
+    async fn feed(&self, wanted: Wanted<'_>, ring: &mut ReadBack) -> Result<i64, String> {
+        let Wanted {
+            kind,
+            partition,
+            extent,
+            to,
+            now_ms,
+        } = wanted;
+        let (mut log_start, to) = (extent.start, to.min(extent.end));
+        let mut position = ring.from().max(log_start);
+        if position >= to {
+            return Ok(log_start);
+        }
+        let config = FetchConfig {
+            isolation: self.isolation,
+            buffer_bytes: BUFFER_BYTES,
+            max_records: RECORDS,
+            ..FetchConfig::default()
+        };
+        let reader = Reader::new(self.client.clone(), config, StartPolicy::Earliest);
+        reader.begin(partition, Position::Offset(position));
+        while position < to {
+            match reader.next().await {
+                Some(Event::Records(batch)) => {
+                    position = batch.next_offset;
+                    for seen in self.judged(kind, batch, now_ms).await? {
+                        let claims = seen.claims.as_ref();
+                        ring.record(seen.offset, seen.bytes, seen.timestamp_ms, claims);
+                    }
+                }
+                Some(Event::Reset {
+                    to: first,
+                    cause: ResetCause::OutOfRange,
+                    ..
+                }) => {
+                    log_start = log_start.max(first);
+                    position = first;
+                }
+                Some(Event::Reset { .. }) => {
+                    return Err("the log began again while it was read back".to_owned());
+                }
+                Some(Event::Corrupt { fault, .. }) => {
+                    position = fault.resume_at;
+                    reader.begin(partition, Position::Offset(position));
+                }
+                Some(Event::Failed(error)) => return Err(error.to_string()),
+                Some(_) => {}
+                None => return Err("the reader ended".to_owned()),
+            }
+        }
+        Ok(log_start)
+    }
+
+    async fn judged(
+        &self,
+        kind: Kind,
+        batch: RecordBatch,
+        now_ms: i64,
+    ) -> Result<Vec<Seen>, String> {
+        let judge = Arc::clone(&self.judge);
+        let judging = tokio::task::spawn_blocking(move || {
+            let records = batch.records.iter();
+            records
+                .map(|record| seen(&judge, kind, &origin(&batch.partition, record), now_ms))
+                .collect()
+        });
+        judging
+            .await
+            .map_err(|_| "verification failed on what was read back".to_owned())
+    }
+}
+
+/// What was in bounds when it was appended counts, though it may be too old by now. Where the broker's own time does not
+/// stand in the log, the record's does, which its producer wrote: no later than now, or a message of the future
+/// would have been accepted yesterday.
+fn seen(judge: &ContractJudge, kind: Kind, origin: &Origin, now_ms: i64) -> Seen {
+    let at = origin.append_time_ms.unwrap_or(origin.timestamp_ms);
+    let judged = judge.judge(&judge.trust(), kind, origin, at.min(now_ms));
+    Seen {
+        offset: origin.offset,
+        bytes: origin.record_bytes(),
+        timestamp_ms: origin.timestamp_ms,
+        claims: judged.ok().map(|message| *message.replay_claims()),
+    }
+}
