@@ -235,7 +235,8 @@ async fn a_member_that_joins_and_one_that_crashes_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_lost_session_what_was_not_done_is_handled_again_and_what_was_is_not_taken_for_a_replay() {
+async fn after_a_lost_session_what_was_not_done_is_handled_again_and_what_was_is_not_taken_for_a_replay()
+ {
     let bench = Bench::start(&[(TOPIC, 1), (DEAD, 1)]).await;
     let (started, mut starts) = mpsc::unbounded_channel();
     let gate = Arc::new(tokio::sync::Semaphore::new(0));

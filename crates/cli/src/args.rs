@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cybermesh_contracts::kind::Kind;
 
+use crate::replay::To;
+
 /// Signed messages over Kafka, without C: every one signed, every one verified, nothing lost.
 ///
 /// Settings come from a TOML file (--config or CYBERMESH_CONFIG), the environment and --set, later
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Send(SendArgs),
     /// Print verified messages as JSON lines
     Listen(ListenArgs),
+    /// Have a consumer group begin elsewhere, and handle again what it handled
+    Replay(ReplayArgs),
     /// Judge archived messages offline, each alone
     Verify(VerifyArgs),
     /// Check that an audit trail is whole: that no line of it was altered, taken out or put in
@@ -130,6 +134,37 @@ pub(crate) enum From {
     Earliest,
     /// What comes in from now on
     Latest,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(subcommand)]
+    pub(crate) command: ReplayCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplayCommand {
+    /// Set the committed offsets of a group without members, with nothing settled: everything from there on is accepted again. Shows what it would do, and does it with --yes
+    Reset(ResetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResetArgs {
+    /// The consumer group; by default the one in the settings
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+    /// A topic, may be repeated
+    #[arg(long = "topic", value_name = "T", required = true)]
+    pub(crate) topics: Vec<String>,
+    /// A partition of each topic, may be repeated; by default all of them
+    #[arg(long = "partition", value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub(crate) partitions: Vec<i32>,
+    /// Where to begin: earliest, latest, offset:N, or time:UNIX_MS (the first record that is as late)
+    #[arg(long, value_name = "WHERE", value_parser = To::parse)]
+    pub(crate) to: To,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

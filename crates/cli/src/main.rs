@@ -15,6 +15,7 @@ mod lines;
 mod listen;
 mod log;
 mod output;
+mod replay;
 mod send;
 mod signal;
 mod stderr;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Demo(args) => run_async(demo::run(args, &cli.settings)),
         Command::Send(args) => run_async(send::run(args, &cli.settings)),
+        Command::Replay(args) => run_async(replay::run(args, &cli.settings)),
         Command::Listen(args) => run_async(listen::run(args, &cli.settings)),
     }
 }
