@@ -416,6 +416,90 @@ mod tests {
         }
     }
 
+    /// A file that loses what was not synced, and may leave half of it behind.
+    #[derive(Default)]
+    struct TornFile {
+        kept: Option<Vec<u8>>,
+        /// Written, and not known to be on disk.
+        pending: Option<Vec<u8>>,
+    }
+
+    impl TornFile {
+        fn write(&mut self, reservation: &Reservation) {
+            self.pending = Some(reservation.encode().to_vec());
+        }
+
+        fn sync(&mut self) {
+            if let Some(written) = self.pending.take() {
+                self.kept = Some(written);
+            }
+        }
+
+        /// What is there after the crash: the old content, the new, or (where renaming is not atomic) the first
+        /// bytes of the new.
+        fn crash(&mut self, fate: Fate) {
+            let pending = self.pending.take();
+            match (fate, pending) {
+                (Fate::Gone, _) => self.kept = None,
+                (Fate::Old, _) | (_, None) => {}
+                (Fate::New, Some(written)) => self.kept = Some(written),
+                (Fate::Torn(length), Some(written)) => {
+                    self.kept =
+                        Some(written[..usize::from(length).min(written.len() - 1)].to_vec());
+                }
+            }
+        }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Fate {
+        Old,
+        New,
+        Torn(u8),
+        /// The folder is lost.
+        Gone,
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Give,
+        /// The clock goes on, or back.
+        Clock(i64),
+        /// A reservation is asked for ahead of time and written; synced or not.
+        Reserve {
+            is_synced: bool,
+        },
+        /// In the middle of whatever was going on.
+        Crash(Fate),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let fate = prop_oneof![
+            Just(Fate::Old),
+            Just(Fate::New),
+            (0_u8..17).prop_map(Fate::Torn),
+            Just(Fate::Gone),
+        ];
+        let hour = 3_600_000;
+        let step = prop_oneof![
+            4 => Just(Step::Give),
+            2 => (0_i64..4_000).prop_map(Step::Clock),
+            1 => (-50_000_i64..0).prop_map(Step::Clock),
+            1 => Just(Step::Clock(-hour)),
+            1 => Just(Step::Clock(hour)),
+            2 => any::<bool>().prop_map(|is_synced| Step::Reserve { is_synced }),
+            1 => fate.prop_map(Step::Crash),
+        ];
+        proptest::collection::vec(step, 1..120)
+    }
+
+    fn started(file: &TornFile, draw: &mut impl FnMut() -> u32) -> NonceSource {
+        match file.kept.as_deref().map(Reservation::decode) {
+            Some(Ok(kept)) => NonceSource::resume(kept),
+            Some(Err(_)) | None => NonceSource::persistent(draw()),
+        }
+    }
+
     proptest! {
         #[test]
         fn within_an_instance_nonces_only_grow_over_clock_jumps_and_crashes(
@@ -443,6 +527,52 @@ mod tests {
                     prop_assert!(before < nonce);
                 }
                 prop_assert!(nonce.time_ms() <= now_ms + CLOCK_BACK_TOLERANCE_MS + RESERVE_AHEAD_MS);
+            }
+        }
+
+        /// Whatever happens to the file between two of its syncs, no nonce is given out twice, and receivers see those
+        /// of one instance grow.
+        #[test]
+        fn no_nonce_repeats_over_crashes_torn_files_lost_folders_and_clocks_that_go_back(steps in steps()) {
+            let mut draws = 100;
+            let mut draw = || { draws += 1; draws };
+            let mut file = TornFile::default();
+            let mut now_ms = 1_760_000_000_000_i64;
+            let mut source = started(&file, &mut draw);
+            let mut given = std::collections::HashSet::new();
+            let mut highest = std::collections::HashMap::new();
+            for step in steps {
+                let now = u64::try_from(now_ms).unwrap();
+                match step {
+                    Step::Clock(by) => now_ms += by,
+                    Step::Reserve { is_synced } => if let Some(due) = source.reservation_due(now) {
+                        file.write(&due);
+                        if is_synced {
+                            file.sync();
+                            source.kept(due);
+                        }
+                    },
+                    Step::Crash(fate) => {
+                        file.crash(fate);
+                        source = started(&file, &mut draw);
+                    }
+                    Step::Give => {
+                        let nonce = loop {
+                            match source.next(now, &mut draw).unwrap() {
+                                Next::Nonce(nonce) => break nonce,
+                                Next::Keep(reservation) => {
+                                    file.write(&reservation);
+                                    file.sync();
+                                    source.kept(reservation);
+                                }
+                            }
+                        };
+                        prop_assert!(given.insert(nonce), "{} twice", nonce);
+                        if let Some(before) = highest.insert(nonce.instance(), nonce) {
+                            prop_assert!(before < nonce);
+                        }
+                    }
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 mod handled;
 mod model;
 mod rules;
+mod signers;
 mod stored;
 
 use super::*;
