@@ -10,4 +10,5 @@ mod guarding;
 mod handling;
 mod producing;
 mod refusing;
+mod remembering;
 mod withholding;

@@ -169,6 +169,13 @@ impl DevBroker {
             .read(|state| state.coordinator.group(group).map(|group| group.view()))
     }
 
+    /// Takes no metadata of a committed offset that has more characters than that
+    /// (`offset.metadata.max.bytes`, 4096 by default): the commit is answered with 12.
+    pub fn limit_offset_metadata(&self, chars: usize) {
+        self.shared
+            .update(|state| state.coordinator.limit_metadata(chars));
+    }
+
     /// What a group has committed for a partition.
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<CommittedOffset> {
         self.shared.read(|state| {

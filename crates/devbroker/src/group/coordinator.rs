@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::consumer::{Beat, Beaten, ConsumerGroup, Times, Topics};
 use super::member::{JoinRequest, Joined, Replies, Reply, SyncRequest, Synced, Ticket};
-use super::offsets::CommitRequest;
+use super::offsets::{CommitRequest, MAX_METADATA_CHARS};
 use super::rebalance::{Group, GroupState};
 use crate::error_code::ErrorCode;
 
@@ -25,12 +25,19 @@ impl Default for SessionBounds {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Coordinator {
     groups: BTreeMap<String, Group>,
     sessions: SessionBounds,
     initial_delay: Duration,
     consumer_times: Times,
+    max_metadata_chars: usize,
+}
+
+impl Default for Coordinator {
+    fn default() -> Self {
+        Self::new(SessionBounds::default(), Duration::ZERO, Times::default())
+    }
 }
 
 impl Coordinator {
@@ -44,7 +51,13 @@ impl Coordinator {
             sessions,
             initial_delay,
             consumer_times,
+            max_metadata_chars: MAX_METADATA_CHARS,
         }
+    }
+
+    /// Takes no metadata of a commit that is longer.
+    pub(crate) fn limit_metadata(&mut self, chars: usize) {
+        self.max_metadata_chars = chars;
     }
 
     pub(crate) fn group(&self, id: &str) -> Option<&Group> {
@@ -158,7 +171,8 @@ impl Coordinator {
             return vec![ErrorCode::ILLEGAL_GENERATION; count];
         }
         let group = request.group_id.clone();
-        self.group_mut(&group).commit(now, request)
+        let most = self.max_metadata_chars;
+        self.group_mut(&group).commit(now, request, most)
     }
 
     /// Takes a member for dead; whether it was there.

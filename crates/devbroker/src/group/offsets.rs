@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::rebalance::{Group, GroupState};
 use crate::error_code::ErrorCode;
 
-/// Kafka's `offset.metadata.max.bytes`, compared with the number of characters.
-const MAX_METADATA_CHARS: usize = 4096;
+/// Kafka's default of `offset.metadata.max.bytes`, compared with the number of characters.
+pub(super) const MAX_METADATA_CHARS: usize = 4096;
 /// A commit becomes one batch of the offsets topic, which takes this much (measured on Kafka
 /// 4.1: a request near 1 MiB fails whole, with -1 for every partition).
 const MAX_REQUEST_BYTES: usize = 1_048_588;
@@ -86,13 +86,18 @@ impl Group {
     }
 
     /// Commits offsets; one code per partition, in order.
-    pub(crate) fn commit(&mut self, now: Instant, request: CommitRequest) -> Vec<ErrorCode> {
+    pub(crate) fn commit(
+        &mut self,
+        now: Instant,
+        request: CommitRequest,
+        max_metadata_chars: usize,
+    ) -> Vec<ErrorCode> {
         let count = request.partitions.len();
         if let Err(error) = self.admit_commit(now, &request) {
             return vec![error; count];
         }
         let fits = |entry: &PartitionCommit| {
-            entry.committed.metadata.chars().count() <= MAX_METADATA_CHARS
+            entry.committed.metadata.chars().count() <= max_metadata_chars
         };
         let bytes: usize = request
             .partitions

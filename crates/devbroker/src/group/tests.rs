@@ -447,6 +447,31 @@ fn offsets_without_a_group_are_for_empty_groups_only() {
 }
 
 #[test]
+fn metadata_longer_than_the_limit_is_refused_for_its_partition_alone() {
+    let mut bench = Bench::new();
+    bench.coordinator.limit_metadata(10);
+    let entry = |partition, length| PartitionCommit {
+        topic: "t".into(),
+        partition,
+        committed: CommittedOffset {
+            offset: 1,
+            leader_epoch: 0,
+            metadata: "m".repeat(length),
+        },
+    };
+    let request = CommitRequest {
+        group_id: "g".into(),
+        member_id: String::new(),
+        instance_id: None,
+        generation: -1,
+        partitions: vec![entry(0, 10), entry(1, 11)],
+    };
+    let codes = bench.coordinator.commit(bench.now, request);
+    let refused = ErrorCode::OFFSET_METADATA_TOO_LARGE;
+    assert_eq!(codes, [ErrorCode::NONE, refused]);
+}
+
+#[test]
 fn a_commit_as_large_as_the_offsets_topic_cannot_take_fails_whole() {
     let mut bench = Bench::new();
     let entry = |partition| PartitionCommit {

@@ -202,3 +202,95 @@ fn seen(judge: &ContractJudge, kind: Kind, origin: &Origin, now_ms: i64) -> Seen
         claims: judged.ok().map(|message| *message.replay_claims()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use cybermesh_contracts::message::{CommitDraft, Draft, Stamp};
+    use cybermesh_contracts::sign::{Ed25519Signer, Signer};
+    use cybermesh_contracts::trust::{EnvelopeRule, Right, TrustStore, TrustedKey};
+    use cybermesh_contracts::verify::Verifier;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::settings::VerifyModes;
+
+    const NOW_MS: i64 = 1_800_000_000_000;
+    const HOUR_MS: i64 = 3_600_000;
+
+    fn judge() -> ContractJudge {
+        let rights = [Right::Kind(Kind::Commit)];
+        let public_key = Ed25519Signer::from_seed(&[1; 32]).public_key();
+        let key = TrustedKey::new("k", public_key, rights).unwrap();
+        let store = TrustStore::of([key.with_envelope(EnvelopeRule::Off)]).unwrap();
+        ContractJudge::new(
+            Verifier::new(""),
+            VerifyModes::default(),
+            watch::Sender::new(Arc::new(store)).subscribe(),
+            Duration::from_secs(2 * 3_600),
+            Duration::from_secs(300),
+        )
+    }
+
+    /// A message signed and appended at these times, each relative to now.
+    fn record(signed_ms: i64, appended_ms: i64, by_broker: Option<i64>) -> Origin {
+        let draft = CommitDraft::builder(7, [7; 32], [8; 32]).build().unwrap();
+        let stamp = Stamp {
+            now_ms: u64::try_from(NOW_MS + signed_ms).unwrap(),
+            nonce: None,
+        };
+        let signer = Ed25519Signer::from_seed(&[1; 32]);
+        let signed = Draft::Commit(draft).sign(&signer, stamp).unwrap();
+        Origin {
+            topic: "t".into(),
+            partition: 0,
+            offset: 5,
+            timestamp_ms: NOW_MS + appended_ms,
+            append_time_ms: by_broker.map(|at| NOW_MS + at),
+            key: None,
+            value: Some(signed.value.into()),
+            headers: Vec::new(),
+            unreadable: None,
+        }
+    }
+
+    fn enters(origin: &Origin) -> bool {
+        seen(&judge(), Kind::Commit, origin, NOW_MS)
+            .claims
+            .is_some()
+    }
+
+    #[test]
+    fn what_was_in_bounds_when_it_was_appended_enters_however_long_ago_that_was() {
+        let day = -24 * HOUR_MS;
+        assert!(enters(&record(day, day, None)));
+        assert!(enters(&record(day, 0, Some(day))));
+        assert!(!enters(&record(day, 0, None)), "stale when it was appended");
+    }
+
+    #[test]
+    fn what_was_signed_hours_ahead_of_its_time_does_not_enter_whatever_its_producer_wrote_beside_it()
+     {
+        let ahead = 6 * HOUR_MS;
+        assert!(!enters(&record(ahead, 0, None)));
+        assert!(!enters(&record(ahead, ahead, None)));
+        let then = -7 * HOUR_MS;
+        assert!(!enters(&record(then + ahead, then, Some(then))));
+    }
+
+    #[test]
+    fn what_was_signed_290_s_ahead_enters() {
+        assert!(enters(&record(290_000, 0, None)));
+    }
+
+    #[test]
+    fn what_does_not_verify_does_not_enter() {
+        let mut forged = record(0, 0, None);
+        let mut value = forged.value.take().unwrap().to_vec();
+        let last = value.len() - 40;
+        value[last] ^= 1;
+        forged.value = Some(value.into());
+        assert!(!enters(&forged));
+    }
+}
