@@ -275,7 +275,7 @@ fn a_broker_cannot_pile_up_resets_that_nobody_takes() {
             crate::error::ErrorCode::OffsetOutOfRange,
         ))
     };
-    let mut round = |state: &mut FetchState| {
+    let round = |state: &mut FetchState| {
         let asked = ask(state, now);
         for (partition, incarnation, _) in &asked {
             let earliest = Some(Position::Earliest);
