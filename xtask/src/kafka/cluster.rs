@@ -120,8 +120,7 @@ impl Cluster {
             .iter()
             .map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller));
         let voters = voters.collect::<Vec<_>>().join(",");
-        let cluster_id =
-            base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+        let cluster_id = cluster_id(uuid::Uuid::new_v4());
         let mut nodes = Vec::new();
         for (id, ports) in all_ports {
             let home = dir.join(format!("broker-{id}"));
@@ -286,6 +285,13 @@ fn ended_with(what: String, status: ExitStatus, log: &Path) -> TaskError {
     TaskError::malformed(what, format!("ended with {status}:\n  {last}"))
 }
 
+/// As Kafka writes an id. Its tool takes one that begins with a dash for an option.
+fn cluster_id(drawn: uuid::Uuid) -> String {
+    let mut bytes = drawn.into_bytes();
+    bytes[0] &= 0x7f;
+    base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
 fn draw_ports(brokers: u16) -> Result<Vec<(u16, Ports)>, TaskError> {
     let free = ports::free(usize::from(brokers) * 8)?;
     let has_ipv6 = ports::has_ipv6();
@@ -415,6 +421,21 @@ impl Java {
                     .args(self.program());
                 run.arg("kafka.Kafka").args([properties]).tied_into_log(log)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_a_cluster_is_never_taken_for_an_option() {
+        for first in 0..=u8::MAX {
+            let mut bytes = [0xff; 16];
+            bytes[0] = first;
+            let id = cluster_id(uuid::Uuid::from_bytes(bytes));
+            assert!(!id.starts_with('-'), "{id}");
         }
     }
 }
