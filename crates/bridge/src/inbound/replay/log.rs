@@ -214,7 +214,7 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::settings::VerifyModes;
+    use crate::settings::Settings;
 
     const NOW_MS: i64 = 1_800_000_000_000;
     const HOUR_MS: i64 = 3_600_000;
@@ -224,9 +224,14 @@ mod tests {
         let public_key = Ed25519Signer::from_seed(&[1; 32]).public_key();
         let key = TrustedKey::new("k", public_key, rights).unwrap();
         let store = TrustStore::of([key.with_envelope(EnvelopeRule::Off)]).unwrap();
+        let settings = Settings::loader()
+            .set("KAFKA_BROKERS", "localhost:9092")
+            .set("KAFKA_TLS_ENABLED", "false")
+            .load()
+            .unwrap();
         ContractJudge::new(
             Verifier::new(""),
-            VerifyModes::default(),
+            settings.verify.mode,
             watch::Sender::new(Arc::new(store)).subscribe(),
             Duration::from_secs(2 * 3_600),
             Duration::from_secs(300),
