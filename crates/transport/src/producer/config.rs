@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
+use super::DeliveryError;
 use crate::record::Compression;
 
 /// How a [`Producer`](super::Producer) batches, sends and resends.
@@ -34,6 +35,9 @@ pub struct ProducerConfig {
     pub schedule: Arc<dyn ResendSchedule>,
     /// Asked before each attempt. Default [`OpenGate`].
     pub gate: Arc<dyn Gate>,
+    /// Asked for each batch that is given up: whether what stands behind it must not go before it. Default
+    /// [`NeverHold`].
+    pub hold: Arc<dyn HoldPolicy>,
 }
 
 impl Default for ProducerConfig {
@@ -51,6 +55,7 @@ impl Default for ProducerConfig {
                 resends: 5,
             }),
             gate: Arc::new(OpenGate),
+            hold: Arc::new(NeverHold),
         }
     }
 }
@@ -73,6 +78,28 @@ pub struct FixedSchedule {
 impl ResendSchedule for FixedSchedule {
     fn next(&self, resend: u32) -> Option<Duration> {
         (resend <= self.resends).then_some(self.delay)
+    }
+}
+
+/// Whether a batch that is given up holds its partition: for owners that keep what was given up and send it later, and
+/// whose records must keep their order.
+///
+/// While a partition is held, what stands behind and was never sent, what is certainly not in the log, and all that is
+/// appended from then on is given up as well ([`GiveUp::Behind`](super::GiveUp::Behind)); what was sent and is in doubt
+/// is asked about until its own end. [`Producer::resume`](super::Producer::resume) ends the hold.
+pub trait HoldPolicy: fmt::Debug + Send + Sync {
+    /// Whether a batch that ended like this holds its partition. Called under the producer's lock: it must neither wait
+    /// nor call the producer.
+    fn holds(&self, error: &DeliveryError) -> bool;
+}
+
+/// What stands behind a batch that was given up goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NeverHold;
+
+impl HoldPolicy for NeverHold {
+    fn holds(&self, _error: &DeliveryError) -> bool {
+        false
     }
 }
 

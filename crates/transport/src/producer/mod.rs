@@ -29,8 +29,8 @@ use tokio::{
 };
 
 pub use config::{
-    Admission, AttemptOutcome, FixedSchedule, Gate, OpenGate, Permit, ProducerConfig,
-    ResendSchedule,
+    Admission, AttemptOutcome, FixedSchedule, Gate, HoldPolicy, NeverHold, OpenGate, Permit,
+    ProducerConfig, ResendSchedule,
 };
 pub use outcome::{Appended, DeliveryError, GiveUp, Written};
 pub use partitioner::partition_for_key;
@@ -162,6 +162,14 @@ impl Producer {
             bytes,
             room,
         })
+    }
+
+    /// Ends the hold of a partition ([`HoldPolicy`]): what is appended from now on is sent. Nothing happens where it is
+    /// not held.
+    pub fn resume(&self, topic: &str, partition: i32) {
+        self.0
+            .shared
+            .resume(&TopicPartition::new(topic, partition));
     }
 
     /// What it is doing at the moment, and whether someone else writes under its id.

@@ -47,6 +47,9 @@ pub enum GiveUp {
     Closed,
     /// The record does not fit its reservation, or cannot be encoded.
     Unfit,
+    /// One before it in its partition was given up, and holds what is behind it
+    /// ([`HoldPolicy`](super::HoldPolicy)).
+    Behind,
 }
 
 impl DeliveryError {
@@ -93,6 +96,7 @@ impl fmt::Display for DeliveryError {
             GiveUp::DeadlinePassed => "the delivery timeout passed",
             GiveUp::Closed => "the producer was closed",
             GiveUp::Unfit => "not fit to be sent",
+            GiveUp::Behind => "behind one that was given up",
         };
         write!(
             f,

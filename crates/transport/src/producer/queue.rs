@@ -18,6 +18,8 @@
 //! - Until a fresh identity has been acknowledged once, one batch is on its way at a time: a broker without any state
 //!   for a producer accepts whatever sequence comes first (`ProducerAppendInfo.checkSequence`), so a second batch
 //!   could overtake a first that was lost.
+//! - Where the owner keeps what is given up and wants it to go first ([`HoldPolicy`]), a batch given up holds the queue:
+//!   what was never sent, and what goes back to be sent under the next epoch, is given up too, until the owner resumes.
 //! - Producer ids are not authenticated: whoever may write to the topic can take our next sequence, or raise our epoch.
 //!   The first shows in an append time that is not ours (`intrusion`), the second as 47. Either way the batch goes on
 //!   under a new producer id; the third time in a row, each on a fresh id, the partition does without one for the rest
@@ -33,7 +35,7 @@ use tokio::time::Instant;
 pub(crate) use intrusion::{Alarm, Intrusions};
 
 use super::{
-    Appended, DeliveryError, GiveUp, ResendSchedule,
+    Appended, DeliveryError, GiveUp, HoldPolicy, ResendSchedule,
     batch::{Batch, Sent, Status},
 };
 use crate::{
@@ -105,6 +107,7 @@ pub(crate) struct QueueSettings {
     pub(crate) delivery_timeout: Duration,
     pub(crate) compression: Compression,
     pub(crate) schedule: Arc<dyn ResendSchedule>,
+    pub(crate) hold: Arc<dyn HoldPolicy>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +145,8 @@ pub(crate) struct PartitionQueue<T> {
     /// The broker has acknowledged something of this identity, last at this time.
     confirmed: Option<Instant>,
     intrusions: Intrusions,
+    /// A batch was given up whose owner wants nothing to go before it; for this reason.
+    held: Option<TransportError>,
     next_attempt: u64,
     resends: u64,
     settled: Vec<Settled<T>>,
@@ -163,6 +168,7 @@ impl<T> PartitionQueue<T> {
             disturbed: false,
             confirmed: None,
             intrusions: Intrusions::default(),
+            held: None,
             next_attempt: 0,
             resends: 0,
             settled: Vec::new(),
@@ -185,6 +191,13 @@ impl<T> PartitionQueue<T> {
         token: T,
     ) {
         let deadline = deadline.min(now + self.settings.delivery_timeout);
+        if self.held.is_some() {
+            let mut batch = Batch::new(now, deadline);
+            batch.push(record, token);
+            self.unsent.push_back(batch);
+            self.give_up_held();
+            return;
+        }
         // Who shares a batch shares its end: nobody's may come late, or much too early.
         let ends_together = |batch: &Batch<T>| {
             batch.deadline <= deadline && deadline - batch.deadline <= MOST_TIME_LOST
@@ -263,6 +276,17 @@ impl<T> PartitionQueue<T> {
         if self.draining && drained {
             self.begin_epoch();
         }
+        self.give_up_held();
+    }
+
+    /// Whether what is appended is given up at once.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// What is appended from now on is sent.
+    pub(crate) fn resume(&mut self) {
+        self.held = None;
     }
 
     /// Whether [`poll`](Self::poll) would give an attempt, given a usable producer id.

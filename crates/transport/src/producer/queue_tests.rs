@@ -8,13 +8,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     error::{Class, Operation, Target},
-    producer::{FixedSchedule, Written},
+    producer::{FixedSchedule, NeverHold, Written},
 };
 
 #[path = "queue/asked_tests.rs"]
 mod asked;
 #[path = "queue/doubt_tests.rs"]
 mod doubt;
+#[path = "queue/hold_tests.rs"]
+mod hold;
 #[path = "queue/intrusion_tests.rs"]
 mod intrusion;
 #[path = "queue/refusal_tests.rs"]
@@ -33,6 +35,7 @@ fn settings(resends: u32) -> QueueSettings {
             delay: Duration::from_secs(1),
             resends,
         }),
+        hold: Arc::new(NeverHold),
     }
 }
 

@@ -199,12 +199,17 @@ impl Shared {
                 delivery_timeout: self.config.delivery_timeout,
                 compression: self.config.compression,
                 schedule: Arc::clone(&self.config.schedule),
+                hold: Arc::clone(&self.config.hold),
             };
             PartitionQueue::new(partition, settings)
         });
         let now = Instant::now();
         let deadline = deadline.unwrap_or(now + self.config.delivery_timeout);
         queue.append_until(now, deadline, record, token);
+        if queue.is_held() {
+            // It is given up at once, and nothing wakes the task for that.
+            self.settle(&mut state);
+        }
         drop(state);
         self.wake.notify_one();
     }
@@ -270,6 +275,12 @@ impl Shared {
                 return;
             }
             settled.await;
+        }
+    }
+
+    pub(super) fn resume(&self, partition: &TopicPartition) {
+        if let Some(queue) = self.lock().queues.get_mut(partition) {
+            queue.resume();
         }
     }
 

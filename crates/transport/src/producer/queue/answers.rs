@@ -299,8 +299,22 @@ impl<T> PartitionQueue<T> {
             resends: batch.failures.saturating_sub(1),
             error,
         };
+        if self.held.is_none() && self.settings.hold.holds(&error) {
+            self.held = Some(error.error.clone());
+        }
         for entry in batch.entries {
             self.settled.push((entry.token, Err(error.clone())));
+        }
+    }
+
+    /// Behind one that was given up and is to go first nothing is sent any more.
+    pub(super) fn give_up_held(&mut self) {
+        let Some(reason) = self.held.clone() else {
+            return;
+        };
+        while let Some(mut batch) = self.unsent.pop_front() {
+            batch.last_error.get_or_insert_with(|| reason.clone());
+            self.give_up(batch, GiveUp::Behind);
         }
     }
 
