@@ -12,6 +12,7 @@
 mod clock;
 mod end_to_end;
 mod event;
+mod outbox;
 mod path;
 mod report;
 mod roles;
@@ -47,9 +48,11 @@ struct Cli {
     check: bool,
 }
 
-/// What a child process is.
+/// What is measured alone, and what a child process is.
 #[derive(Debug, Subcommand)]
 enum Role {
+    /// Measures what the outbox's syncing costs on a disk
+    Outbox(outbox::Place),
     /// One round of the paths, then its times
     #[command(hide = true)]
     Round {
@@ -94,6 +97,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Role::Round { count }) => {
             println!("{}", serde_json::to_string(&rounds::one(*count)?)?);
         }
+        Some(Role::Outbox(place)) => outbox::run(place).await?,
         Some(Role::Broker) => roles::broker().await?,
         Some(Role::Send(task)) => roles::send(task).await?,
         Some(Role::Receive(task)) => roles::receive(task).await?,

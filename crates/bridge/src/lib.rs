@@ -78,8 +78,8 @@
 //! # What is promised
 //! A message acknowledged as [`Receipt::Logged`] is not lost while Kafka keeps its own promise. A
 //! handler sees the messages of a lane in log order, at least once. There are no transactions. With
-//! the cluster away, sends fail ([`SendError::NotSent`], [`SendError::BreakerOpen`]); they are not
-//! kept on disk for later.
+//! the cluster away and a state folder, sends are kept on disk ([`Receipt::Spooled`]) and go when it is back, in
+//! order; without one they fail ([`SendError::NotSent`], [`SendError::BreakerOpen`]).
 #![forbid(unsafe_code)]
 
 pub mod bridge;

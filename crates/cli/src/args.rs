@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Check that an audit trail is whole: that no line of it was altered, taken out or put in
     Audit(AuditArgs),
+    /// Look at what could not be sent and waits in the state folder, send it, or throw it away
+    Outbox(OutboxArgs),
     /// Ask the process that runs with these settings whether it is ready; for probes
     Health(HealthArgs),
     /// Print every setting with its value and where it came from
@@ -191,6 +193,54 @@ pub(crate) struct AuditArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct OutboxArgs {
+    #[command(subcommand)]
+    pub(crate) command: OutboxCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OutboxCommand {
+    /// Print one line for each message: sequence, state, kind, topic and partition, key, age, size
+    List {
+        /// Print JSON lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one message whole as JSON, its payload too
+    Show {
+        /// Its sequence, as the receipt says it
+        #[arg(value_name = "SEQ")]
+        sequence: u64,
+    },
+    /// Connect and send what waits, in order; exit code 0 when all is gone, 1 when some is left, 3 when the cluster cannot be reached
+    Drain,
+    /// Take messages out for good; without --yes only print which
+    Drop(OutboxDropArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutboxDropArgs {
+    /// Their sequences
+    #[arg(value_name = "SEQ")]
+    pub(crate) sequences: Vec<u64>,
+    /// All of them
+    #[arg(long, conflicts_with = "sequences")]
+    pub(crate) all: bool,
+    /// Only those of this kind
+    #[arg(long, value_name = "K", value_parser = kind)]
+    pub(crate) kind: Option<Kind>,
+    /// Only those for this topic
+    #[arg(long, value_name = "T")]
+    pub(crate) topic: Option<String>,
+    /// Only those accepted longer ago than this, such as 2h
+    #[arg(long, value_name = "AGE", value_parser = duration)]
+    pub(crate) older_than: Option<std::time::Duration>,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct HealthArgs {
     /// Ask whether it is alive (/healthz) instead of ready (/readyz)
     #[arg(long)]
@@ -213,6 +263,10 @@ fn kind(text: &str) -> Result<Kind, String> {
         let kinds = Kind::ALL.map(Kind::as_str).join(", ");
         format!("not a kind; one of {kinds}")
     })
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    cybermesh_bridge::settings::duration(text).ok_or_else(|| "give a duration like 90s, 2h or 7d".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

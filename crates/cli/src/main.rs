@@ -14,6 +14,7 @@ mod keygen;
 mod lines;
 mod listen;
 mod log;
+mod outbox;
 mod output;
 mod replay;
 mod send;
@@ -52,6 +53,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Keygen(args) => keygen::run(&args),
         Command::Verify(args) => verify::run(&args, &cli.settings),
         Command::Audit(args) => audit::run(&args, &cli.settings),
+        Command::Outbox(args) => outbox::run(args, &cli.settings),
         Command::Health(args) => health::run(&args, &cli.settings),
         Command::Config => config::run(&cli.settings),
         Command::Completions { shell } => {

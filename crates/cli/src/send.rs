@@ -14,7 +14,7 @@ use crate::json::{self, MadeUp};
 use crate::lines::{Line, Lines};
 use crate::output::Output;
 use crate::signal::Signals;
-use crate::{config, log};
+use crate::{config, log, outbox};
 
 /// Drafts on their way at once: enough to fill batches, few enough to keep receipts coming.
 const IN_FLIGHT: usize = 512;
@@ -40,15 +40,31 @@ pub(crate) async fn run(args: SendArgs, settings: &SettingsArgs) -> Result<(), F
         .start();
     let started = signals.unless_ended(starting).await;
     let bridge = started.ok_or_else(interrupted)?.map_err(Failure::start)?;
+    if signals
+        .unless_ended(send_what_waits(&bridge))
+        .await
+        .is_none()
+    {
+        bridge.stop(settings.receive.stop_timeout).await;
+        return Err(interrupted());
+    }
     let sending = send_all(bridge.publisher(), &settings, args.kind, lines, &signals);
     let sent = signals.rereading(bridge.reloader(), sending).await;
     let left = bridge.stop(settings.receive.stop_timeout).await;
     match sent? {
         true if left.is_clean() => Ok(()),
         true => Err(Failure::no(
-            "every message was logged, but the end was not in order",
+            "every message was logged or spooled, but the end was not in order",
         )),
         false => Err(Failure::silent_no()),
+    }
+}
+
+/// What earlier runs left goes first, if it goes at all.
+async fn send_what_waits(bridge: &Bridge) {
+    if let Some(mut status) = bridge.publisher().outbox() {
+        let last = status.borrow().next;
+        let _ = outbox::until_drained(bridge, &mut status, last, |_| {}).await;
     }
 }
 
@@ -162,11 +178,16 @@ async fn end(begun: Result<Enqueued, Outcome>) -> Outcome {
             topic: Some(topic.to_string()),
             partition: Some(partition),
             offset,
-            reason: None,
+            ..Outcome::default()
+        },
+        Ok(Receipt::Spooled { sequence, .. }) => Outcome {
+            result: "spooled",
+            sequence: Some(sequence),
+            ..Outcome::default()
         },
         // Receipts may grow; whatever is one says that the message is safe.
         Ok(_) => Outcome {
-            result: "spooled",
+            result: "safe",
             ..Outcome::default()
         },
         Err(error) => Outcome::of_error(&error),
@@ -179,6 +200,7 @@ struct Outcome {
     topic: Option<String>,
     partition: Option<i32>,
     offset: Option<i64>,
+    sequence: Option<u64>,
     reason: Option<String>,
 }
 
@@ -202,14 +224,18 @@ impl Outcome {
     /// The line; `topic` is where a valid draft was to go.
     fn receipt(self, line: u64, topic: &str) -> Value {
         let valid = self.result != "invalid";
-        json!({
+        let mut receipt = json!({
             "line": line,
             "result": self.result,
             "topic": self.topic.or_else(|| valid.then(|| topic.to_owned())),
             "partition": self.partition,
             "offset": self.offset,
             "reason": self.reason,
-        })
+        });
+        if let Some(sequence) = self.sequence {
+            receipt["sequence"] = sequence.into();
+        }
+        receipt
     }
 }
 

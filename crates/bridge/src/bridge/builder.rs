@@ -23,6 +23,7 @@ use crate::{
         breaker::BreakerConfig,
         gate::ClusterGate,
         nonces::{NonceFault, Nonces},
+        outbox::{DiskFault, HoldWhatIsKept, InStateDir, Outbox, Storage},
         publisher::Parts,
         retry::RetrySchedule,
     },
@@ -50,6 +51,8 @@ pub struct Builder {
     clock: Arc<dyn WallClock>,
     metrics: Option<Metrics>,
     seed: Option<u64>,
+    /// Of the outbox, where it is not in the state folder.
+    storage: Option<Box<dyn Storage>>,
     sends: Vec<Kind>,
     receives: Vec<Kind>,
     handlers: Handlers,
@@ -85,6 +88,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             metrics: None,
             seed: None,
+            storage: None,
             handlers: Handlers::new(),
         }
     }
@@ -161,6 +165,12 @@ impl Builder {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn storage(mut self, storage: Box<dyn Storage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
+
     /// The kinds this process sends, instead of its role's; none needs no signing key.
     #[must_use]
     pub fn sends(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
@@ -232,20 +242,33 @@ impl Builder {
             None => None,
         };
         let (state, nonces) = self.nonces_and_state().await?;
+        let outbox = self.outbox(state.as_ref(), &metrics, &health).await?;
         let seed = match self.seed {
             Some(seed) => seed,
             None => getrandom::u64().map_err(NonceFault::Randomness)?,
         };
 
-        let client = Client::connect(self.settings.client_config(security, sasl)).await?;
-        self.learn_topics(&client).await;
+        let client = Client::unconnected(self.settings.client_config(security, sasl));
+        match client.reach().await {
+            Ok(()) => self.learn_topics(&client).await,
+            // What is sent meanwhile is kept. Who receives has nothing to do without a cluster.
+            Err(error)
+                if error.is_unreachable() && outbox.is_some() && self.receives.is_empty() =>
+            {
+                tracing::warn!(%error, "the cluster is not there; what is to be sent goes to the outbox");
+            }
+            Err(error) => return Err(error.into()),
+        }
         let gate = ClusterGate::new(self.breaker, seed, metrics.clone(), health.clone());
         let schedule: Arc<dyn ResendSchedule> = Arc::new(CountedResends {
             schedule: self.settings.retry_schedule(seed),
             metrics: metrics.clone(),
         });
-        let config = self.settings.producer_config(schedule, &gate);
+        let mut config = self.settings.producer_config(schedule, &gate);
         let mut letters_config = config.clone();
+        if outbox.is_some() {
+            config.hold = Arc::new(HoldWhatIsKept);
+        }
         letters_config.buffer_bytes = letters_config.buffer_bytes.min(DEAD_LETTER_BUFFER_BYTES);
         let letters_producer = Producer::new(client.clone(), letters_config);
         let letters =
@@ -277,6 +300,9 @@ impl Builder {
                 health: health.clone(),
                 kinds: self.sends.clone(),
                 dead_letters: Some(letters.clone()),
+                outbox,
+                buffer_bytes: self.settings.send.buffer_bytes,
+                seed,
             },
         );
         let subscriber = match &trust {
@@ -459,6 +485,32 @@ impl Builder {
             (None, None) => Nonces::ephemeral()?,
         };
         Ok((state, nonces))
+    }
+
+    async fn outbox(
+        &mut self,
+        state: Option<&Arc<StateDir>>,
+        metrics: &Metrics,
+        health: &Health,
+    ) -> Result<Option<Arc<Outbox>>, StartError> {
+        let (Some(state), true) = (state, self.settings.outbox.enabled) else {
+            return Ok(None);
+        };
+        let storage: Box<dyn Storage> = match self.storage.take() {
+            Some(storage) => storage,
+            None => Box::new(InStateDir(Arc::clone(state))),
+        };
+        let settings = self.settings.outbox.clone();
+        let (clock, metrics) = (Arc::clone(&self.clock), metrics.clone());
+        let health = health.clone();
+        let opening = move || Outbox::open(storage, &settings, clock, metrics, health);
+        let opened = tokio::task::spawn_blocking(opening).await;
+        let opened = opened.unwrap_or(Err(DiskFault::Closed));
+        let folder = state.path().to_owned();
+        match opened {
+            Ok(outbox) => Ok(Some(Arc::new(outbox))),
+            Err(fault) => Err(StartError::Outbox { folder, fault }),
+        }
     }
 
     fn dead_letters(

@@ -1,11 +1,13 @@
 //! Why a bridge did not start.
 
+use std::path::PathBuf;
+
 use cybermesh_transport::TransportError;
 
 use crate::{
     handler::HandlersError,
     inbound::SubscriberError,
-    outbound::nonces::NonceFault,
+    outbound::{nonces::NonceFault, outbox::DiskFault},
     settings::SettingsError,
     state::StateError,
     telemetry::{ExpositionError, ServeError, audit::AuditFileError},
@@ -24,6 +26,14 @@ pub enum StartError {
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The outbox in the state folder cannot be opened.
+    #[error("outbox in {folder:?}: {fault}; CYBERMESH_OUTBOX=off starts without it")]
+    Outbox {
+        /// The state folder.
+        folder: PathBuf,
+        /// Why not.
+        fault: DiskFault,
+    },
     /// Nonces cannot be had.
     #[error(transparent)]
     Nonces(#[from] NonceFault),

@@ -66,8 +66,8 @@ impl fmt::Display for StopReport {
         let publisher = &self.publisher;
         write!(
             f,
-            "; while closing {} sent, {} not sent, {} of them on their way",
-            publisher.logged, publisher.failed, publisher.abandoned
+            "; while closing {} sent, {} to the outbox, {} not sent, {} of them on their way",
+            publisher.logged, publisher.spooled, publisher.failed, publisher.abandoned
         )?;
         write!(
             f,
@@ -95,6 +95,7 @@ mod tests {
             }),
             publisher: PublisherReport {
                 logged: 7,
+                spooled: 3,
                 failed: 2,
                 abandoned: 1,
             },
@@ -108,7 +109,7 @@ mod tests {
         assert_eq!(
             report().to_string(),
             "stopped in 1.2 s; offsets committed, group not left; 3 unfinished in \
-             ai.anomalies.v1/2, read again from offset 41; while closing 7 sent, 2 not sent, \
+             ai.anomalies.v1/2, read again from offset 41; while closing 7 sent, 3 to the outbox, 2 not sent, \
              1 of them on their way; 0 dead letters abandoned"
         );
     }
@@ -123,6 +124,7 @@ mod tests {
             }),
             publisher: PublisherReport {
                 logged: 7,
+                spooled: 3,
                 failed: 2,
                 abandoned: 0,
             },

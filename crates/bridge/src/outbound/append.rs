@@ -1,5 +1,6 @@
 //! From a draft to a place in its partition's queue:
-//! `validate → rate limit → breaker → partition → room → nonce + sign → append`.
+//! `validate → rate limit → breaker → partition → room → nonce + sign → append`; or, where that leads nowhere now, or
+//! others of its lane wait there, to a place in the outbox.
 
 use std::{
     future::Future,
@@ -11,18 +12,22 @@ use std::{
 use bytes::Bytes;
 use cybermesh_contracts::{
     envelope::{Envelope, Scope},
-    headers::{self, MAX_RECORD_BYTES},
+    headers::{self, MAX_RECORD_BYTES, SPOOLED_AT},
     kind::Kind,
     message::{Draft, Stamp},
     partition::partition_for_key,
     sign::Signer,
 };
-use cybermesh_transport::{Delivery, ErrorKind, Header, Record, Reservation, TransportError};
+use cybermesh_transport::{
+    Class, Delivery, ErrorCode, ErrorKind, Header, Record, Reservation, TransportError,
+};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
+    breaker::State,
     nonces::Drawn,
     options::{Key, SendOptions},
+    outbox::{Keeping, NotKept, Outbox, Request, Way},
     publisher::{Inner, QueueLock},
     receipt::{Invalid, NotSent, SendError, TooLarge},
 };
@@ -33,12 +38,14 @@ use crate::{
 
 /// What signing adds to a draft's encoding at most, in bytes: time 11, content hash 34, producer id
 /// 34, nonce 18, signature 66, public key 34, algorithm 9, and two for tags beyond fifteen.
-const SEAL_BYTES: usize = 11 + 34 + 34 + 18 + 66 + 34 + 9 + 14;
+pub(super) const SEAL_BYTES: usize = 11 + 34 + 34 + 18 + 66 + 34 + 9 + 14;
 /// What the contract's headers add to a record at most, their framing and a trace included.
-const OWN_HEADERS_BYTES: usize = 512;
+pub(super) const OWN_HEADERS_BYTES: usize = 512;
 
 /// How long before a caller's deadline the transport is to have answered, if it can.
 const A_MOMENT: Duration = Duration::from_millis(100);
+/// The same with an outbox, which wants to keep what the transport gives up.
+const LONG_ENOUGH_TO_KEEP: Duration = Duration::from_millis(1_500);
 
 /// A message that is in its partition's queue, and goes on whether anybody waits or not.
 #[derive(Debug)]
@@ -58,6 +65,53 @@ pub(super) struct Addressed {
     pub(super) begun: Instant,
     pub(super) patience: Patience,
     pub(super) begun_unix_ms: u64,
+    /// What the outbox needs to take it back; none without one.
+    pub(super) kept: Option<TakenBack>,
+}
+
+/// A message that the outbox takes back where the transport gives it up.
+#[derive(Debug, Clone)]
+pub(super) struct TakenBack {
+    pub(super) place: u64,
+    pub(super) record: Record,
+}
+
+/// A message that has its place.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// In its partition's queue.
+    Pending(Pending),
+    /// In the outbox; it is on its way to the disk.
+    Spooling(Keeping, Patience),
+}
+
+/// Why a message is not in its partition's queue.
+enum Hindered {
+    /// It was refused, and is the caller's again.
+    Refused(SendError),
+    /// It cannot be sent now: for the outbox, where there is one.
+    Away(SendError),
+    /// Others of its lane or partition wait in the outbox.
+    Behind(Arc<Outbox>),
+}
+
+/// A message as it is to be signed.
+pub(super) struct ToSign<'a> {
+    pub(super) draft: &'a Draft,
+    pub(super) topic: &'a str,
+    pub(super) partition: i32,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) headers: &'a [headers::Header],
+    pub(super) traceparent: Option<&'a str>,
+    /// When it was taken into the outbox, where it was.
+    pub(super) spooled_at_ms: Option<u64>,
+}
+
+/// What [`Inner::sign`] answers.
+pub(super) enum Signing {
+    Signed(Record),
+    /// The nonce source wants to keep something first.
+    NotPrepared,
 }
 
 /// Until when, and how to say that it passed.
@@ -71,15 +125,29 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    fn new(begun: Instant, wished: Option<Duration>, usual: Duration) -> Self {
+    fn new(begun: Instant, wished: Option<Duration>, usual: Duration, early: Duration) -> Self {
         let whole = wished.unwrap_or(usual);
         let trying = whole.max(usual);
         Self {
             until: after(begun, whole),
             whole,
-            // A moment early, so that the transport's own answer, which says more, comes first.
-            trying_until: after(begun, trying - A_MOMENT.min(trying / 10)),
+            // Early, so that the transport's own answer, which says more, comes first.
+            trying_until: after(begun, trying - early),
         }
+    }
+
+    /// All of the usual time, for what no caller waits for.
+    pub(super) fn whole(begun: Instant, usual: Duration) -> Self {
+        Self::new(begun, None, usual, Duration::ZERO)
+    }
+}
+
+/// How long before the end of all trying the transport is to give up: with an outbox so early that what is on its way
+/// then, which is waited for a second longer, still gets to the disk.
+fn early(usual: Duration, outbox: Option<&Arc<Outbox>>) -> Duration {
+    match outbox {
+        None => A_MOMENT.min(usual / 10),
+        Some(_) => LONG_ENOUGH_TO_KEEP.min(usual / 3),
     }
 }
 
@@ -87,12 +155,14 @@ impl Inner {
     /// Walks the stages. Nothing that is awaited here has taken effect yet when the caller goes away.
     pub(super) async fn append(
         self: &Arc<Self>,
-        draft: &Draft,
-        options: &SendOptions,
+        request: &Arc<Request>,
         begun: Instant,
-    ) -> Result<Pending, SendError> {
+    ) -> Result<Begun, SendError> {
+        let Request { draft, options } = &**request;
         let kind = draft.kind();
-        let patience = Patience::new(begun, options.deadline, self.patience);
+        let outbox = self.outbox.as_ref();
+        let early = early(self.patience, outbox);
+        let patience = Patience::new(begun, options.deadline, self.patience, early);
         if self.closing.is_cancelled() {
             return Err(SendError::Closed);
         }
@@ -100,59 +170,102 @@ impl Inner {
             return Err(SendError::Invalid(Invalid::Kind(kind)));
         }
         options.check().map_err(SendError::Invalid)?;
-        let signer = self
-            .parts
-            .signer
-            .as_ref()
-            .ok_or(SendError::NotSent(NotSent::NoKey))?;
         let key = match &options.key {
             Key::OfKind => Some(draft.default_key()),
             Key::Own(key) => Some(key.clone()),
             Key::None => None,
         };
         let key = key.as_deref();
-        let room = self.room_for(draft, key, options)?;
-        self.plausible_time()?;
-
-        self.rate_limit(kind, patience).await?;
-        // With an outbox, this is where a draft would go while the breaker is open.
-        if let Some(retry_after) = self.parts.gate.refuses(Instant::now()) {
-            return Err(SendError::BreakerOpen { retry_after });
+        let hindered = match self.into_queue(request, key, begun, patience).await {
+            Ok(pending) => return Ok(Begun::Pending(pending)),
+            Err(hindered) => hindered,
+        };
+        let topic = &self.topics[&kind];
+        let (outbox, why) = match (hindered, outbox) {
+            (Hindered::Refused(error), _) | (Hindered::Away(error), None) => return Err(error),
+            (Hindered::Away(error), Some(outbox)) => (Arc::clone(outbox), error.to_string()),
+            (Hindered::Behind(outbox), _) => (
+                outbox,
+                "messages that were accepted before it wait to be sent".to_owned(),
+            ),
+        };
+        let partition = key.and_then(|key| {
+            let known = self.parts.client.known_partition_count(topic);
+            known.map(|partitions| partition_of(key, partitions))
+        });
+        let entry = request.to_draft(topic, partition, key, self.parts.clock.unix_ms());
+        match outbox.keep(None, &entry) {
+            Ok(keeping) => Ok(Begun::Spooling(keeping, patience)),
+            Err(refusal) => Err(not_kept(why, refusal)),
         }
+    }
+
+    async fn into_queue(
+        self: &Arc<Self>,
+        request: &Arc<Request>,
+        key: Option<&[u8]>,
+        begun: Instant,
+        patience: Patience,
+    ) -> Result<Pending, Hindered> {
+        use Hindered::{Away, Refused};
+        let Request { draft, options } = &**request;
+        let kind = draft.kind();
+        let signer = self
+            .parts
+            .signer
+            .as_ref()
+            .ok_or(Refused(SendError::NotSent(NotSent::NoKey)))?;
+        let room = self.room_for(draft, key, options).map_err(Refused)?;
+        self.plausible_time().map_err(Refused)?;
+
+        self.rate_limit(kind, patience).await.map_err(Refused)?;
         let topic = Arc::clone(&self.topics[&kind]);
+        if let Some(outbox) = &self.outbox
+            && outbox.lock().is_behind(&topic, key)
+        {
+            return Err(Hindered::Behind(Arc::clone(outbox)));
+        }
+        let refused = self.parts.gate.refuses(Instant::now());
+        // Without an outbox a half-open breaker tries the cluster with what there is to send.
+        let is_trying = self.outbox.is_some() && self.parts.gate.state() != State::Closed;
+        if let Some(retry_after) = refused.or(is_trying.then_some(Duration::ZERO)) {
+            return Err(Away(SendError::BreakerOpen { retry_after }));
+        }
         let partition = self.partition(&topic, key, room, patience).await?;
         let reserving = self.parts.producer.reserve(&topic, partition, room);
         let mut reservation = self
             .unless_late(patience, "room in the buffer", reserving)
-            .await?
+            .await
+            .map_err(Away)?
             .map_err(refused_room)?;
 
         let queue = self.queue(&topic, partition);
         loop {
-            let now_ms = self.plausible_time()?;
+            let now_ms = self.plausible_time().map_err(Refused)?;
             self.unless_late(
                 patience,
                 "a nonce reservation on disk",
                 self.parts.nonces.prepare(now_ms),
             )
-            .await?
-            .map_err(|fault| SendError::NotSent(NotSent::Nonce(fault.to_string())))?;
-            let place = Place {
+            .await
+            .map_err(Refused)?
+            .map_err(|fault| Refused(SendError::NotSent(NotSent::Nonce(fault.to_string()))))?;
+            let _in_nonce_order = self
+                .unless_late(patience, "its partition's turn", queue.lock())
+                .await
+                .map_err(Away)?;
+            let to = Addressed {
                 kind,
-                topic: &topic,
+                topic: Arc::clone(&topic),
                 partition,
-                key,
+                key: key.map(<[u8]>::to_vec),
+                value_bytes: 0,
                 begun,
                 patience,
+                begun_unix_ms: now_ms,
+                kept: None,
             };
-            match self.sign_and_append(
-                &queue,
-                signer.current().as_ref(),
-                draft,
-                options,
-                place,
-                reservation,
-            )? {
+            match self.sign_and_append(signer.current().as_ref(), request, to, reservation)? {
                 Step::Appended(pending) => return Ok(pending),
                 Step::NotPrepared(back) => reservation = back,
             }
@@ -184,7 +297,7 @@ impl Inner {
         key: Option<&[u8]>,
         bytes: usize,
         patience: Patience,
-    ) -> Result<i32, SendError> {
+    ) -> Result<i32, Hindered> {
         let since = Instant::now();
         let asked = async {
             let Some(key) = key else {
@@ -192,17 +305,17 @@ impl Inner {
                 return producer.partition_without_key(topic, bytes).await;
             };
             let counted = self.parts.client.partition_count(topic).await?;
-            let partitions = u32::try_from(counted).ok().and_then(NonZeroU32::new);
-            Ok(partitions.map_or(0, |partitions| partition_for_key(key, partitions)))
+            Ok(partition_of(key, counted))
         };
         let chosen = self
             .unless_late(patience, "the topic's partitions", asked)
-            .await?;
+            .await
+            .map_err(Hindered::Away)?;
         chosen.map_err(|error: TransportError| {
             if error.is_unreachable() {
                 self.parts.gate.unreachable(since, Instant::now());
             }
-            SendError::NotSent(NotSent::Topic(error))
+            of_topic(error)
         })
     }
 
@@ -243,7 +356,7 @@ impl Inner {
     }
 
     /// The time of day, unless it cannot be right.
-    fn plausible_time(&self) -> Result<u64, SendError> {
+    pub(super) fn plausible_time(&self) -> Result<u64, SendError> {
         let unix_ms = self.parts.clock.unix_ms();
         if is_plausible(unix_ms) {
             // The way in has the same condition for reasons of its own: only ours is taken back.
@@ -260,43 +373,91 @@ impl Inner {
         Err(SendError::NotSent(NotSent::Clock { unix_ms }))
     }
 
-    fn queue(&self, topic: &Arc<str>, partition: i32) -> QueueLock {
+    pub(super) fn queue(&self, topic: &Arc<str>, partition: i32) -> QueueLock {
         let name = (Arc::clone(topic), partition);
         Arc::clone(locked(&self.queues).entry(name).or_default())
     }
 
-    /// Under the partition's lock: time, nonce, signatures, append. Nothing is awaited.
+    /// While the partition's queue is held: time, nonce, signatures, append. Nothing is awaited.
     fn sign_and_append(
         &self,
-        queue: &Mutex<()>,
         signer: &dyn Signer,
-        draft: &Draft,
-        options: &SendOptions,
-        place: Place<'_>,
+        request: &Request,
+        mut to: Addressed,
         reservation: Reservation,
-    ) -> Result<Step, SendError> {
-        let _in_nonce_order = locked(queue);
+    ) -> Result<Step, Hindered> {
+        let place = match &self.outbox {
+            None => None,
+            Some(outbox) => {
+                let way = outbox
+                    .lock()
+                    .admit(&to.topic, to.partition, to.key.as_deref());
+                match way {
+                    Way::On(place) => Some(place),
+                    Way::Behind => return Err(Hindered::Behind(Arc::clone(outbox))),
+                }
+            }
+        };
+        let what = ToSign {
+            draft: &request.draft,
+            topic: &to.topic,
+            partition: to.partition,
+            key: to.key.as_deref(),
+            headers: &request.options.headers,
+            traceparent: request.options.traceparent.as_deref(),
+            spooled_at_ms: None,
+        };
+        let unsigned = || {
+            if let Some(outbox) = &self.outbox {
+                outbox.settled(&to.topic, to.partition, &self.parts.producer);
+            }
+        };
+        let record = match self.sign(signer, &what) {
+            Ok(Signing::Signed(record)) => record,
+            Ok(Signing::NotPrepared) => {
+                unsigned();
+                return Ok(Step::NotPrepared(reservation));
+            }
+            Err(error) => {
+                unsigned();
+                return Err(Hindered::Refused(error));
+            }
+        };
+        to.value_bytes = record.value.as_ref().map_or(0, Bytes::len);
+        to.kept = place.map(|place| TakenBack {
+            place,
+            record: record.clone(),
+        });
+        let delivery = reservation.append_until(record, to.patience.trying_until);
+        Ok(Step::Appended(Pending { to, delivery }))
+    }
+
+    /// Time, nonce and signatures. Nothing is awaited; whoever appends in another order than they sign breaks the
+    /// contract.
+    pub(super) fn sign(&self, signer: &dyn Signer, what: &ToSign<'_>) -> Result<Signing, SendError> {
+        let kind = what.draft.kind();
         let now_ms = self.plausible_time()?;
-        let nonce = if place.kind.is_control() {
+        let nonce = if kind.is_control() {
             None
         } else {
             match self.parts.nonces.next(now_ms) {
                 Ok(Drawn::Nonce(nonce)) => Some(nonce),
-                Ok(Drawn::NotPrepared) => return Ok(Step::NotPrepared(reservation)),
+                Ok(Drawn::NotPrepared) => return Ok(Signing::NotPrepared),
                 Err(fault) => return Err(SendError::NotSent(NotSent::Nonce(fault.to_string()))),
             }
         };
         let signing = std::time::Instant::now();
         let failed = |reason: String| SendError::NotSent(NotSent::Signing(reason));
-        let signed = draft
+        let signed = what
+            .draft
             .sign(signer, Stamp { now_ms, nonce })
             .map_err(|error| failed(error.to_string()))?;
         let seal = if self.envelope {
             let scope = Scope {
                 audience: &self.audience,
-                topic: place.topic,
-                partition: place.partition,
-                key: place.key,
+                topic: what.topic,
+                partition: what.partition,
+                key: what.key,
                 value: &signed.value,
             };
             let envelope =
@@ -306,23 +467,28 @@ impl Inner {
             None
         };
         self.parts.metrics.signed(signing.elapsed());
-        let headers = headers::for_record(
-            place.kind,
-            options.traceparent.as_deref(),
+        let mut headers = headers::for_record(
+            kind,
+            what.traceparent,
             seal.as_ref().map(<[u8; 77]>::as_slice),
-            &options.headers,
+            what.headers,
         )
         .map_err(|reserved| SendError::Invalid(reserved.into()))?;
-        let bytes = headers::record_bytes(place.key, &headers, &signed.value);
+        let bytes = headers::record_bytes(what.key, &headers, &signed.value);
         if bytes > MAX_RECORD_BYTES {
             return Err(SendError::TooLarge(TooLarge::Contract {
                 bytes,
                 limit: MAX_RECORD_BYTES,
             }));
         }
-        let value_bytes = signed.value.len();
-        let record = Record {
-            key: place.key.map(Bytes::copy_from_slice),
+        if let Some(spooled_at_ms) = what.spooled_at_ms {
+            // Behind our own and before the caller's; beyond the contract's limit, so that what was accepted can be sent.
+            let own = headers.len() - what.headers.len();
+            let header = headers::Header::new(SPOOLED_AT, spooled_at_ms.to_string());
+            headers.insert(own, header);
+        }
+        Ok(Signing::Signed(Record {
+            key: what.key.map(Bytes::copy_from_slice),
             value: Some(signed.value.into()),
             headers: headers
                 .into_iter()
@@ -332,33 +498,8 @@ impl Inner {
                 })
                 .collect(),
             timestamp_ms: i64::try_from(now_ms).unwrap_or(i64::MAX),
-        };
-        let to = Addressed {
-            kind: place.kind,
-            topic: Arc::clone(place.topic),
-            partition: place.partition,
-            key: place.key.map(<[u8]>::to_vec),
-            value_bytes,
-            begun: place.begun,
-            patience: place.patience,
-            begun_unix_ms: now_ms,
-        };
-        Ok(Step::Appended(Pending {
-            to,
-            delivery: reservation.append_until(record, place.patience.trying_until),
         }))
     }
-}
-
-/// Where a record goes.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    kind: Kind,
-    topic: &'a Arc<str>,
-    partition: i32,
-    key: Option<&'a [u8]>,
-    begun: Instant,
-    patience: Patience,
 }
 
 enum Step {
@@ -367,11 +508,33 @@ enum Step {
     NotPrepared(Reservation),
 }
 
-fn refused_room(error: TransportError) -> SendError {
+fn refused_room(error: TransportError) -> Hindered {
     match error.kind() {
-        ErrorKind::Closed => SendError::Closed,
-        _ => SendError::NotSent(NotSent::Topic(error)),
+        ErrorKind::Closed => Hindered::Away(SendError::Closed),
+        _ => of_topic(error),
     }
+}
+
+/// A topic that cannot be had now is one thing, one that is not there or not for us another.
+fn of_topic(error: TransportError) -> Hindered {
+    let for_good = error.class() == Class::Fatal
+        || error.error_code() == Some(ErrorCode::UnknownTopicOrPartition);
+    let said = SendError::NotSent(NotSent::Topic(error));
+    if for_good {
+        Hindered::Refused(said)
+    } else {
+        Hindered::Away(said)
+    }
+}
+
+/// Neither sent nor kept.
+pub(super) fn not_kept(why: String, refusal: NotKept) -> SendError {
+    SendError::NotSent(NotSent::NotKept { why, refusal })
+}
+
+pub(super) fn partition_of(key: &[u8], partitions: i32) -> i32 {
+    let partitions = u32::try_from(partitions).ok().and_then(NonZeroU32::new);
+    partitions.map_or(0, |partitions| partition_for_key(key, partitions))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -385,7 +548,7 @@ mod tests {
     #[test]
     fn one_deadline_spans_the_wait_and_the_delivery() {
         let (begun, usual) = (Instant::now(), Duration::from_secs(120));
-        let patience = Patience::new(begun, None, usual);
+        let patience = Patience::new(begun, None, usual, early(usual, None));
         assert_eq!(patience.until, begun + usual);
         assert!(patience.trying_until < patience.until);
         assert!(patience.trying_until >= begun + usual - A_MOMENT);
@@ -394,11 +557,12 @@ mod tests {
     #[test]
     fn a_caller_in_a_hurry_does_not_cut_short_what_is_on_its_way() {
         let (begun, usual) = (Instant::now(), Duration::from_secs(120));
-        let patience = Patience::new(begun, Some(Duration::from_millis(300)), usual);
+        let early = early(usual, None);
+        let patience = Patience::new(begun, Some(Duration::from_millis(300)), usual, early);
         assert_eq!(patience.until, begun + Duration::from_millis(300));
         assert_eq!(
             patience.trying_until,
-            Patience::new(begun, None, usual).trying_until
+            Patience::new(begun, None, usual, early).trying_until
         );
     }
 }

@@ -1,23 +1,23 @@
 //! What becomes of a draft that its topic, not the cluster, refuses: a `produce-failed` dead letter.
 
-use cybermesh_contracts::message::Draft;
+use cybermesh_contracts::{headers::Header, message::Draft};
 use cybermesh_transport::{DeliveryError, ErrorCode, Written};
 
-use super::{append::Addressed, options::SendOptions, publisher::Inner};
+use super::{append::Addressed, publisher::Inner};
 use crate::dlq::DraftBurial;
 
 impl Inner {
     /// Buries the draft, never the signed message, which somebody could inject, and waits until it
-    /// is acknowledged or given up. The caller has the draft, and is told in any case.
+    /// is acknowledged or given up. `false` where it may not be there.
     pub(super) async fn bury(
         &self,
         to: &Addressed,
         draft: &Draft,
-        options: &SendOptions,
+        headers: &[Header],
         error: &DeliveryError,
-    ) {
+    ) -> bool {
         let Some(dead_letters) = &self.parts.dead_letters else {
-            return;
+            return true;
         };
         let reason = error.to_string();
         let unix_ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
@@ -25,7 +25,7 @@ impl Inner {
             topic: &to.topic,
             partition: Some(to.partition),
             key: to.key.as_deref(),
-            headers: &options.headers,
+            headers,
             draft: &draft.to_proto(),
             reason: &reason,
             attempts: error.resends() + 1,
@@ -36,7 +36,9 @@ impl Inner {
         if let Err(error) = dead_letters.bury_draft(&burial).await {
             self.parts.metrics.dead_letter_failed();
             tracing::error!(topic = %to.topic, partition = to.partition, %error, "a draft that was refused could not be buried");
+            return false;
         }
+        true
     }
 }
 

@@ -2,62 +2,140 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cybermesh_contracts::{kind::Kind, message::Draft};
+use cybermesh_contracts::kind::Kind;
 use cybermesh_transport::{
     Appended, Delivery, DeliveryError, ErrorCode, Written, producer::GiveUp,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 
 use super::{
-    append::{Addressed, Pending},
+    append::{Addressed, Begun, Patience, Pending, TakenBack, not_kept},
     failed::is_topics_fault,
-    options::SendOptions,
+    outbox::{Keeping, NotKept, Request, is_kept},
     publisher::Inner,
     receipt::{Invalid, NotSent, Receipt, SendError, TooLarge, Unknown},
 };
+
+/// What writing to the outbox may take in any case, however little of a caller's time is left.
+const WRITING: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Waits for the end, counts it, and buries the draft where its topic refused it.
     pub(super) async fn settle(
         self: &Arc<Self>,
-        pending: Pending,
-        draft: &Draft,
-        options: &SendOptions,
+        begun: Begun,
+        request: &Arc<Request>,
+        since: Instant,
     ) -> Result<Receipt, SendError> {
-        let Pending { to, delivery } = pending;
+        let Pending { to, delivery } = match begun {
+            Begun::Pending(pending) => pending,
+            Begun::Spooling(keeping, patience) => {
+                let kept = self.keep(keeping);
+                return match spooled(patience, kept).await {
+                    Ok(kept) => kept.map_err(|refusal| {
+                        let error = not_kept("it could not be sent".to_owned(), refusal);
+                        self.count_failure(request.draft.kind(), &error, since);
+                        error
+                    }),
+                    Err(late) => Err(late),
+                };
+            }
+        };
         let deadline = (to.patience.until, to.patience.whole);
         let mut waiting = Waiting {
             publisher: self,
+            request,
             to: &to,
             delivery: Some(delivery),
         };
         let error = match waiting.until(deadline).await {
-            Ok(Appended {
+            Ok(End::Logged(Appended {
                 partition, offset, ..
-            }) => {
+            })) => {
                 return Ok(Receipt::Logged {
                     topic: Arc::clone(&to.topic),
                     partition,
                     offset,
                 });
             }
-            Err(Unsettled::Late(deadline)) => {
-                return Err(SendError::Unknown(Unknown::DeadlinePassed(deadline)));
+            Ok(End::Keeping(error, kept)) => {
+                return spooled(to.patience, kept)
+                    .await?
+                    .map_err(|refusal| unkept(error, refusal));
             }
-            Err(Unsettled::GivenUp(error)) => error,
+            Ok(End::Refused(error)) => return Err(error),
+            Err(late) => return Err(SendError::Unknown(Unknown::DeadlinePassed(late))),
+            Ok(End::GivenUp(error)) => error,
         };
-        // With an outbox, what was given up would go there, until the cluster is well again.
         if is_topics_fault(&error) {
             // In a task of its own: a caller that goes away, or whose deadline passes, only stops waiting.
             let burying = {
                 let (publisher, error) = (Arc::clone(self), error.clone());
-                let (to, draft, options) = (to.clone(), draft.clone(), options.clone());
-                self.under_way
-                    .spawn(async move { publisher.bury(&to, &draft, &options, &error).await })
+                let (to, request) = (to.clone(), Arc::clone(request));
+                self.under_way.spawn(async move {
+                    let headers = &request.options.headers;
+                    publisher.bury(&to, &request.draft, headers, &error).await
+                })
             };
             drop(timeout_at(deadline.0, burying).await);
         }
         Err(verdict(error, to.value_bytes))
+    }
+
+    /// Waits for the disk in a task of its own: a caller that goes away only stops waiting.
+    fn keep(self: &Arc<Self>, keeping: Keeping) -> JoinHandle<Result<u64, NotKept>> {
+        self.under_way.spawn(keeping.kept())
+    }
+
+    /// The transport is done with a message: counts it, or gives it to the outbox.
+    fn end(
+        self: &Arc<Self>,
+        to: &Addressed,
+        request: &Request,
+        outcome: Result<Appended, DeliveryError>,
+    ) -> End {
+        let (Some(outbox), Some(TakenBack { place, record })) = (&self.outbox, &to.kept) else {
+            self.count(to, &outcome);
+            return outcome.map_or_else(End::GivenUp, End::Logged);
+        };
+        let error = match outcome {
+            Err(error) if is_kept(&error) => error,
+            outcome => {
+                outbox.settled(&to.topic, to.partition, &self.parts.producer);
+                self.count(to, &outcome);
+                return outcome.map_or_else(End::GivenUp, End::Logged);
+            }
+        };
+        let entry = match error.written() {
+            Written::Unknown => {
+                request.to_signed(&to.topic, to.partition, record, to.begun_unix_ms)
+            }
+            Written::No => {
+                let partition = Some(to.partition);
+                request.to_draft(&to.topic, partition, to.key.as_deref(), to.begun_unix_ms)
+            }
+        };
+        let producer = &self.parts.producer;
+        match outbox.take_back(*place, to.partition, &entry, producer) {
+            Ok(keeping) => {
+                let (publisher, to, counted) = (Arc::clone(self), to.clone(), error.clone());
+                let kept = self.under_way.spawn(async move {
+                    let kept = keeping.kept().await;
+                    if kept.is_err() {
+                        publisher.count(&to, &Err(counted));
+                    }
+                    kept
+                });
+                End::Keeping(error, kept)
+            }
+            Err(refusal) => {
+                self.count(to, &Err(error.clone()));
+                End::Refused(unkept(error, refusal))
+            }
+        }
     }
 
     /// Counts a message that never reached the transport.
@@ -89,29 +167,53 @@ impl Inner {
     }
 }
 
-enum Unsettled {
+/// How a message ended.
+enum End {
+    Logged(Appended),
     GivenUp(DeliveryError),
-    Late(Duration),
+    /// Given up, and on its way to the disk.
+    Keeping(DeliveryError, JoinHandle<Result<u64, NotKept>>),
+    /// Given up, and not taken into the outbox either.
+    Refused(SendError),
 }
 
-/// Somebody waits for a delivery. Where they stop waiting, a task goes on for the sake of the count.
+/// Waits until a message is on disk. A disk that hangs is not waited for for ever.
+async fn spooled(
+    patience: Patience,
+    kept: JoinHandle<Result<u64, NotKept>>,
+) -> Result<Result<Receipt, NotKept>, SendError> {
+    let until = patience.until.max(Instant::now() + WRITING);
+    match timeout_at(until, kept).await {
+        Ok(Ok(kept)) => Ok(kept.map(|sequence| Receipt::Spooled { sequence })),
+        Ok(Err(_gone)) => Err(SendError::Unknown(Unknown::RuntimeEnded)),
+        Err(_) => Err(SendError::Unknown(Unknown::DeadlinePassed(patience.whole))),
+    }
+}
+
+/// Given up, and not kept.
+fn unkept(error: DeliveryError, refusal: NotKept) -> SendError {
+    match error.written() {
+        Written::Unknown => SendError::Unknown(Unknown::GivenUp(error)),
+        Written::No => not_kept(error.to_string(), refusal),
+    }
+}
+
+/// Somebody waits for a delivery. Where they stop waiting, a task goes on for the sake of the count, and the outbox.
 struct Waiting<'a> {
     publisher: &'a Arc<Inner>,
+    request: &'a Arc<Request>,
     to: &'a Addressed,
     delivery: Option<Delivery>,
 }
 
 impl Waiting<'_> {
-    async fn until(&mut self, (until, whole): (Instant, Duration)) -> Result<Appended, Unsettled> {
+    async fn until(&mut self, (until, whole): (Instant, Duration)) -> Result<End, Duration> {
         let Some(delivery) = &mut self.delivery else {
-            return Err(Unsettled::Late(Duration::ZERO));
+            return Err(Duration::ZERO);
         };
-        let outcome = timeout_at(until, delivery)
-            .await
-            .map_err(|_| Unsettled::Late(whole))?;
+        let outcome = timeout_at(until, delivery).await.map_err(|_| whole)?;
         self.delivery = None;
-        self.publisher.count(self.to, &outcome);
-        outcome.map_err(Unsettled::GivenUp)
+        Ok(self.publisher.end(self.to, self.request, outcome))
     }
 }
 
@@ -123,11 +225,13 @@ impl Drop for Waiting<'_> {
             return;
         };
         let (publisher, to) = (Arc::clone(self.publisher), self.to.clone());
+        let request = Arc::clone(self.request);
         let under_way = publisher.under_way.clone();
         under_way.spawn_on(
             async move {
                 let outcome = delivery.await;
-                publisher.count(&to, &outcome);
+                // What is kept goes to the disk in a task of its own.
+                drop(publisher.end(&to, &request, outcome));
             },
             &runtime,
         );

@@ -15,7 +15,7 @@ use cybermesh_contracts::{
     message::{AnomalyDraft, Draft, EvidenceDraft, PolicyDraft},
 };
 use cybermesh_transport::{Client, Producer};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -23,8 +23,10 @@ use super::{
     limit::TokenBucket,
     nonces::Nonces,
     options::SendOptions,
+    outbox::{self, Outbox, OutboxStatus, Request},
     probe,
     receipt::{Receipt, SendError, Unknown},
+    retry::RetrySchedule,
 };
 use crate::{
     clock::WallClock,
@@ -36,6 +38,8 @@ use crate::{
 
 /// Time that sends are given to take note of how they ended, however late it is.
 const COUNTING: Duration = Duration::from_millis(200);
+/// Time that the outbox is given to take in what could not be sent, however late it is.
+const SPOOLING: Duration = Duration::from_secs(2);
 
 /// Sends drafts of any kind. Cheap to clone; all clones are one publisher.
 #[derive(Debug, Clone)]
@@ -73,14 +77,21 @@ pub(crate) struct Parts {
     pub(crate) kinds: Vec<Kind>,
     /// Where drafts go that their topic refuses.
     pub(crate) dead_letters: Option<DeadLetters>,
+    /// Where messages go that cannot be sent now.
+    pub(crate) outbox: Option<Arc<Outbox>>,
+    /// What the producer's buffer holds, in bytes.
+    pub(crate) buffer_bytes: usize,
+    /// Decides the jitter of the outbox's attempts.
+    pub(crate) seed: u64,
 }
 
 /// Held from a message's nonce to its append.
-pub(super) type QueueLock = Arc<Mutex<()>>;
+pub(super) type QueueLock = Arc<tokio::sync::Mutex<()>>;
 
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) parts: Parts,
+    pub(super) outbox: Option<Arc<Outbox>>,
     pub(super) topics: HashMap<Kind, Arc<str>>,
     /// Of each kind; none where there is no limit.
     pub(super) limits: HashMap<Kind, Mutex<Option<TokenBucket>>>,
@@ -116,7 +127,9 @@ pub struct PublisherReport {
     pub logged: u64,
     /// Messages that were not, each of whose callers was told whether it may have been written.
     pub failed: u64,
-    /// Of those, the ones that were on their way at the deadline.
+    /// Messages taken into the outbox while closing.
+    pub spooled: u64,
+    /// Of the failed, the ones that were on their way at the deadline.
     pub abandoned: u64,
 }
 
@@ -136,8 +149,11 @@ impl Publisher {
             parts.client.clone(),
             closing.clone(),
         ));
-        Self(Arc::new(Inner {
+        let outbox = parts.outbox.clone();
+        let (gate, seed) = (parts.gate.clone(), parts.seed);
+        let inner = Arc::new(Inner {
             parts,
+            outbox: outbox.clone(),
             topics: Kind::ALL
                 .into_iter()
                 .map(|kind| (kind, Arc::from(settings.topics.of(kind))))
@@ -148,9 +164,17 @@ impl Publisher {
             envelope: settings.node.envelope,
             patience: settings.send.deadline,
             clock_doubted: AtomicBool::new(false),
-            closing,
+            closing: closing.clone(),
             under_way,
-        }))
+        });
+        if let Some(outbox) = outbox.filter(|_| inner.parts.signer.is_some()) {
+            let pace = RetrySchedule::new(settings.send.backoff, u32::MAX, seed);
+            let publisher = Arc::downgrade(&inner);
+            inner
+                .under_way
+                .spawn(outbox::run(publisher, outbox, gate, pace, closing));
+        }
+        Self(inner)
     }
 
     /// Sends an anomaly. See [`send`](Self::send).
@@ -200,12 +224,14 @@ impl Publisher {
         options: SendOptions,
     ) -> Result<Receipt, SendError> {
         let draft = draft.into();
+        let request = Arc::new(Request { draft, options });
         let _under_way = self.0.under_way.token();
-        let begun = Instant::now();
-        match in_order(Inner::append(&self.0, &draft, &options, begun)).await {
-            Ok(pending) => Inner::settle(&self.0, pending, &draft, &options).await,
+        let since = Instant::now();
+        match in_order(Inner::append(&self.0, &request, since)).await {
+            Ok(begun) => Inner::settle(&self.0, begun, &request, since).await,
             Err(error) => {
-                self.0.count_failure(draft.kind(), &error, begun);
+                let kind = request.draft.kind();
+                self.0.count_failure(kind, &error, since);
                 Err(error)
             }
         }
@@ -218,23 +244,25 @@ impl Publisher {
     /// [`SendError`]: it has no place, and is certainly not written.
     pub async fn enqueue(&self, draft: impl Into<Draft>) -> Result<Enqueued, SendError> {
         let (draft, options) = (draft.into(), SendOptions::default());
+        let request = Arc::new(Request { draft, options });
         // Whoever enqueues without end leaves others their turn: before the message has its place, as nothing may be
         // waited for behind that. A caller that goes away would leave without what tells of its receipt.
         tokio::task::coop::consume_budget().await;
         let token = self.0.under_way.token();
-        let begun = Instant::now();
-        match in_order(Inner::append(&self.0, &draft, &options, begun)).await {
-            Ok(pending) => {
+        let since = Instant::now();
+        match in_order(Inner::append(&self.0, &request, since)).await {
+            Ok(begun) => {
                 let inner = Arc::clone(&self.0);
                 // In a task of its own, so that the outcome is counted whether anybody asks or not.
                 let enqueued = Enqueued(tokio::spawn(async move {
                     let _under_way = token;
-                    Inner::settle(&inner, pending, &draft, &options).await
+                    Inner::settle(&inner, begun, &request, since).await
                 }));
                 Ok(enqueued)
             }
             Err(error) => {
-                self.0.count_failure(draft.kind(), &error, begun);
+                let kind = request.draft.kind();
+                self.0.count_failure(kind, &error, since);
                 Err(error)
             }
         }
@@ -260,22 +288,36 @@ impl Publisher {
     /// its way is finished until `deadline` and given up then. A second call finds nothing left.
     pub async fn close(&self, deadline: Instant) -> PublisherReport {
         let before = self.metrics();
+        let spooled_before = self.0.parts.metrics.spooled_count();
         self.0.closing.cancel();
         self.0.under_way.close();
         let closed = self.0.parts.producer.close(deadline).await;
-        // All deliveries are settled now. What is left of each send is to count it, and a dead
-        // letter at most, which need not be waited for.
-        let _ = tokio::time::timeout_at(
-            deadline.max(Instant::now() + COUNTING),
-            self.0.under_way.wait(),
-        )
-        .await;
+        // All deliveries are settled now. What is left of each send is to count it, to write it to the outbox, and a
+        // dead letter at most, which need not be waited for.
+        let ending = match &self.0.outbox {
+            Some(_) => SPOOLING,
+            None => COUNTING,
+        };
+        let until = deadline.max(Instant::now() + ending);
+        let _ = tokio::time::timeout_at(until, self.0.under_way.wait()).await;
+        if let Some(outbox) = &self.0.outbox {
+            let _ = tokio::time::timeout_at(until, outbox.close()).await;
+        }
         let after = self.metrics();
+        let failed = after.messages_failed - before.messages_failed;
         PublisherReport {
             logged: after.messages_sent - before.messages_sent,
-            failed: after.messages_failed - before.messages_failed,
-            abandoned: u64::try_from(closed.abandoned).unwrap_or(u64::MAX),
+            failed,
+            spooled: self.0.parts.metrics.spooled_count() - spooled_before,
+            // What the outbox has is not left.
+            abandoned: u64::try_from(closed.abandoned).unwrap_or(u64::MAX).min(failed),
         }
+    }
+
+    /// What waits in the outbox, now and whenever that changes; `None` without an outbox.
+    #[must_use]
+    pub fn outbox(&self) -> Option<watch::Receiver<OutboxStatus>> {
+        self.0.outbox.as_ref().map(|outbox| outbox.status())
     }
 
     /// The specification's counts.

@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use cybermesh_contracts::{headers::ReservedHeader, kind::Kind};
 use cybermesh_transport::DeliveryError;
 
+use super::outbox::NotKept;
+
 /// A message is where it is safe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -18,6 +20,11 @@ pub enum Receipt {
         /// The offset; `None` where the broker has the record but no longer knows where, after a
         /// resend.
         offset: Option<i64>,
+    },
+    /// It could not be written now, and is on disk; it goes when the cluster is back, also from the next process.
+    Spooled {
+        /// Its place in the outbox's order. Grows, and is never given out twice while the state folder lasts.
+        sequence: u64,
     },
 }
 
@@ -131,6 +138,14 @@ pub enum NotSent {
     /// The signing key could not be used.
     #[error("{0}")]
     Signing(String),
+    /// It could not be sent, for the first reason, and not be kept in the outbox, for the second.
+    #[error("{why}; and not kept in the outbox: {refusal}")]
+    NotKept {
+        /// Why it was not sent.
+        why: String,
+        /// Why it was not kept.
+        refusal: NotKept,
+    },
     /// There is no signing key.
     #[error("no signing key: give CYBERMESH_SIGNING_KEY")]
     NoKey,

@@ -34,12 +34,19 @@ use crate::reload::Stamp;
 
 pub use load::Loader;
 pub use problem::{Problem, SettingsError, Source};
+pub use crate::outbound::outbox::{Sync, WhenFull};
 pub use values::{
     Assignor, Audit, Compression, DeadLetterFormat, GroupProtocol, Guard, Isolation, Kafka, Keys,
-    Limits, Log, LogFormat, Node, OnExhausted, OnHang, Ops, PayloadRule, RateLimit, Receive,
+    Limits, Log, LogFormat, Node, OnExhausted, OnHang, Ops, Outbox, PayloadRule, RateLimit, Receive,
     Replay, Role, Sasl, SaslMechanism, Send, StartPosition, Tls, TlsMinVersion, TlsProvider,
     Topics, Verify, VerifyMode, VerifyModes,
 };
+
+/// A duration as settings have it, such as `90s`, `2h` or `7d`; `None` where the text is none.
+#[must_use]
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    parse::duration(std::time::Duration::ZERO..=std::time::Duration::MAX)(text).ok()
+}
 
 /// All settings of a process, typed and in range.
 ///
@@ -70,6 +77,8 @@ pub struct Settings {
     pub dead_letter_format: DeadLetterFormat,
     /// What stands between a flood and the dead-letter topic.
     pub guard: Guard,
+    /// What is kept on disk of what cannot be sent.
+    pub outbox: Outbox,
     /// The audit trail's file.
     pub audit: Audit,
     /// Rate limits.

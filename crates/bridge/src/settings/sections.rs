@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use cybermesh_contracts::kind::Kind;
 
+use crate::outbound::outbox::{Sync, WhenFull};
+
 use super::{Settings, load::Reader, parse, table, values::*};
 
 impl Reader {
@@ -26,7 +28,7 @@ impl Reader {
                 ("reference", DeadLetterFormat::Reference),
             ]),
         );
-        let (guard, audit) = (self.guard(), self.audit());
+        let (outbox, guard, audit) = (self.outbox(), self.guard(), self.audit());
         let (limits, node, keys, ops, log) = (
             self.limits(),
             self.node(),
@@ -45,6 +47,7 @@ impl Reader {
             verify: verify?,
             replay: replay?,
             dead_letter_format: dead_letter_format?,
+            outbox: outbox?,
             guard: guard?,
             audit: audit?,
             limits: limits?,
@@ -294,6 +297,34 @@ impl Reader {
             max_age: max_age?,
             future_tolerance: future_tolerance?,
             ring: ring?,
+        })
+    }
+
+    fn outbox(&mut self) -> Option<Outbox> {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let enabled = self.value(table::OUTBOX, parse::boolean);
+        let bytes = self.value(table::OUTBOX_BYTES, parse::bytes(4_096..=1 << 40));
+        let age = self.value(
+            table::OUTBOX_AGE,
+            parse::duration(Duration::from_secs(1)..=DAY * 365),
+        );
+        let when_full = self.value(
+            table::OUTBOX_FULL,
+            parse::word(&[
+                ("refuse", WhenFull::Refuse),
+                ("drop-oldest", WhenFull::DropOldest),
+            ]),
+        );
+        let sync = self.value(
+            table::OUTBOX_SYNC,
+            parse::word(&[("always", Sync::Always), ("interval", Sync::Interval)]),
+        );
+        Some(Outbox {
+            enabled: enabled?,
+            bytes: bytes?,
+            age: age?,
+            when_full: when_full?,
+            sync: sync?,
         })
     }
 

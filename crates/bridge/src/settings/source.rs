@@ -124,11 +124,6 @@ impl Gathered {
             if !ours || silent || table::find(name).is_some() {
                 continue;
             }
-            if table::RESERVED.contains(&name.as_str()) {
-                self.notes
-                    .push(format!("{name} has no effect in this version"));
-                continue;
-            }
             let names = table::ALL
                 .iter()
                 .flat_map(|spec| std::iter::once(spec.env).chain(spec.aliases.iter().copied()));

@@ -212,6 +212,17 @@ table! {
     DLQ_FORMAT = "KAFKA_DLQ_FORMAT" [] "dlq.format", Text, "json",
         "give json, raw or reference", "form of dead letters";
 
+    OUTBOX = "CYBERMESH_OUTBOX" [] "outbox.enabled", Text, "on",
+        "give on or off", "keep on disk what cannot be sent now; takes CYBERMESH_STATE_DIR";
+    OUTBOX_BYTES = "CYBERMESH_OUTBOX_BYTES" [] "outbox.bytes", Text, "1073741824",
+        "give 4096 to 1099511627776 bytes, or a size like 1GiB", "what the outbox may hold";
+    OUTBOX_AGE = "CYBERMESH_OUTBOX_AGE" [] "outbox.age", Text, "7d",
+        "give a duration like 7d, from 1s to 365d", "age at which a message in the outbox is given up";
+    OUTBOX_FULL = "CYBERMESH_OUTBOX_FULL" [] "outbox.full", Text, "refuse",
+        "give refuse or drop-oldest", "what a full outbox does with the next message";
+    OUTBOX_SYNC = "CYBERMESH_OUTBOX_SYNC" [] "outbox.sync", Text, "always",
+        "give always or interval", "whether a message is told as spooled once it is synced to disk, or at once and synced within 100 ms";
+
     GUARD = "CYBERMESH_GUARD" [] "guard.enabled", Text, "on",
         "give on or off", "pause and sum up where messages fail in floods";
     DLQ_RATE = "CYBERMESH_DLQ_RATE" [] "guard.dlq_rate", Text, "1000@100/s",
@@ -250,7 +261,7 @@ table! {
     ENVELOPE = "CYBERMESH_ENVELOPE" [] "node.envelope", Text, "on",
         "give on or off", "sign an envelope for each record we produce";
     STATE_DIR = "CYBERMESH_STATE_DIR" [] "node.state_dir", Path, "",
-        "give the path of a folder", "folder for what has to survive a restart (nonces)";
+        "give the path of a folder", "folder for what has to survive a restart (nonces, the outbox)";
     SIGNING_KEY = "CYBERMESH_SIGNING_KEY" ["ED25519_SIGNING_KEY_PATH"] "keys.signing", Path, "",
         "give the path of a PKCS#8 PEM private key with mode 0600 or stricter",
         "our signing key; required to send";
@@ -264,15 +275,6 @@ table! {
     LOG_FORMAT = "CYBERMESH_LOG_FORMAT" [] "log.format", Text, "auto",
         "give auto, text or json", "form of log lines; auto: text on a terminal, json elsewhere";
 }
-
-/// Names that belong to the plan of settings, but to nothing in this version: they are warned of, never obeyed.
-pub(super) const RESERVED: &[&str] = &[
-    "CYBERMESH_OUTBOX",
-    "CYBERMESH_OUTBOX_BYTES",
-    "CYBERMESH_OUTBOX_AGE",
-    "CYBERMESH_OUTBOX_FULL",
-    "CYBERMESH_OUTBOX_SYNC",
-];
 
 /// Variables of Apache Kafka's own start scripts, which say nothing to us and deserve no warning.
 pub(super) const FOREIGN: &[&str] = &[

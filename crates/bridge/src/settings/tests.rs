@@ -63,7 +63,6 @@ fn no_name_stands_for_two_settings() {
     for spec in table::ALL {
         for name in [spec.env, spec.key].iter().chain(spec.aliases) {
             assert!(seen.insert(*name), "{name} twice");
-            assert!(!table::RESERVED.contains(name), "{name} is reserved");
         }
     }
 }
@@ -200,7 +199,6 @@ fn misspelt_variables_are_warned_of_with_the_nearest_name_and_never_with_their_v
     let settings = environment(&[
         ("KAFKA_BROKER", "a:1"),
         ("CYBERMESH_TRUTS", "secret"),
-        ("CYBERMESH_OUTBOX", "secret"),
         ("KAFKA_HEAP_OPTS", "-Xmx1G"),
         ("KAFKAESQUE", "x"),
         ("CYBERMESH_ZZZZZZZZZZZZZZZZZZ", "x"),
@@ -213,10 +211,6 @@ fn misspelt_variables_are_warned_of_with_the_nearest_name_and_never_with_their_v
     );
     assert!(
         notes.contains("CYBERMESH_TRUTS is not a setting; did you mean CYBERMESH_TRUST?"),
-        "{notes}"
-    );
-    assert!(
-        notes.contains("CYBERMESH_OUTBOX has no effect in this version"),
         "{notes}"
     );
     assert!(

@@ -5,6 +5,8 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use cybermesh_contracts::kind::Kind;
 use cybermesh_transport::{Address, Secret};
 
+use crate::outbound::outbox::{Sync, WhenFull};
+
 /// Which end of the wire this process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -367,6 +369,21 @@ pub struct Guard {
     pub enabled: bool,
     /// Dead letters of messages that are not authentic, for each partition; beyond it they are summed up.
     pub dlq_rate: RateLimit,
+}
+
+/// What is kept on disk of what cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outbox {
+    /// Whether there is one, where there is a state folder.
+    pub enabled: bool,
+    /// What it may hold: the entries' bytes on disk, and 256 for each beside its own.
+    pub bytes: usize,
+    /// How old an entry may grow.
+    pub age: Duration,
+    /// What becomes of a message that does not fit.
+    pub when_full: WhenFull,
+    /// When a sender is told.
+    pub sync: Sync,
 }
 
 /// The audit trail's file.

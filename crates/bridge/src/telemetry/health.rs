@@ -38,6 +38,10 @@ pub enum Condition {
     },
     /// Dead letters cannot be written.
     DeadLetters,
+    /// The outbox's file cannot be written or read.
+    Outbox,
+    /// A file of the outbox could not be read and was set aside. Holds until nobody finds it in the state folder.
+    OutboxSetAside,
     /// The audit trail's file cannot be written.
     AuditTrail,
     /// A file that changed on disk (`signing-key`, `certificates`, `password`, `settings`) does not load, or its
@@ -70,6 +74,8 @@ impl fmt::Display for Condition {
                 write!(f, "partition-paused {topic}/{partition}")
             }
             Self::DeadLetters => f.write_str("dead-letters"),
+            Self::Outbox => f.write_str("outbox"),
+            Self::OutboxSetAside => f.write_str("outbox-set-aside"),
             Self::AuditTrail => f.write_str("audit-trail"),
             Self::ReloadRefused(what) => write!(f, "reload-refused {what}"),
             Self::Hung { topic, partition } => write!(f, "hung {topic}/{partition}"),

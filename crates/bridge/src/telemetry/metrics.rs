@@ -24,6 +24,7 @@ use super::expiries::Expiries;
 use super::messaging::{Messaging, Surroundings};
 use super::partitions::{PartitionGauges, Partitions};
 use super::replay_alarm::{ReplayAlarm, ReplayStart};
+use super::spool::Spool;
 
 /// Buckets of durations that contain a network, as the messaging conventions advise; seconds.
 pub(super) const NETWORK_SECONDS: [f64; 14] = [
@@ -72,6 +73,35 @@ pub struct SendCounts {
     pub messages_failed: u64,
     /// Bytes of the values acknowledged.
     pub bytes_sent: u64,
+}
+
+/// How a message left the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Left {
+    /// Kafka has it.
+    Sent,
+    /// It was older than `CYBERMESH_OUTBOX_AGE`.
+    Expired,
+    /// It made room for newer ones.
+    Dropped,
+    /// Its topic refuses it for good.
+    Refused,
+    /// It could not be read back.
+    Unreadable,
+}
+
+impl Left {
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Expired => "expired",
+            Self::Dropped => "dropped",
+            Self::Refused => "refused",
+            Self::Unreadable => "unreadable",
+        }
+    }
 }
 
 /// What the way in counted since it was built.
@@ -136,6 +166,9 @@ struct Instruments {
     reload_failures: Counter<u64>,
     expiries: Arc<Expiries>,
     partitions: Arc<Partitions>,
+    spooled: Counter<u64>,
+    unspooled: Counter<u64>,
+    spool: Arc<Spool>,
 
     counts: Counts,
 }
@@ -144,6 +177,7 @@ struct Instruments {
 struct Counts {
     sent: AtomicU64,
     send_failed: AtomicU64,
+    spooled: AtomicU64,
     bytes_sent: AtomicU64,
     received: AtomicU64,
     processed: AtomicU64,
@@ -161,6 +195,8 @@ impl Metrics {
         partitions.observe(meter);
         let expiries = Arc::new(Expiries::default());
         expiries.observe(meter);
+        let spool = Arc::new(Spool::default());
+        spool.observe(meter);
         let instruments = Instruments {
             sent: counter("kafka_messages_sent", "Messages acknowledged by Kafka"),
             failed: counter(
@@ -270,6 +306,12 @@ impl Metrics {
             ),
             expiries,
             partitions,
+            spooled: counter("bridge_outbox_spooled", "Messages taken into the outbox"),
+            unspooled: counter(
+                "bridge_outbox_left",
+                "Messages that left the outbox: sent, expired, dropped (to make room, or by hand), refused, or unreadable",
+            ),
+            spool,
             counts: Counts::default(),
         };
         Self {
@@ -324,6 +366,33 @@ impl Metrics {
             .counts
             .bytes_sent
             .fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A message was taken into the outbox.
+    pub(crate) fn spooled(&self, topic: &str, kind: Kind) {
+        let labels = [topic_label(topic), kind_label(kind)];
+        self.instruments.spooled.add(1, &labels);
+        self.instruments
+            .counts
+            .spooled
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A message left the outbox.
+    pub(crate) fn unspooled(&self, topic: &str, kind: Kind, how: Left) {
+        let how = KeyValue::new("how", how.as_str());
+        let labels = [topic_label(topic), kind_label(kind), how];
+        self.instruments.unspooled.add(1, &labels);
+    }
+
+    /// How many messages were taken into the outbox.
+    pub(crate) fn spooled_count(&self) -> u64 {
+        self.instruments.counts.spooled.load(Ordering::Relaxed)
+    }
+
+    /// The outbox's gauges.
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.instruments.spool
     }
 
     /// A message was not acknowledged; `error_type` from the closed set of `SendError` names, `partition`

@@ -14,12 +14,13 @@ mod partitions;
 mod progress;
 mod replay_alarm;
 pub mod serve;
+mod spool;
 pub(crate) mod vitals;
 
 pub use audit::{Audit, AuditEvent};
 pub use exposition::{Exposition, ExpositionError};
 pub use health::{Condition, Health};
-pub use metrics::{Metrics, ReceiveCounts, SendCounts, SkipReason};
+pub use metrics::{Left, Metrics, ReceiveCounts, SendCounts, SkipReason};
 pub use partitions::PartitionGauges;
 pub(crate) use progress::Beat;
 pub use progress::STUCK_AFTER;

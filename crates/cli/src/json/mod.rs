@@ -104,6 +104,24 @@ pub(crate) fn draft(kind: Kind, line: &str, made_up: MadeUp) -> Result<Draft, St
     })
 }
 
+/// A draft as JSON: the fields that it has before it is signed.
+pub(crate) fn message(draft: &Draft) -> serde_json::Value {
+    let fields = match draft {
+        Draft::Anomaly(draft) => serde_json::to_value(draft.event()),
+        Draft::Evidence(draft) => serde_json::to_value(draft.event()),
+        Draft::Policy(draft) => serde_json::to_value(draft.event()),
+        Draft::Commit(draft) => serde_json::to_value(draft.event()),
+        Draft::Reputation(draft) => serde_json::to_value(draft.event()),
+        Draft::PolicyUpdate(draft) => serde_json::to_value(draft.event()),
+        Draft::EvidenceRequest(draft) => serde_json::to_value(draft.event()),
+    };
+    let mut fields = fields.unwrap_or_default();
+    if let Some(fields) = fields.as_object_mut() {
+        fields.retain(|name, _| !SEALED.contains(&name.as_str()));
+    }
+    fields
+}
+
 /// A policy whose parameters say what they can say themselves, and are told the rest.
 fn policy(event: PolicyEvent, trace_id: [u8; 16], now_ms: u64) -> Result<PolicyDraft, Invalid> {
     let mut builder = PolicyBuilder::from(event);

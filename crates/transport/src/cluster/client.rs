@@ -50,13 +50,21 @@ impl Client {
     /// What was wrong with the last address that failed; where certificates or settings are at fault with
     /// any of them, that.
     pub async fn connect(config: ClientConfig) -> Result<Self, TransportError> {
+        let client = Self::unconnected(config);
+        client.reach().await?;
+        Ok(client)
+    }
+
+    /// A client that has asked nobody yet: for processes that have something to do while the cluster is away. It
+    /// connects when it is first asked something.
+    pub fn unconnected(config: ClientConfig) -> Self {
         if matches!(config.security.current(), Security::Plaintext) {
             tracing::warn!(
                 "tls is switched off: connections to brokers are neither private nor authenticated"
             );
         }
         let config = Arc::new(config);
-        let client = Self(Arc::new(Inner {
+        Self(Arc::new(Inner {
             pool: Pool::new(Arc::clone(&config)),
             view: RwLock::default(),
             freshness: Mutex::new(Freshness::new(config.metadata_max_age)),
@@ -64,12 +72,18 @@ impl Client {
             reading: tokio::sync::Mutex::default(),
             failed: Mutex::default(),
             config,
-        }));
-        client
-            .view_for(Wish::Current { known: true })
+        }))
+    }
+
+    /// Connects, where that was not done yet.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn reach(&self) -> Result<(), TransportError> {
+        self.view_for(Wish::Current { known: true })
             .await
             .map_err(|error| error.during(Operation::Connect))?;
-        Ok(client)
+        Ok(())
     }
 
     /// The cluster's id; `None` if it has none.
@@ -89,6 +103,13 @@ impl Client {
         let topic = view.topics.get(topic)?.as_ref().ok()?;
         let leader = topic.leader(partition).ok()?;
         view.brokers.get(&leader.broker_id).cloned()
+    }
+
+    /// How many partitions a topic has by the view read last; nobody is asked.
+    pub fn known_partition_count(&self, topic: &str) -> Option<i32> {
+        let view = self.view();
+        let topic = view.topics.get(topic)?.as_ref().ok()?;
+        Some(topic.partition_count())
     }
 
     /// How many partitions a topic has.

@@ -1,0 +1,680 @@
+//! Sends what is in the outbox, while the breaker lets it: a task of the publisher.
+//!
+//! Group by group, many at once, one worker each. A draft is signed with a fresh time and nonce while its partition's
+//! queue is held, so that nonces go in the order of the log; it is signed on disk before it goes to the transport; it is
+//! taken out once Kafka has it. What did not get through is tried again by the schedule of resends, and at once when the
+//! breaker has closed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cybermesh_transport::{
+    Delivery, DeliveryError, Header, Record, Reservation, TransportError, Written,
+};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Body, Entry, Outbox,
+    database::Change,
+    index::{Group, Slot},
+    store::{self, Urgency},
+    way_in::{is_kept, signed},
+};
+use crate::{
+    clock::after,
+    outbound::{
+        append::{
+            Addressed, OWN_HEADERS_BYTES, Patience, SEAL_BYTES, Signing, ToSign, partition_of,
+        },
+        breaker::State,
+        gate::ClusterGate,
+        publisher::Inner,
+        receipt::{NotSent, SendError},
+        retry::RetrySchedule,
+    },
+    telemetry::Left,
+};
+
+/// Groups that are sent from at once.
+const AT_ONCE: usize = 16;
+/// Entries that are signed together, for one sync.
+const TOGETHER: usize = 512;
+/// Entries whose partitions are looked up together.
+const PLACED_TOGETHER: usize = 1_024;
+/// How often it is looked for what has grown too old, at least.
+const LOOKED_OVER: Duration = Duration::from_secs(1);
+
+/// What came of a worker's turn.
+enum Turn {
+    /// Something went; there may be more.
+    Went,
+    /// It could not be sent now.
+    Hindered(String),
+}
+
+/// When a group that was hindered is tried again.
+struct Pause {
+    failures: u32,
+    until: Instant,
+}
+
+struct Drain {
+    outbox: Arc<Outbox>,
+    pace: RetrySchedule,
+    pauses: HashMap<Group, Pause>,
+    busy: HashSet<Group>,
+    workers: FuturesUnordered<BoxFuture<'static, (Group, Turn)>>,
+}
+
+/// Drains until `closing`. What is under way then is waited for: the transport's end settles it.
+pub(in crate::outbound) async fn run(
+    publisher: Weak<Inner>,
+    outbox: Arc<Outbox>,
+    gate: ClusterGate,
+    pace: RetrySchedule,
+    closing: CancellationToken,
+) {
+    let mut changes = gate.subscribe();
+    let mut drain = Drain {
+        outbox: Arc::clone(&outbox),
+        pace,
+        pauses: HashMap::new(),
+        busy: HashSet::new(),
+        workers: FuturesUnordered::new(),
+    };
+    loop {
+        let wakeup = match publisher.upgrade() {
+            Some(publisher) => drain.step(&publisher, &gate, Instant::now()),
+            None => break,
+        };
+        tokio::select! {
+            biased;
+            () = closing.cancelled() => break,
+            Some((group, turn)) = drain.workers.next() => drain.ended(group, turn),
+            () = outbox.changed.notified() => {}
+            Ok(()) = changes.changed() => drain.pauses.clear(),
+            () = sleep_until(wakeup) => {}
+        }
+    }
+    while drain.workers.next().await.is_some() {}
+}
+
+impl Drain {
+    /// Starts what may go; says when to look again.
+    fn step(&mut self, publisher: &Arc<Inner>, gate: &ClusterGate, now: Instant) -> Instant {
+        let look_over = now + LOOKED_OVER;
+        self.outbox.expire();
+        // Told when it closes; until then it is tried with a question.
+        if gate.state() != State::Closed {
+            return look_over;
+        }
+        let ready = self.outbox.lock().ready();
+        let mut wakeup = look_over;
+        for group in ready {
+            if self.workers.len() >= AT_ONCE {
+                break;
+            }
+            if self.busy.contains(&group) {
+                continue;
+            }
+            match self.pauses.get(&group) {
+                Some(pause) if pause.until > now => wakeup = wakeup.min(pause.until),
+                _ => {
+                    self.busy.insert(group.clone());
+                    let (publisher, outbox) = (Arc::clone(publisher), Arc::clone(&self.outbox));
+                    self.workers.push(
+                        async move {
+                            let turn = publisher.drain(&outbox, &group).await;
+                            (group, turn)
+                        }
+                        .boxed(),
+                    );
+                }
+            }
+        }
+        wakeup
+    }
+
+    fn ended(&mut self, group: Group, turn: Turn) {
+        self.busy.remove(&group);
+        match turn {
+            Turn::Went => drop(self.pauses.remove(&group)),
+            Turn::Hindered(reason) => {
+                self.outbox
+                    .status
+                    .send_modify(|status| status.failures += 1);
+                let failures = self.pauses.get(&group).map_or(0, |pause| pause.failures) + 1;
+                if failures == 1 {
+                    tracing::warn!(topic = %group.0, reason, "what is in the outbox cannot be sent yet");
+                }
+                let wait = self.pace.wait(failures).unwrap_or(LOOKED_OVER);
+                let until = Instant::now() + wait;
+                self.pauses.insert(group, Pause { failures, until });
+            }
+        }
+    }
+}
+
+impl Outbox {
+    fn expire(&self) {
+        let age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
+        let before_ms = self.clock.unix_ms().saturating_sub(age_ms);
+        let mut index = self.lock();
+        let expired = index.expire(before_ms);
+        if expired.is_empty() {
+            return;
+        }
+        let remove = |(place, _): &(u64, _)| Change::Remove { place: *place };
+        let changes = expired.iter().map(remove).collect();
+        // Nobody waits for it: what is not taken out now expires again in the next process.
+        drop(self.store.write(changes, Urgency::BySetting));
+        self.show(&index);
+        drop(index);
+        self.tell_lost(&expired, Left::Expired);
+    }
+
+    /// The entries at these places. Those that are not to be had any more are counted as lost.
+    async fn read(&self, places: Vec<u64>) -> Result<Vec<(u64, Entry)>, String> {
+        let read = match self.store.read(places.clone()).await {
+            Ok(read) => read,
+            Err(fault) => {
+                self.wait_again(&places);
+                return Err(fault.to_string());
+            }
+        };
+        let (mut entries, mut lost) = (Vec::new(), Vec::new());
+        for (place, entry) in places.into_iter().zip(read) {
+            match entry {
+                Some(entry) => entries.push((place, entry)),
+                None => lost.extend(self.lock().remove(place).map(|held| (place, held))),
+            }
+        }
+        if !lost.is_empty() {
+            self.show(&self.lock());
+            self.tell_lost(&lost, Left::Unreadable);
+        }
+        Ok(entries)
+    }
+
+    fn wait_again(&self, places: &[u64]) {
+        let mut index = self.lock();
+        for place in places {
+            index.waits_again(*place);
+        }
+    }
+
+    /// It is not to be sent any more. It may stay on disk for a moment; a crash then sends it again.
+    fn leave(&self, place: u64) {
+        let mut index = self.lock();
+        index.remove(place);
+        self.show(&index);
+        drop(self.store.write(vec![Change::Remove { place }], Urgency::BySetting));
+    }
+}
+
+/// A record that has its room, and what is kept of it.
+struct Ready {
+    place: u64,
+    entry: Entry,
+    room: Reservation,
+}
+
+/// A record that the transport has.
+struct Gone {
+    place: u64,
+    entry: Entry,
+    to: Addressed,
+    delivery: Delivery,
+}
+
+impl Inner {
+    /// One worker's turn at a group.
+    async fn drain(self: &Arc<Self>, outbox: &Arc<Outbox>, group: &Group) -> Turn {
+        let turn = match group.1 {
+            Slot::Unplaced => self.place_drafts(outbox, group).await,
+            Slot::Keyless | Slot::Partition(_) => self.send_some(outbox, group).await,
+        };
+        turn.map_or_else(Turn::Hindered, |()| Turn::Went)
+    }
+
+    /// Finds the partitions of keys.
+    async fn place_drafts(&self, outbox: &Outbox, group: &Group) -> Result<(), String> {
+        let partitions = self.partitions_of(&group.0).await?;
+        loop {
+            let taken = outbox.lock().take(group, PLACED_TOGETHER, u64::MAX);
+            if taken.is_empty() {
+                return Ok(());
+            }
+            let entries = outbox.read(taken).await?;
+            let mut index = outbox.lock();
+            for (place, entry) in entries {
+                let key = entry.key.as_deref().unwrap_or_default();
+                index.put_in(place, partition_of(key, partitions));
+                index.waits_again(place);
+            }
+        }
+    }
+
+    async fn partitions_of(&self, topic: &str) -> Result<i32, String> {
+        let since = Instant::now();
+        let asked = self.unless_closing(self.parts.client.partition_count(topic)).await?;
+        asked.map_err(|error: TransportError| {
+            if error.is_unreachable() {
+                self.parts.gate.unreachable(since, Instant::now());
+            }
+            error.to_string()
+        })
+    }
+
+    async fn unless_closing<T>(&self, waited_for: impl Future<Output = T>) -> Result<T, String> {
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Err(SendError::Closed.to_string()),
+            answer = waited_for => Ok(answer),
+        }
+    }
+
+    /// Sends the next entries of a group, and waits for what comes of them.
+    async fn send_some(self: &Arc<Self>, outbox: &Arc<Outbox>, group: &Group) -> Result<(), String> {
+        let most_bytes = self.parts.buffer_bytes / 2;
+        let most_bytes = u64::try_from(most_bytes).unwrap_or(u64::MAX);
+        let taken = outbox.lock().take(group, TOGETHER, most_bytes);
+        let entries = outbox.read(taken).await?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let places: Vec<u64> = entries.iter().map(|(place, _)| *place).collect();
+        let in_doubt = {
+            let index = outbox.lock();
+            places.iter().any(|place| index.is_in_doubt(*place))
+        };
+        let (ready, unfit): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .map(|(place, entry)| (place, entry.about_to_go(in_doubt)))
+            .partition(|(_, entry)| entry.is_some());
+        for (place, _) in unfit {
+            let lost = outbox.lock().remove(place).map(|held| (place, held));
+            outbox.tell_lost(lost.as_slice(), Left::Unreadable);
+            outbox.leave(place);
+        }
+        let entries = ready
+            .into_iter()
+            .filter_map(|(place, entry)| Some((place, entry?)))
+            .collect();
+        let (partition, entries) = match self.whereto(outbox, group, entries, in_doubt).await {
+            Ok(found) => found,
+            Err(reason) => {
+                outbox.wait_again(&places);
+                return Err(reason);
+            }
+        };
+        let ready = self.reserve(outbox, &group.0, partition, entries, in_doubt).await;
+        let ready = match ready {
+            Ok(ready) => ready,
+            Err(reason) => {
+                outbox.wait_again(&places);
+                return Err(reason);
+            }
+        };
+        let gone = if in_doubt {
+            self.resend(outbox, &group.0, partition, ready).await
+        } else {
+            self.sign_all(outbox, &group.0, partition, ready).await
+        }?;
+        let mut hindered = None;
+        for Gone {
+            place,
+            entry,
+            to,
+            delivery,
+        } in gone
+        {
+            let outcome = delivery.await;
+            if let Err(reason) = self.drained(outbox, place, &entry, &to, in_doubt, outcome).await {
+                hindered.get_or_insert(reason);
+            }
+        }
+        hindered.map_or(Ok(()), Err)
+    }
+
+    /// The partition of these entries; those that another has by now are put there.
+    async fn whereto(
+        &self,
+        outbox: &Outbox,
+        group: &Group,
+        entries: Vec<(u64, Entry)>,
+        in_doubt: bool,
+    ) -> Result<(i32, Vec<(u64, Entry)>), String> {
+        let partition = match group.1 {
+            Slot::Partition(partition) => partition,
+            Slot::Keyless | Slot::Unplaced => {
+                let bytes = entries.iter().map(|(_, entry)| content_bytes(entry)).sum();
+                let producer = &self.parts.producer;
+                let chosen = self
+                    .unless_closing(producer.partition_without_key(&group.0, bytes))
+                    .await?
+                    .map_err(|error| error.to_string())?;
+                return Ok((chosen, entries));
+            }
+        };
+        if in_doubt {
+            return Ok((partition, entries));
+        }
+        let partitions = self.partitions_of(&group.0).await?;
+        let mut here = Vec::new();
+        let mut index = outbox.lock();
+        for (place, entry) in entries {
+            let key = entry.key.as_deref().unwrap_or_default();
+            match partition_of(key, partitions) {
+                now if now == partition => here.push((place, entry)),
+                other => {
+                    index.put_in(place, other);
+                    index.waits_again(place);
+                }
+            }
+        }
+        Ok((partition, here))
+    }
+
+    /// Room for all of them. One worker at a time: two that each wait for the other's half would wait for ever.
+    async fn reserve(
+        &self,
+        outbox: &Outbox,
+        topic: &str,
+        partition: i32,
+        entries: Vec<(u64, Entry)>,
+        in_doubt: bool,
+    ) -> Result<Vec<Ready>, String> {
+        let _one_at_a_time = outbox.reserving.lock().await;
+        let mut ready = Vec::new();
+        for (place, entry) in entries {
+            let bytes = if in_doubt {
+                record_of(&entry).map_or(0, |record| record.size_bound())
+            } else {
+                let framing = Record::default().size_bound() + 10 * entry.headers.len();
+                content_bytes(&entry) + SEAL_BYTES + OWN_HEADERS_BYTES + framing
+            };
+            let reserving = self.parts.producer.reserve(topic, partition, bytes);
+            let room = self
+                .unless_closing(reserving)
+                .await?
+                .map_err(|error| error.to_string())?;
+            ready.push(Ready { place, entry, room });
+        }
+        Ok(ready)
+    }
+
+    /// What is in doubt goes byte for byte.
+    async fn resend(
+        &self,
+        outbox: &Outbox,
+        topic: &Arc<str>,
+        partition: i32,
+        ready: Vec<Ready>,
+    ) -> Result<Vec<Gone>, String> {
+        let queue = self.queue(topic, partition);
+        let _in_order = queue.lock().await;
+        let mut index = outbox.lock();
+        let deadline = after(Instant::now(), self.patience);
+        let send = |Ready { place, entry, room }| {
+            let record = record_of(&entry)?;
+            index.on_its_way(place, partition);
+            let to = self.addressed(&entry, partition, &record);
+            let delivery = room.append_until(record, deadline);
+            Some(Gone {
+                place,
+                entry,
+                to,
+                delivery,
+            })
+        };
+        Ok(ready.into_iter().filter_map(send).collect())
+    }
+
+    /// Signs, keeps what is signed, and appends, while nobody else appends to this partition.
+    async fn sign_all(
+        self: &Arc<Self>,
+        outbox: &Outbox,
+        topic: &Arc<str>,
+        partition: i32,
+        ready: Vec<Ready>,
+    ) -> Result<Vec<Gone>, String> {
+        let all: Vec<u64> = ready.iter().map(|ready| ready.place).collect();
+        let queue = self.queue(topic, partition);
+        let _in_nonce_order = queue.lock().await;
+        if outbox.lock().is_blocked(topic, partition) {
+            outbox.wait_again(&all);
+            return Err("its partition waits for what may have been written".to_owned());
+        }
+        let (mut records, mut changes) = (Vec::new(), Vec::new());
+        let mut hindered = None;
+        for Ready { place, entry, room } in ready {
+            if hindered.is_some() {
+                outbox.wait_again(&[place]);
+                continue;
+            }
+            match self.sign_entry(&entry, topic, partition).await {
+                Ok(record) => {
+                    let kept = Entry {
+                        partition: Some(partition),
+                        body: signed(&record),
+                        ..entry.clone()
+                    };
+                    changes.push(Change::Replace {
+                        place,
+                        bytes: kept.encode().seal(place),
+                    });
+                    records.push((place, entry, record, room));
+                }
+                Err(Unsigned::Now(reason)) => {
+                    outbox.wait_again(&[place]);
+                    hindered = Some(reason);
+                }
+                Err(Unsigned::Ever(reason)) => {
+                    tracing::error!(place, reason, "a message in the outbox can never be sent");
+                    let lost = outbox.lock().remove(place).map(|held| (place, held));
+                    outbox.tell_lost(lost.as_slice(), Left::Unreadable);
+                    outbox.leave(place);
+                }
+            }
+        }
+        if !changes.is_empty() {
+            let written = outbox.store.write(changes, Urgency::Synced);
+            if let Err(fault) = store::written(written).await {
+                outbox.wait_again(&all);
+                return Err(fault.to_string());
+            }
+        }
+        if records.is_empty() {
+            return hindered.map_or(Ok(Vec::new()), Err);
+        }
+        let deadline = after(Instant::now(), self.patience);
+        let mut index = outbox.lock();
+        let send = |(place, entry, record, room): (u64, Entry, Record, Reservation)| {
+            index.on_its_way(place, partition);
+            let to = self.addressed(&entry, partition, &record);
+            let delivery = room.append_until(record, deadline);
+            Gone {
+                place,
+                entry,
+                to,
+                delivery,
+            }
+        };
+        Ok(records.into_iter().map(send).collect())
+    }
+
+    async fn sign_entry(
+        &self,
+        entry: &Entry,
+        topic: &Arc<str>,
+        partition: i32,
+    ) -> Result<Record, Unsigned> {
+        let draft = entry
+            .draft()
+            .map_err(|error| Unsigned::Ever(error.to_string()))?;
+        let Some(signer) = &self.parts.signer else {
+            return Err(Unsigned::Now(NotSent::NoKey.to_string()));
+        };
+        let signer = signer.current();
+        let what = ToSign {
+            draft: &draft,
+            topic,
+            partition,
+            key: entry.key.as_deref(),
+            headers: &entry.headers,
+            traceparent: entry.traceparent.as_deref(),
+            spooled_at_ms: Some(entry.accepted_at_ms),
+        };
+        loop {
+            let now_ms = self
+                .plausible_time()
+                .map_err(|error| Unsigned::Now(error.to_string()))?;
+            self.parts
+                .nonces
+                .prepare(now_ms)
+                .await
+                .map_err(|fault| Unsigned::Now(fault.to_string()))?;
+            match self.sign(signer.as_ref(), &what) {
+                Ok(Signing::Signed(record)) => return Ok(record),
+                Ok(Signing::NotPrepared) => {}
+                Err(error @ (SendError::Invalid(_) | SendError::TooLarge(_))) => {
+                    return Err(Unsigned::Ever(error.to_string()));
+                }
+                Err(error) => return Err(Unsigned::Now(error.to_string())),
+            }
+        }
+    }
+
+    fn addressed(&self, entry: &Entry, partition: i32, record: &Record) -> Addressed {
+        let begun = Instant::now();
+        Addressed {
+            kind: entry.kind,
+            topic: Arc::clone(&entry.topic),
+            partition,
+            key: entry.key.clone(),
+            value_bytes: record.value.as_ref().map_or(0, Bytes::len),
+            begun,
+            patience: Patience::whole(begun, self.patience),
+            begun_unix_ms: entry.accepted_at_ms,
+            kept: None,
+        }
+    }
+
+    /// What came of an entry that was sent.
+    async fn drained(
+        self: &Arc<Self>,
+        outbox: &Arc<Outbox>,
+        place: u64,
+        entry: &Entry,
+        to: &Addressed,
+        was_in_doubt: bool,
+        outcome: Result<cybermesh_transport::Appended, DeliveryError>,
+    ) -> Result<(), String> {
+        let error = match outcome {
+            Ok(_) => {
+                outbox.leave(place);
+                outbox.settled(&to.topic, to.partition, &self.parts.producer);
+                let waited = self.parts.clock.unix_ms().saturating_sub(entry.accepted_at_ms);
+                self.parts.metrics.sent(
+                    &to.topic,
+                    to.partition,
+                    to.kind,
+                    to.value_bytes,
+                    Duration::from_millis(waited),
+                );
+                self.parts.metrics.unspooled(&to.topic, to.kind, Left::Sent);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if is_kept(&error) {
+            let may_be_written = was_in_doubt || error.written() == Written::Unknown;
+            let mut index = outbox.lock();
+            index.hold(&to.topic, to.partition);
+            if may_be_written {
+                index.in_doubt(place, to.partition);
+            } else {
+                // It is signed on disk; the next time it goes it is to have a new time.
+                let bytes = entry.encode().seal(place);
+                let again = vec![Change::Replace { place, bytes }];
+                drop(outbox.store.write(again, Urgency::BySetting));
+            }
+            index.waits_again(place);
+            drop(index);
+            outbox.settled(&to.topic, to.partition, &self.parts.producer);
+            return Err(error.to_string());
+        }
+        outbox.settled(&to.topic, to.partition, &self.parts.producer);
+        let buried = match entry.draft() {
+            Ok(draft) => self.bury(to, &draft, &entry.headers, &error).await,
+            Err(_) => true,
+        };
+        if !buried {
+            outbox.lock().waits_again(place);
+            return Err(error.to_string());
+        }
+        let lost = outbox.lock().remove(place).map(|held| (place, held));
+        outbox.tell_lost(lost.as_slice(), Left::Refused);
+        outbox.leave(place);
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// As it is to go: signed where it may be in the log, else as a draft, whatever became of an earlier attempt to
+    /// sign it. `None` where it is neither.
+    fn about_to_go(self, in_doubt: bool) -> Option<Self> {
+        match (&self.body, in_doubt) {
+            (Body::Signed { .. }, true) | (Body::Draft(_), false) => Some(self),
+            (Body::Draft(_), true) => None,
+            (Body::Signed { .. }, false) => {
+                let draft = self.draft().ok()?.to_proto();
+                let body = Body::Draft(draft);
+                Some(Self { body, ..self })
+            }
+        }
+    }
+}
+
+/// Why an entry was not signed.
+enum Unsigned {
+    /// It may be later.
+    Now(String),
+    /// It never will be.
+    Ever(String),
+}
+
+/// Key, headers and message, in bytes.
+fn content_bytes(entry: &Entry) -> usize {
+    let (Body::Draft(content) | Body::Signed { value: content, .. }) = &entry.body;
+    cybermesh_contracts::headers::record_bytes(entry.key.as_deref(), &entry.headers, content)
+}
+
+/// The record of what is signed.
+fn record_of(entry: &Entry) -> Option<Record> {
+    let Body::Signed {
+        timestamp_ms,
+        headers,
+        value,
+    } = &entry.body
+    else {
+        return None;
+    };
+    let header = |header: &cybermesh_contracts::headers::Header| Header {
+        name: header.name.clone(),
+        value: header.value.clone().map(Bytes::from),
+    };
+    Some(Record {
+        key: entry.key.clone().map(Bytes::from),
+        value: Some(Bytes::from(value.clone())),
+        headers: headers.iter().map(header).collect(),
+        timestamp_ms: *timestamp_ms,
+    })
+}

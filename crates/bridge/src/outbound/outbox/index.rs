@@ -1,0 +1,527 @@
+//! What is in the outbox, in order, and what may go past it: a state machine.
+//!
+//! - Every message has a *place*, a number that only grows, given out where the order of its partition is decided. It
+//!   is the message's key on disk, so what comes back from the transport stands where it stood, whichever task gets
+//!   here first.
+//! - A *lane* is a topic and a key; messages without one share a lane of their topic. While entries of a lane wait, new
+//!   messages of that lane go behind them. One that was handed to the transport waits no more: what follows goes behind
+//!   it there, and comes back behind it.
+//! - A partition is *held* from the first message of it that the transport gave up and that is kept here, until all
+//!   that the transport had of it has come back or is in the log: only then is it known in which order they go.
+//! - What is signed and may be in the log blocks its partition: its nonce is older than any that follows, and
+//!   receivers go by order. It goes first and alone, until it is acknowledged.
+//!
+//! Lanes are told apart by a hash; two that share one only wait for each other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::Arc,
+};
+
+use cybermesh_contracts::kind::Kind;
+
+/// What an entry takes beside its bytes on disk, counted against the bound; in memory it takes less.
+pub(crate) const BESIDE_ITS_BYTES: u64 = 256;
+
+/// Where the entries of a topic go, as far as that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Slot {
+    /// By their keys, and nobody knows how many partitions there are.
+    Unplaced,
+    /// They have no key: one partition after the other.
+    Keyless,
+    /// To this partition.
+    Partition(i32),
+}
+
+/// Entries that go one after the other.
+pub(crate) type Group = (Arc<str>, Slot);
+
+/// What is known of an entry without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) kind: Kind,
+    pub(crate) topic: Arc<str>,
+    pub(crate) slot: Slot,
+    /// It is signed, and may be in the log.
+    pub(crate) in_doubt: bool,
+    pub(crate) bytes: u64,
+    pub(crate) accepted_at_ms: u64,
+    lane: u64,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not on disk yet.
+    Writing,
+    Waiting,
+    /// Read, and not handed to the transport yet.
+    Taken,
+    /// The transport has it.
+    OnItsWay,
+}
+
+/// A message to be kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) topic: &'a Arc<str>,
+    pub(crate) key: Option<&'a [u8]>,
+    /// The partition that its key has, or that it is signed for.
+    pub(crate) partition: Option<i32>,
+    pub(crate) in_doubt: bool,
+    /// On disk.
+    pub(crate) bytes: usize,
+    pub(crate) accepted_at_ms: u64,
+}
+
+/// Where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the transport, with this place.
+    On(u64),
+    /// Behind what waits here.
+    Behind,
+}
+
+/// How much may be kept, and what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) bytes: u64,
+    pub(crate) when_full: WhenFull,
+}
+
+/// What becomes of a message that does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is refused.
+    Refuse,
+    /// The oldest make room for it.
+    DropOldest,
+}
+
+/// There is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full {
+    pub(crate) bytes: u64,
+    pub(crate) limit: u64,
+}
+
+/// A message was taken in.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) place: u64,
+    /// What made room for it.
+    pub(crate) dropped: Vec<(u64, Held)>,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// Messages that the transport has.
+    on_their_way: usize,
+    held: bool,
+    /// What blocks it.
+    in_doubt: BTreeSet<u64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Index {
+    bounds: Bounds,
+    next_place: u64,
+    entries: BTreeMap<u64, Held>,
+    bytes: u64,
+    /// How many entries of a lane are not on their way.
+    lanes: HashMap<u64, u32>,
+    /// What is not on its way, in the order in which it goes.
+    groups: BTreeMap<Group, BTreeSet<u64>>,
+    partitions: BTreeMap<(Arc<str>, i32), Partition>,
+    hashing: RandomState,
+}
+
+impl Index {
+    pub(crate) fn new(bounds: Bounds, next_place: u64) -> Self {
+        Self {
+            bounds,
+            next_place,
+            entries: BTreeMap::new(),
+            bytes: 0,
+            lanes: HashMap::new(),
+            groups: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            hashing: RandomState::new(),
+        }
+    }
+
+    /// Takes in what an earlier process left; beyond the bounds too, for it was promised.
+    pub(crate) fn found(&mut self, place: u64, arrival: &Arrival<'_>) {
+        let mut held = self.held_for(arrival);
+        held.phase = Phase::Waiting;
+        self.next_place = self.next_place.max(place.saturating_add(1));
+        self.insert(place, held);
+    }
+
+    /// Whether a message goes to the transport; if so it counts as on its way until [`settled`](Self::settled).
+    pub(crate) fn admit(&mut self, topic: &Arc<str>, partition: i32, key: Option<&[u8]>) -> Way {
+        if self.is_behind(topic, key) || self.is_blocked(topic, partition) {
+            return Way::Behind;
+        }
+        self.partition(topic, partition).on_their_way += 1;
+        Way::On(self.place())
+    }
+
+    /// Whether entries wait that a message of this topic and key must not pass.
+    pub(crate) fn is_behind(&self, topic: &Arc<str>, key: Option<&[u8]>) -> bool {
+        self.lanes.contains_key(&self.lane(topic, key))
+    }
+
+    /// Whether nothing new may go to this partition.
+    pub(crate) fn is_blocked(&self, topic: &Arc<str>, partition: i32) -> bool {
+        self.partitions
+            .get(&(Arc::clone(topic), partition))
+            .is_some_and(|partition| partition.held || !partition.in_doubt.is_empty())
+    }
+
+    /// The transport gave up a message of this partition that is kept here.
+    pub(crate) fn hold(&mut self, topic: &Arc<str>, partition: i32) {
+        self.partition(topic, partition).held = true;
+    }
+
+    /// The transport is done with a message of this partition. `true` where it is to take new ones again: it was held,
+    /// and nothing of it is on its way any more.
+    pub(crate) fn settled(&mut self, topic: &Arc<str>, partition: i32) -> bool {
+        let found = self.partition(topic, partition);
+        found.on_their_way = found.on_their_way.saturating_sub(1);
+        let resumed = found.held && found.on_their_way == 0;
+        if resumed {
+            found.held = false;
+        }
+        self.forget(topic, partition);
+        resumed
+    }
+
+    /// Takes a message in, at its place where it has one already. It waits for its disk until [`stored`](Self::stored).
+    pub(crate) fn accept(
+        &mut self,
+        place: Option<u64>,
+        arrival: &Arrival<'_>,
+    ) -> Result<Accepted, Full> {
+        let held = self.held_for(arrival);
+        let limit = self.bounds.bytes;
+        let mut dropped = Vec::new();
+        while self.bytes.saturating_add(held.bytes) > limit {
+            let oldest = match self.bounds.when_full {
+                WhenFull::Refuse => None,
+                WhenFull::DropOldest => self.oldest_waiting(),
+            };
+            match oldest.and_then(|place| Some((place, self.remove(place)?))) {
+                Some(oldest) => dropped.push(oldest),
+                None => {
+                    return Err(Full {
+                        bytes: self.bytes,
+                        limit,
+                    });
+                }
+            }
+        }
+        let place = place.unwrap_or_else(|| self.place());
+        self.insert(place, held);
+        Ok(Accepted { place, dropped })
+    }
+
+    /// It is on disk.
+    pub(crate) fn stored(&mut self, place: u64) {
+        if let Some(held) = self.entries.get_mut(&place)
+            && held.phase == Phase::Writing
+        {
+            held.phase = Phase::Waiting;
+        }
+    }
+
+    /// The groups of which something may go now, and what kind of work that is.
+    pub(crate) fn ready(&self) -> Vec<Group> {
+        let waits = |places: &BTreeSet<u64>| {
+            let first = places.first().and_then(|place| self.entries.get(place));
+            first.is_some_and(|held| held.phase == Phase::Waiting)
+        };
+        self.groups
+            .iter()
+            .filter(|((topic, slot), places)| match slot {
+                Slot::Unplaced => waits(places),
+                // An older one of its lane may be among those.
+                _ if self.groups.contains_key(&(Arc::clone(topic), Slot::Unplaced)) => false,
+                Slot::Keyless => waits(places),
+                Slot::Partition(partition) => {
+                    let of = self.partitions.get(&(Arc::clone(topic), *partition));
+                    let held = of.is_some_and(|of| of.held);
+                    let first_in_doubt = of.and_then(|of| of.in_doubt.first());
+                    let may_go = match first_in_doubt {
+                        None => waits(places),
+                        // Alone: what is on its way comes back, or is acknowledged, first.
+                        Some(place) => {
+                            of.is_some_and(|of| of.on_their_way == 0)
+                                && self
+                                    .entries
+                                    .get(place)
+                                    .is_some_and(|held| held.phase == Phase::Waiting)
+                        }
+                    };
+                    !held && may_go
+                }
+            })
+            .map(|(group, _)| group.clone())
+            .collect()
+    }
+
+    /// The next entries of a group, which nobody else gets then: what is in doubt first and alone, else drafts.
+    pub(crate) fn take(&mut self, group: &Group, most: usize, most_bytes: u64) -> Vec<u64> {
+        let in_doubt = match group.1 {
+            Slot::Partition(partition) => self
+                .partitions
+                .get(&(Arc::clone(&group.0), partition))
+                .map(|of| of.in_doubt.clone())
+                .filter(|places| !places.is_empty()),
+            Slot::Unplaced | Slot::Keyless => None,
+        };
+        let Some(places) = in_doubt.as_ref().or(self.groups.get(group)) else {
+            return Vec::new();
+        };
+        let mut taken = Vec::new();
+        let mut bytes = 0_u64;
+        for place in places {
+            let Some(held) = self.entries.get(place) else {
+                continue;
+            };
+            let fits = taken.is_empty() || bytes.saturating_add(held.bytes) <= most_bytes;
+            if held.phase != Phase::Waiting || !fits || taken.len() >= most {
+                break;
+            }
+            bytes = bytes.saturating_add(held.bytes);
+            taken.push(*place);
+        }
+        for place in &taken {
+            if let Some(held) = self.entries.get_mut(place) {
+                held.phase = Phase::Taken;
+            }
+        }
+        taken
+    }
+
+    /// The key of a draft has this partition.
+    pub(crate) fn put_in(&mut self, place: u64, partition: i32) {
+        let Some(held) = self.entries.get(&place) else {
+            return;
+        };
+        let before = (Arc::clone(&held.topic), held.slot);
+        if let Some(held) = self.entries.get_mut(&place) {
+            held.slot = Slot::Partition(partition);
+        }
+        self.leave_group(&before, place);
+        self.groups
+            .entry((before.0, Slot::Partition(partition)))
+            .or_default()
+            .insert(place);
+    }
+
+    /// A taken entry goes to the transport, for this partition.
+    pub(crate) fn on_its_way(&mut self, place: u64, partition: i32) {
+        let Some(held) = self.entries.get_mut(&place) else {
+            return;
+        };
+        held.phase = Phase::OnItsWay;
+        let (lane, group) = (held.lane, (Arc::clone(&held.topic), held.slot));
+        let topic = Arc::clone(&held.topic);
+        self.leave_lane(lane);
+        self.leave_group(&group, place);
+        self.partition(&topic, partition).on_their_way += 1;
+    }
+
+    /// A taken entry, or one that the transport gave up, waits again.
+    pub(crate) fn waits_again(&mut self, place: u64) {
+        let Some(held) = self.entries.get_mut(&place) else {
+            return;
+        };
+        let before = std::mem::replace(&mut held.phase, Phase::Waiting);
+        let (lane, group) = (held.lane, (Arc::clone(&held.topic), held.slot));
+        if before == Phase::OnItsWay {
+            *self.lanes.entry(lane).or_default() += 1;
+            self.groups.entry(group).or_default().insert(place);
+        }
+    }
+
+    /// What was a draft is signed, and may be in the log of this partition.
+    pub(crate) fn in_doubt(&mut self, place: u64, partition: i32) {
+        self.put_in_if_waiting(place, partition);
+        let Some(held) = self.entries.get_mut(&place) else {
+            return;
+        };
+        held.in_doubt = true;
+        let topic = Arc::clone(&held.topic);
+        self.partition(&topic, partition).in_doubt.insert(place);
+    }
+
+    /// Whether it may be in the log.
+    pub(crate) fn is_in_doubt(&self, place: u64) -> bool {
+        self.entries.get(&place).is_some_and(|held| held.in_doubt)
+    }
+
+    /// It is in the log, or given up for good.
+    pub(crate) fn remove(&mut self, place: u64) -> Option<Held> {
+        let held = self.entries.remove(&place)?;
+        self.bytes = self.bytes.saturating_sub(held.bytes);
+        if held.phase != Phase::OnItsWay {
+            self.leave_lane(held.lane);
+            self.leave_group(&(Arc::clone(&held.topic), held.slot), place);
+        }
+        if let Slot::Partition(partition) = held.slot {
+            self.partition(&held.topic, partition)
+                .in_doubt
+                .remove(&place);
+            self.forget(&held.topic, partition);
+        }
+        Some(held)
+    }
+
+    /// Takes out what was accepted before this and waits. One behind a younger one goes when that does.
+    pub(crate) fn expire(&mut self, before_ms: u64) -> Vec<(u64, Held)> {
+        let mut expired = Vec::new();
+        for (place, held) in &self.entries {
+            if held.accepted_at_ms >= before_ms {
+                break;
+            }
+            if held.phase == Phase::Waiting {
+                expired.push(*place);
+            }
+        }
+        expired
+            .into_iter()
+            .filter_map(|place| Some((place, self.remove(place)?)))
+            .collect()
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What they take, in bytes as they are counted against the bound.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When the first of them was accepted.
+    pub(crate) fn oldest_ms(&self) -> Option<u64> {
+        self.entries.values().next().map(|held| held.accepted_at_ms)
+    }
+
+    /// The first entry's place.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.entries.keys().next().copied()
+    }
+
+    /// The place that is given out next.
+    pub(crate) fn next_place(&self) -> u64 {
+        self.next_place
+    }
+
+    fn place(&mut self) -> u64 {
+        let place = self.next_place;
+        self.next_place = self.next_place.saturating_add(1);
+        place
+    }
+
+    fn oldest_waiting(&self) -> Option<u64> {
+        self.entries
+            .iter()
+            .find(|(_, held)| held.phase == Phase::Waiting)
+            .map(|(place, _)| *place)
+    }
+
+    fn held_for(&self, arrival: &Arrival<'_>) -> Held {
+        let slot = match (arrival.partition, arrival.key) {
+            (Some(partition), _) => Slot::Partition(partition),
+            (None, Some(_)) => Slot::Unplaced,
+            (None, None) => Slot::Keyless,
+        };
+        let bytes = u64::try_from(arrival.bytes).unwrap_or(u64::MAX);
+        Held {
+            kind: arrival.kind,
+            topic: Arc::clone(arrival.topic),
+            slot,
+            in_doubt: arrival.in_doubt,
+            bytes: bytes.saturating_add(BESIDE_ITS_BYTES),
+            accepted_at_ms: arrival.accepted_at_ms,
+            lane: self.lane(arrival.topic, arrival.key),
+            phase: Phase::Writing,
+        }
+    }
+
+    fn insert(&mut self, place: u64, held: Held) {
+        self.bytes = self.bytes.saturating_add(held.bytes);
+        *self.lanes.entry(held.lane).or_default() += 1;
+        self.groups
+            .entry((Arc::clone(&held.topic), held.slot))
+            .or_default()
+            .insert(place);
+        if let (true, Slot::Partition(partition)) = (held.in_doubt, held.slot) {
+            let topic = Arc::clone(&held.topic);
+            self.partition(&topic, partition).in_doubt.insert(place);
+        }
+        self.entries.insert(place, held);
+    }
+
+    fn put_in_if_waiting(&mut self, place: u64, partition: i32) {
+        match self.entries.get_mut(&place) {
+            Some(held) if held.phase == Phase::OnItsWay => {
+                held.slot = Slot::Partition(partition);
+            }
+            Some(_) => self.put_in(place, partition),
+            None => {}
+        }
+    }
+
+    fn partition(&mut self, topic: &Arc<str>, partition: i32) -> &mut Partition {
+        self.partitions
+            .entry((Arc::clone(topic), partition))
+            .or_default()
+    }
+
+    /// Partitions of which nothing is to be known cost nothing.
+    fn forget(&mut self, topic: &Arc<str>, partition: i32) {
+        let name = (Arc::clone(topic), partition);
+        let idle = self.partitions.get(&name).is_some_and(|partition| {
+            !partition.held && partition.on_their_way == 0 && partition.in_doubt.is_empty()
+        });
+        if idle {
+            self.partitions.remove(&name);
+        }
+    }
+
+    fn leave_lane(&mut self, lane: u64) {
+        if let Some(count) = self.lanes.get_mut(&lane) {
+            *count -= 1;
+            if *count == 0 {
+                self.lanes.remove(&lane);
+            }
+        }
+    }
+
+    fn leave_group(&mut self, group: &Group, place: u64) {
+        if let Some(places) = self.groups.get_mut(group) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.groups.remove(group);
+            }
+        }
+    }
+
+    fn lane(&self, topic: &Arc<str>, key: Option<&[u8]>) -> u64 {
+        self.hashing.hash_one((topic, key))
+    }
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

@@ -1,0 +1,160 @@
+//! A publisher whose outbox is on a disk that fails.
+
+use std::{sync::Arc, time::Duration};
+
+use cybermesh_contracts::{
+    kind::Kind,
+    message::AnomalyDraft,
+    sign::Ed25519Signer,
+};
+use cybermesh_devbroker::DevBroker;
+
+use super::{
+    DiskFault, NotKept,
+    simulated::{Disk, Fault},
+};
+use crate::{
+    Bridge, Receipt, SendError, SendOptions, Settings,
+    outbound::{breaker::BreakerConfig, receipt::NotSent},
+    telemetry::Condition,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(10);
+
+struct Bench {
+    broker: DevBroker,
+    disk: Disk,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn set() -> Self {
+        let broker = DevBroker::builder().topic("ai.anomalies.v1", 2).topic("ai.dlq", 1);
+        Self {
+            broker: broker.start().await.expect("a broker"),
+            disk: Disk::default(),
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    async fn start(&self) -> Bridge {
+        let settings = Settings::loader()
+            .set("KAFKA_BROKERS", self.broker.bootstrap())
+            .set("KAFKA_TLS_ENABLED", "false")
+            .set("KAFKA_CONNECT_TIMEOUT_MS", "1000")
+            .set("KAFKA_REQUEST_TIMEOUT_MS", "1000")
+            .set("KAFKA_RETRY_BACKOFF_MS", "20")
+            .set("KAFKA_MAX_RETRIES", "0")
+            .set("KAFKA_DELIVERY_TIMEOUT_MS", "3000")
+            .set("CYBERMESH_STATE_DIR", self.folder.path().to_str().expect("a path"))
+            .load()
+            .expect("settings");
+        let mut breaker = BreakerConfig::default();
+        breaker.run = 2;
+        breaker.open_for = Duration::from_millis(300);
+        breaker.open_for_most = breaker.open_for;
+        Bridge::builder(settings)
+            .sends([Kind::Anomaly])
+            .receives([])
+            .signer(Arc::new(Ed25519Signer::from_seed(&[7; 32])))
+            .breaker(breaker)
+            .seed(1)
+            .storage(Box::new(self.disk.clone()))
+            .start()
+            .await
+            .expect("a bridge")
+    }
+}
+
+async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, event)
+        .await
+        .expect("it did not happen in time")
+}
+
+async fn send(bridge: &Bridge) -> Result<Receipt, SendError> {
+    let draft = AnomalyDraft::builder(uuid::Uuid::new_v4().to_string())
+        .anomaly_type("scan")
+        .source("edge")
+        .severity(3)
+        .confidence(0.5)
+        .model_version("m")
+        .payload("{}")
+        .build()
+        .expect("a draft");
+    let options = SendOptions::new().key("one-lane");
+    soon(bridge.publisher().send_with(draft, options)).await
+}
+
+#[tokio::test]
+async fn while_the_disk_refuses_nothing_is_told_as_kept_and_it_works_again_when_it_takes_more() {
+    let is_full = |fault: &DiskFault| matches!(fault, DiskFault::Full(_));
+    let is_read_only = |fault: &DiskFault| matches!(fault, DiskFault::ReadOnly(_));
+    let faults: [(Fault, fn(&DiskFault) -> bool); 2] =
+        [(Fault::Full, is_full), (Fault::ReadOnly, is_read_only)];
+    for (fault, is_it) in faults {
+        let bench = Bench::set().await;
+        let bridge = bench.start().await;
+        bench.broker.go_down().await;
+        bench.disk.fail(Some(fault));
+        let mut kept = 0;
+        let refused = loop {
+            match send(&bridge).await {
+                Ok(Receipt::Spooled { .. }) => kept += 1,
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => break error,
+            }
+        };
+        let SendError::NotSent(NotSent::NotKept {
+            refusal: NotKept::Disk(said),
+            ..
+        }) = &refused
+        else {
+            panic!("{refused}")
+        };
+        assert!(is_it(said), "{said}");
+        let conditions = bridge.health().conditions();
+        assert!(
+            conditions.iter().any(|(held, _)| *held == Condition::Outbox),
+            "{conditions:?}"
+        );
+        bench.disk.fail(None);
+        soon(async { while send(&bridge).await.is_err() {} }).await;
+        kept += 1;
+        bench.broker.come_up().await.expect("a broker");
+        let mut status = bridge.publisher().outbox().expect("an outbox");
+        soon(status.wait_for(|status| status.entries == 0))
+            .await
+            .expect("it lives");
+        assert_eq!(bench.broker.log("ai.anomalies.v1").len(), kept, "{fault:?}");
+        bridge.stop(STOP).await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_signed_on_disk_is_not_sent_and_goes_when_it_can() {
+    let bench = Bench::set().await;
+    let bridge = bench.start().await;
+    bench.broker.go_down().await;
+    send(&bridge).await.expect("spooled");
+    bench.disk.fail(Some(Fault::Sync));
+    let failures = {
+        let mut status = bridge.publisher().outbox().expect("an outbox");
+        let before = status.borrow().failures;
+        bench.broker.come_up().await.expect("a broker");
+        soon(status.wait_for(|status| status.failures > before))
+            .await
+            .expect("it lives")
+            .failures
+    };
+    assert!(failures > 0);
+    assert_eq!(bench.broker.log("ai.anomalies.v1").len(), 0);
+    bench.disk.fail(None);
+    let mut status = bridge.publisher().outbox().expect("an outbox");
+    soon(status.wait_for(|status| status.entries == 0))
+        .await
+        .expect("it lives");
+    assert_eq!(bench.broker.log("ai.anomalies.v1").len(), 1);
+    bridge.stop(STOP).await;
+}
