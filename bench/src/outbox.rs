@@ -69,7 +69,10 @@ async fn measure(
         // Nobody listens there.
         .set("KAFKA_BROKERS", "127.0.0.1:1")
         .set("KAFKA_TLS_ENABLED", "false")
-        .set("CYBERMESH_STATE_DIR", state.to_str().ok_or("the folder is not UTF-8")?)
+        .set(
+            "CYBERMESH_STATE_DIR",
+            state.to_str().ok_or("the folder is not UTF-8")?,
+        )
         .set("CYBERMESH_OUTBOX_SYNC", sync)
         .set("CYBERMESH_RATE_LIMIT_ANOMALY", "off")
         .load()?;
@@ -106,7 +109,11 @@ async fn measure(
     bridge.stop(STOP).await;
     std::fs::remove_dir_all(&state)?;
     took.sort_unstable();
-    let at = |share: usize| took.get(took.len() * share / 100).copied().unwrap_or_default();
+    let at = |share: usize| {
+        took.get(took.len() * share / 100)
+            .copied()
+            .unwrap_or_default()
+    };
     let in_ms = |time: Duration| time.as_secs_f64() * 1_000.0;
     let count = u32::try_from(took.len())?;
     Ok(Row {

@@ -266,7 +266,8 @@ fn kind(text: &str) -> Result<Kind, String> {
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
-    cybermesh_bridge::settings::duration(text).ok_or_else(|| "give a duration like 90s, 2h or 7d".to_owned())
+    cybermesh_bridge::settings::duration(text)
+        .ok_or_else(|| "give a duration like 90s, 2h or 7d".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

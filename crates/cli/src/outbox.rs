@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use cybermesh_bridge::bridge::StartError;
 use cybermesh_bridge::clock::{SystemClock, WallClock};
-use cybermesh_bridge::outbound::outbox::{Body, DiskFault, Entry, Listed, OutboxFile, OutboxStatus};
+use cybermesh_bridge::outbound::outbox::{
+    Body, DiskFault, Entry, Listed, OutboxFile, OutboxStatus,
+};
 use cybermesh_bridge::state::StateDir;
 use cybermesh_bridge::telemetry::Condition;
 use cybermesh_bridge::{Bridge, Settings};
@@ -37,7 +39,8 @@ fn open(settings: &Settings) -> Result<OutboxFile, Failure> {
         Failure::usage("CYBERMESH_STATE_DIR (unset): there is no outbox without a state folder")
     })?;
     let state = StateDir::open(&folder).map_err(Failure::usage)?;
-    let outbox = OutboxFile::open(Arc::new(state)).map_err(|fault| at_fault(&folder.display().to_string(), &fault))?;
+    let outbox = OutboxFile::open(Arc::new(state))
+        .map_err(|fault| at_fault(&folder.display().to_string(), &fault))?;
     if outbox.unreadable() > 0 {
         stderr::say(&format!(
             "warning: {} entries cannot be read, and are set aside in the file",
@@ -75,7 +78,9 @@ fn line(listed: &Listed, now_ms: u64) -> String {
         entry,
         bytes,
     } = listed;
-    let partition = entry.partition.map_or("-".to_owned(), |partition| partition.to_string());
+    let partition = entry
+        .partition
+        .map_or("-".to_owned(), |partition| partition.to_string());
     let key = entry.key.as_deref().map_or("-".to_owned(), key_text);
     format!(
         "{sequence}  {:<6}  {}  {}/{partition}  key {key}  {} s  {bytes} bytes",
@@ -171,8 +176,13 @@ fn drop_entries(outbox: &mut OutboxFile, args: &OutboxDropArgs) -> Result<(), Fa
             let entry = &listed.entry;
             (args.sequences.is_empty() || args.sequences.contains(&listed.sequence))
                 && args.kind.is_none_or(|kind| kind == entry.kind)
-                && args.topic.as_ref().is_none_or(|topic| **topic == *entry.topic)
-                && args.older_than.is_none_or(|least| age(entry, now_ms) > least)
+                && args
+                    .topic
+                    .as_ref()
+                    .is_none_or(|topic| **topic == *entry.topic)
+                && args
+                    .older_than
+                    .is_none_or(|least| age(entry, now_ms) > least)
         })
         .collect();
     let missing = args
@@ -224,7 +234,13 @@ async fn drain(settings: Settings) -> Result<(), Failure> {
     let last = status.borrow().next;
     let before = status.borrow().entries;
     let drained = signals
-        .unless_ended(until_drained(&bridge, &mut status, last, say_left))
+        .unless_ended(until_drained(
+            &bridge,
+            &mut status,
+            last,
+            ATTEMPTS,
+            say_left,
+        ))
         .await;
     let left = *status.borrow();
     let reachable = bridge.client().reach().await;
@@ -253,15 +269,16 @@ pub(crate) enum Drained {
 }
 
 /// How often an attempt may fail before a drain is given up.
-const ATTEMPTS: u64 = 5;
+const ATTEMPTS: u64 = 3;
 /// How often progress is told.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
-/// Waits until all entries before `last` are gone, or cannot be sent; says from time to time what is left.
+/// Waits until all entries before `last` are gone, or so many attempts have failed; says from time to time what is left.
 pub(crate) async fn until_drained(
     bridge: &Bridge,
     status: &mut watch::Receiver<OutboxStatus>,
     last: u64,
+    attempts: u64,
     told: impl Fn(&OutboxStatus),
 ) -> Drained {
     let mut ticks = tokio::time::interval(TOLD_EVERY);
@@ -273,7 +290,7 @@ pub(crate) async fn until_drained(
             return Drained::All;
         }
         let open = |(condition, _): &(Condition, String)| *condition == Condition::BreakerOpen;
-        if now.failures >= ATTEMPTS || bridge.health().conditions().iter().any(open) {
+        if now.failures >= attempts || bridge.health().conditions().iter().any(open) {
             return Drained::Stuck;
         }
         tokio::select! {

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: SendArgs, settings: &SettingsArgs) -> Result<(), F
 async fn send_what_waits(bridge: &Bridge) {
     if let Some(mut status) = bridge.publisher().outbox() {
         let last = status.borrow().next;
-        let _ = outbox::until_drained(bridge, &mut status, last, |_| {}).await;
+        let _ = outbox::until_drained(bridge, &mut status, last, 1, |_| {}).await;
     }
 }
 

@@ -434,7 +434,11 @@ impl Inner {
 
     /// Time, nonce and signatures. Nothing is awaited; whoever appends in another order than they sign breaks the
     /// contract.
-    pub(super) fn sign(&self, signer: &dyn Signer, what: &ToSign<'_>) -> Result<Signing, SendError> {
+    pub(super) fn sign(
+        &self,
+        signer: &dyn Signer,
+        what: &ToSign<'_>,
+    ) -> Result<Signing, SendError> {
         let kind = what.draft.kind();
         let now_ms = self.plausible_time()?;
         let nonce = if kind.is_control() {

@@ -310,7 +310,9 @@ impl Publisher {
             failed,
             spooled: self.0.parts.metrics.spooled_count() - spooled_before,
             // What the outbox has is not left.
-            abandoned: u64::try_from(closed.abandoned).unwrap_or(u64::MAX).min(failed),
+            abandoned: u64::try_from(closed.abandoned)
+                .unwrap_or(u64::MAX)
+                .min(failed),
         }
     }
 

@@ -32,14 +32,14 @@ use std::fmt;
 
 use crate::reload::Stamp;
 
+pub use crate::outbound::outbox::{Sync, WhenFull};
 pub use load::Loader;
 pub use problem::{Problem, SettingsError, Source};
-pub use crate::outbound::outbox::{Sync, WhenFull};
 pub use values::{
     Assignor, Audit, Compression, DeadLetterFormat, GroupProtocol, Guard, Isolation, Kafka, Keys,
-    Limits, Log, LogFormat, Node, OnExhausted, OnHang, Ops, Outbox, PayloadRule, RateLimit, Receive,
-    Replay, Role, Sasl, SaslMechanism, Send, StartPosition, Tls, TlsMinVersion, TlsProvider,
-    Topics, Verify, VerifyMode, VerifyModes,
+    Limits, Log, LogFormat, Node, OnExhausted, OnHang, Ops, Outbox, PayloadRule, RateLimit,
+    Receive, Replay, Role, Sasl, SaslMechanism, Send, StartPosition, Tls, TlsMinVersion,
+    TlsProvider, Topics, Verify, VerifyMode, VerifyModes,
 };
 
 /// A duration as settings have it, such as `90s`, `2h` or `7d`; `None` where the text is none.

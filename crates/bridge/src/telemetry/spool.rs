@@ -44,11 +44,9 @@ impl Spool {
                 })
                 .build();
         };
-        number(
-            "bridge_outbox_entries",
-            "Messages in the outbox",
-            |spool| &spool.entries,
-        );
+        number("bridge_outbox_entries", "Messages in the outbox", |spool| {
+            &spool.entries
+        });
         number(
             "bridge_outbox_bytes",
             "What they take, as counted against its bound",

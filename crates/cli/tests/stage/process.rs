@@ -1,9 +1,10 @@
 //! The binary as a process that is sent signals, stalled and read from piece by piece.
 #![allow(
     clippy::unwrap_used,
+    dead_code,
     unreachable_pub,
     missing_debug_implementations,
-    reason = "part of a test"
+    reason = "part of a test; each uses its own part of this"
 )]
 
 use std::fs;
@@ -176,6 +177,16 @@ impl Process {
         within(read).await.unwrap();
         let parse = |line: &str| serde_json::from_str(line).unwrap();
         text.lines().map(parse).collect()
+    }
+
+    /// The same of a process that was killed: what it had not finished printing is nothing.
+    pub async fn all_whole_lines(&mut self) -> Vec<Value> {
+        let mut text = String::new();
+        let read = self.stdout.as_mut().unwrap().read_to_string(&mut text);
+        within(read).await.unwrap();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let parse = |line: &str| serde_json::from_str(line).unwrap();
+        whole.lines().map(parse).collect()
     }
 
     pub async fn ended(&mut self) -> ExitStatus {

@@ -167,9 +167,7 @@ impl Producer {
     /// Ends the hold of a partition ([`HoldPolicy`]): what is appended from now on is sent. Nothing happens where it is
     /// not held.
     pub fn resume(&self, topic: &str, partition: i32) {
-        self.0
-            .shared
-            .resume(&TopicPartition::new(topic, partition));
+        self.0.shared.resume(&TopicPartition::new(topic, partition));
     }
 
     /// What it is doing at the moment, and whether someone else writes under its id.

@@ -32,10 +32,18 @@ const WORTH_SHRINKING: u64 = 16 << 20;
 /// Something to be done to the entries.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    Put { place: u64, bytes: Vec<u8> },
+    Put {
+        place: u64,
+        bytes: Vec<u8>,
+    },
     /// In the place of another.
-    Replace { place: u64, bytes: Vec<u8> },
-    Remove { place: u64 },
+    Replace {
+        place: u64,
+        bytes: Vec<u8>,
+    },
+    Remove {
+        place: u64,
+    },
 }
 
 impl Change {
@@ -139,9 +147,7 @@ impl Database {
     }
 
     fn over(medium: Medium, check: Check) -> Result<Self, DiskFault> {
-        let grown_by = medium
-            .len()
-            .map_err(|error| DiskFault::of_io(&error))?;
+        let grown_by = medium.len().map_err(|error| DiskFault::of_io(&error))?;
         let redb = Redb::builder()
             .set_cache_size(CACHE_BYTES)
             .set_check_integrity_on_open(check == Check::All)
@@ -164,7 +170,9 @@ impl Database {
                     let (place, bytes) = (place.value(), bytes.value());
                     found.next_place = found.next_place.max(place.saturating_add(1));
                     match Entry::decode(place, bytes) {
-                        Ok(entry) => found.entries.push((place, without_body(entry), bytes.len())),
+                        Ok(entry) => found
+                            .entries
+                            .push((place, without_body(entry), bytes.len())),
                         Err(error) => {
                             tracing::error!(place, %error, "an entry of the outbox cannot be read, and is set aside in its file");
                             unreadable.push((place, bytes.to_vec()));
@@ -173,9 +181,7 @@ impl Database {
                 }
                 let numbers = reading.open_table(NUMBERS).map_err(redb::Error::from)?;
                 let next = numbers.get(NEXT_PLACE).map_err(storage)?;
-                found.next_place = found
-                    .next_place
-                    .max(next.map_or(1, |next| next.value()));
+                found.next_place = found.next_place.max(next.map_or(1, |next| next.value()));
             }
             Err(redb::TableError::TableDoesNotExist(_)) => {}
             Err(error) => return Err(redb::Error::from(error).into()),
@@ -248,7 +254,9 @@ impl Database {
         }
         self.grown_by = 0;
         let compacted = self.redb.compact();
-        compacted.map_err(|error| redb::Error::from(error).into()).map(drop)
+        compacted
+            .map_err(|error| redb::Error::from(error).into())
+            .map(drop)
     }
 
     /// The entries at these places; `None` where there is none, or none that can be read.

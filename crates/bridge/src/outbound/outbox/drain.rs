@@ -214,7 +214,10 @@ impl Outbox {
         let mut index = self.lock();
         index.remove(place);
         self.show(&index);
-        drop(self.store.write(vec![Change::Remove { place }], Urgency::BySetting));
+        drop(
+            self.store
+                .write(vec![Change::Remove { place }], Urgency::BySetting),
+        );
     }
 }
 
@@ -263,7 +266,9 @@ impl Inner {
 
     async fn partitions_of(&self, topic: &str) -> Result<i32, String> {
         let since = Instant::now();
-        let asked = self.unless_closing(self.parts.client.partition_count(topic)).await?;
+        let asked = self
+            .unless_closing(self.parts.client.partition_count(topic))
+            .await?;
         asked.map_err(|error: TransportError| {
             if error.is_unreachable() {
                 self.parts.gate.unreachable(since, Instant::now());
@@ -281,7 +286,11 @@ impl Inner {
     }
 
     /// Sends the next entries of a group, and waits for what comes of them.
-    async fn send_some(self: &Arc<Self>, outbox: &Arc<Outbox>, group: &Group) -> Result<(), String> {
+    async fn send_some(
+        self: &Arc<Self>,
+        outbox: &Arc<Outbox>,
+        group: &Group,
+    ) -> Result<(), String> {
         let most_bytes = self.parts.buffer_bytes / 2;
         let most_bytes = u64::try_from(most_bytes).unwrap_or(u64::MAX);
         let taken = outbox.lock().take(group, TOGETHER, most_bytes);
@@ -314,7 +323,9 @@ impl Inner {
                 return Err(reason);
             }
         };
-        let ready = self.reserve(outbox, &group.0, partition, entries, in_doubt).await;
+        let ready = self
+            .reserve(outbox, &group.0, partition, entries, in_doubt)
+            .await;
         let ready = match ready {
             Ok(ready) => ready,
             Err(reason) => {
@@ -336,7 +347,10 @@ impl Inner {
         } in gone
         {
             let outcome = delivery.await;
-            if let Err(reason) = self.drained(outbox, place, &entry, &to, in_doubt, outcome).await {
+            if let Err(reason) = self
+                .drained(outbox, place, &entry, &to, in_doubt, outcome)
+                .await
+            {
                 hindered.get_or_insert(reason);
             }
         }
@@ -581,7 +595,11 @@ impl Inner {
             Ok(_) => {
                 outbox.leave(place);
                 outbox.settled(&to.topic, to.partition, &self.parts.producer);
-                let waited = self.parts.clock.unix_ms().saturating_sub(entry.accepted_at_ms);
+                let waited = self
+                    .parts
+                    .clock
+                    .unix_ms()
+                    .saturating_sub(entry.accepted_at_ms);
                 self.parts.metrics.sent(
                     &to.topic,
                     to.partition,

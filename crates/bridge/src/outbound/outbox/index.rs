@@ -251,7 +251,12 @@ impl Index {
             .filter(|((topic, slot), places)| match slot {
                 Slot::Unplaced => waits(places),
                 // An older one of its lane may be among those.
-                _ if self.groups.contains_key(&(Arc::clone(topic), Slot::Unplaced)) => false,
+                _ if self
+                    .groups
+                    .contains_key(&(Arc::clone(topic), Slot::Unplaced)) =>
+                {
+                    false
+                }
                 Slot::Keyless => waits(places),
                 Slot::Partition(partition) => {
                     let of = self.partitions.get(&(Arc::clone(topic), *partition));

@@ -44,7 +44,10 @@ fn a_message_that_does_not_fit_is_refused_and_what_is_there_stays() {
 fn the_oldest_make_room_but_not_what_is_on_its_way() {
     let (topic, mut index) = (topic(), bounded(3 * EACH, WhenFull::DropOldest));
     for number in 0..3 {
-        let place = index.accept(None, &arrival(&topic, b"k", number)).unwrap().place;
+        let place = index
+            .accept(None, &arrival(&topic, b"k", number))
+            .unwrap()
+            .place;
         index.stored(place);
     }
     let taken = index.take(&(Arc::clone(&topic), Slot::Partition(0)), 1, u64::MAX);
@@ -71,7 +74,11 @@ fn what_is_too_old_is_taken_out_and_the_rest_is_not() {
             .place;
         index.stored(place);
     }
-    let expired: Vec<u64> = index.expire(30).into_iter().map(|(place, _)| place).collect();
+    let expired: Vec<u64> = index
+        .expire(30)
+        .into_iter()
+        .map(|(place, _)| place)
+        .collect();
     assert_eq!(expired, [1, 2]);
     assert_eq!((index.len(), index.oldest_ms()), (1, Some(30)));
 }
@@ -146,15 +153,26 @@ enum Outcome {
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Send { key: u8 },
+    Send {
+        key: u8,
+    },
     /// The transport is done with its oldest.
-    Deliver { partition: usize },
-    GiveUp { partition: usize, written: Option<bool> },
+    Deliver {
+        partition: usize,
+    },
+    GiveUp {
+        partition: usize,
+        written: Option<bool>,
+    },
     /// What came of one, of all that is not known yet, becomes known here.
-    Hear { which: prop::sample::Index },
+    Hear {
+        which: prop::sample::Index,
+    },
     /// The disk has the oldest that it was given.
     Store,
-    Drain { which: prop::sample::Index },
+    Drain {
+        which: prop::sample::Index,
+    },
     /// The process ends, and another begins.
     Crash,
 }
@@ -284,7 +302,8 @@ impl World {
             (outcome, true) => {
                 if outcome == Outcome::Unknown {
                     self.index.in_doubt(travelling.place, number);
-                    self.disk.insert(travelling.place, (travelling.number, true));
+                    self.disk
+                        .insert(travelling.place, (travelling.number, true));
                 }
                 self.index.waits_again(travelling.place);
             }

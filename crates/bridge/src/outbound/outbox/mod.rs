@@ -30,12 +30,12 @@ pub use database::DiskFault;
 pub(super) use drain::run;
 pub use entry::{Body, Entry, NoEntry};
 pub use file::{Listed, OutboxFile};
-pub use index::WhenFull;
 pub(super) use index::Way;
+pub use index::WhenFull;
 pub(crate) use storage::{InStateDir, Storage};
 pub use store::Sync;
-pub(super) use way_in::{Keeping, Request, is_kept};
 pub(crate) use way_in::HoldWhatIsKept;
+pub(super) use way_in::{Keeping, Request, is_kept};
 
 use index::{Arrival, Bounds, Held, Index};
 use store::Store;
@@ -149,9 +149,7 @@ impl Outbox {
     /// Shows what is there now to metrics, and to whoever waits for it to change.
     fn show(&self, index: &Index) {
         let (entries, bytes) = (index.len(), index.bytes());
-        self.metrics
-            .spool()
-            .set(entries, bytes, index.oldest_ms());
+        self.metrics.spool().set(entries, bytes, index.oldest_ms());
         self.status.send_modify(|status| {
             *status = OutboxStatus {
                 entries,

@@ -184,7 +184,9 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.operate(true)?;
         write(&mut state.seen, index(offset), data);
-        state.pending.push(Step::Write(index(offset), data.to_vec()));
+        state
+            .pending
+            .push(Step::Write(index(offset), data.to_vec()));
         Ok(())
     }
 }

@@ -296,7 +296,9 @@ impl Writer {
                 }
             }
         }
-        let is_due = self.owed_since.is_some_and(|since| since.elapsed() >= INTERVAL);
+        let is_due = self
+            .owed_since
+            .is_some_and(|since| since.elapsed() >= INTERVAL);
         if !waiting.is_empty() || self.owed_bytes >= MOST_OWED || is_due {
             self.commit(waiting);
         }

@@ -66,7 +66,11 @@ impl Bench {
     }
 
     fn places(&self) -> Vec<u64> {
-        self.found.entries.iter().map(|(place, ..)| *place).collect()
+        self.found
+            .entries
+            .iter()
+            .map(|(place, ..)| *place)
+            .collect()
     }
 
     async fn until_it_writes(&self, change: Change) {
@@ -191,7 +195,11 @@ async fn each_fault_is_told_by_its_name_and_all_goes_on_when_it_is_gone() {
         assert_eq!(bench.holds(&Condition::Outbox), None, "{fault:?}");
         kept.push(1_000);
         let next = bench.after(Sync::Always).await;
-        assert_eq!(next.places(), kept, "{fault:?}: what was refused is not there");
+        assert_eq!(
+            next.places(),
+            kept,
+            "{fault:?}: what was refused is not there"
+        );
     }
 }
 

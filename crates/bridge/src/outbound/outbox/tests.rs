@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cybermesh_contracts::{
-    kind::Kind,
-    message::AnomalyDraft,
-    sign::Ed25519Signer,
-};
+use cybermesh_contracts::{kind::Kind, message::AnomalyDraft, sign::Ed25519Signer};
 use cybermesh_devbroker::DevBroker;
 
 use super::{
@@ -30,7 +26,9 @@ struct Bench {
 
 impl Bench {
     async fn set() -> Self {
-        let broker = DevBroker::builder().topic("ai.anomalies.v1", 2).topic("ai.dlq", 1);
+        let broker = DevBroker::builder()
+            .topic("ai.anomalies.v1", 2)
+            .topic("ai.dlq", 1);
         Self {
             broker: broker.start().await.expect("a broker"),
             disk: Disk::default(),
@@ -47,7 +45,10 @@ impl Bench {
             .set("KAFKA_RETRY_BACKOFF_MS", "20")
             .set("KAFKA_MAX_RETRIES", "0")
             .set("KAFKA_DELIVERY_TIMEOUT_MS", "3000")
-            .set("CYBERMESH_STATE_DIR", self.folder.path().to_str().expect("a path"))
+            .set(
+                "CYBERMESH_STATE_DIR",
+                self.folder.path().to_str().expect("a path"),
+            )
             .load()
             .expect("settings");
         let mut breaker = BreakerConfig::default();
@@ -116,7 +117,9 @@ async fn while_the_disk_refuses_nothing_is_told_as_kept_and_it_works_again_when_
         assert!(is_it(said), "{said}");
         let conditions = bridge.health().conditions();
         assert!(
-            conditions.iter().any(|(held, _)| *held == Condition::Outbox),
+            conditions
+                .iter()
+                .any(|(held, _)| *held == Condition::Outbox),
             "{conditions:?}"
         );
         bench.disk.fail(None);

@@ -216,6 +216,10 @@ pub(super) fn signed(record: &Record) -> Body {
     Body::Signed {
         timestamp_ms: record.timestamp_ms,
         headers: record.headers.iter().map(header).collect(),
-        value: record.value.as_ref().map(|value| value.to_vec()).unwrap_or_default(),
+        value: record
+            .value
+            .as_ref()
+            .map(|value| value.to_vec())
+            .unwrap_or_default(),
     }
 }
