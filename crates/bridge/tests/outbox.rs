@@ -481,3 +481,72 @@ async fn without_an_outbox_it_is_as_it_was() {
     );
     bridge.stop(STOP).await;
 }
+
+/// Numbers whose sends were acknowledged, one way or the other; `None` of those whose outcome is their sender's worry.
+async fn send_lane(bridge: &Bridge, lane: u32, count: u32) -> Vec<u32> {
+    let key = format!("lane-{lane}");
+    let mut safe = Vec::new();
+    for step in 0..count {
+        let number = lane * 1_000 + step;
+        if send(bridge, &key, number).await.is_ok() {
+            safe.push(number);
+        }
+    }
+    safe
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_trouble_of_every_sort_lanes_keep_their_order_and_nothing_acknowledged_is_missing()
+{
+    const LANES: u32 = 6;
+    const EACH: u32 = 60;
+    let bench = Bench::set().await;
+    let bridge = bench
+        .start(&[("KAFKA_LINGER_MS", "1"), ("KAFKA_BATCH_BYTES", "2048")])
+        .await;
+    // Some at once and some later, some of which leave it unknown whether they were written.
+    let troubles = [
+        Fault::error(Api::Produce, ErrorCode::NOT_ENOUGH_REPLICAS)
+            .skip(3)
+            .times(4),
+        Fault::drop_after_apply(Api::Produce).skip(9).once(),
+        Fault::drop_before_apply(Api::Produce).skip(14).once(),
+        Fault::error(Api::Produce, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND)
+            .skip(20)
+            .times(2),
+        Fault::drop_after_apply(Api::Produce).skip(30).once(),
+        Fault::error_after_apply(Api::Produce, ErrorCode::REQUEST_TIMED_OUT)
+            .skip(36)
+            .once(),
+        Fault::error(Api::Produce, ErrorCode::NOT_ENOUGH_REPLICAS)
+            .skip(45)
+            .times(3),
+    ];
+    let troubles: Vec<_> = troubles
+        .into_iter()
+        .map(|trouble| bench.stage.broker.fault(trouble.topic(TOPIC)))
+        .collect();
+    let sending = join_all((0..LANES).map(|lane| send_lane(&bridge, lane, EACH)));
+    let safe: Vec<u32> = soon(sending).await.concat();
+    empty(&bridge).await;
+    assert!(troubles[0].hits() > 0 && troubles[1].hits() > 0);
+    let log = bench.stage.broker.log(TOPIC);
+    let mut seen = std::collections::BTreeSet::new();
+    let firsts: Vec<LogRecord> = log
+        .records()
+        .iter()
+        .filter(|record| seen.insert(number(record)))
+        .cloned()
+        .collect();
+    for (lane, numbers) in lanes(&firsts) {
+        assert!(numbers.is_sorted(), "{lane}: {numbers:?}");
+    }
+    let missing: Vec<_> = safe
+        .iter()
+        .filter(|number| !seen.contains(number))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(safe.len() > usize::try_from(LANES * EACH / 2).unwrap());
+    in_nonce_order(&firsts);
+    bridge.stop(STOP).await;
+}

@@ -214,7 +214,7 @@ struct Trouble {
 type Waiting = Vec<(Vec<Change>, oneshot::Sender<Result<(), DiskFault>>)>;
 
 impl Writer {
-    fn run(&mut self, jobs: &mpsc::Receiver<Job>) {
+    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
         let mut next = None;
         loop {
             let first = match next.take() {
@@ -235,7 +235,8 @@ impl Writer {
                 }
                 Ok(Job::Close { done }) => {
                     self.commit(Vec::new());
-                    self.database = None;
+                    // With its lock: whoever is told may be the next to open it.
+                    drop(self);
                     let _ = done.send(());
                     return;
                 }
