@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use cybermesh_transport::{
-    ClientConfig, Compression, ProducerConfig, Sasl, Security, TransportError,
+    ClientConfig, Compression, IsolationLevel, ProducerConfig, Sasl, Security, TransportError,
     tls::{MinVersion, Pem, ProviderChoice, TlsConfig},
 };
 
@@ -14,6 +14,14 @@ use crate::{
     settings::{self, Problem, SaslMechanism, Settings, TlsMinVersion, TlsProvider, table},
     trust::Trust,
 };
+
+/// The transport's word for what is read of transactions.
+pub(crate) fn isolation(isolation: settings::Isolation) -> IsolationLevel {
+    match isolation {
+        settings::Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
+        settings::Isolation::ReadUncommitted => IsolationLevel::ReadUncommitted,
+    }
+}
 
 impl TlsProvider {
     /// The transport's word for it.

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Judge archived messages offline, each alone
     Verify(VerifyArgs),
+    /// Look after dead letters: list, show, verify, redrive, discard
+    Dlq(crate::dlq::args::DlqArgs),
     /// Check that an audit trail is whole: that no line of it was altered, taken out or put in
     Audit(AuditArgs),
     /// Look at what could not be sent and waits in the state folder, send it, or throw it away

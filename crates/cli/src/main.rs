@@ -7,6 +7,7 @@ mod args;
 mod audit;
 mod config;
 mod demo;
+mod dlq;
 mod failure;
 mod health;
 mod json;
@@ -66,6 +67,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Demo(args) => run_async(demo::run(args, &cli.settings)),
         Command::Send(args) => run_async(send::run(args, &cli.settings)),
+        Command::Dlq(args) => run_async(dlq::run(args, &cli.settings)),
         Command::Replay(args) => run_async(replay::run(args, &cli.settings)),
         Command::Listen(args) => run_async(listen::run(args, &cli.settings)),
     }

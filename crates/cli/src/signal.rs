@@ -72,6 +72,11 @@ impl Signals {
         }
     }
 
+    /// Whether the process is asked to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.0.borrow().end
+    }
+
     /// Does `work`, unless the process is asked to end before it is done.
     pub(crate) async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {

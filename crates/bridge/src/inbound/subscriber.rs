@@ -11,8 +11,8 @@ use cybermesh_contracts::replay::{RingLimits, RingOutOfRange, StateKeys};
 use cybermesh_contracts::trust::TrustStore;
 use cybermesh_contracts::verify::RedriveFor;
 use cybermesh_transport::{
-    Assignor, Client, Consumer, ConsumerConfig, FetchConfig, GroupProtocol, IsolationLevel,
-    StartPolicy, TransportError,
+    Assignor, Client, Consumer, ConsumerConfig, FetchConfig, GroupProtocol, StartPolicy,
+    TransportError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -32,9 +32,10 @@ use super::pipeline::{
 use super::replay::{self, Sealing, Source, StateSigning};
 use super::verify::ContractJudge;
 use crate::clock::{WallClock, after};
+use crate::connect::isolation;
 use crate::dlq::DeadLetters;
 use crate::handler::{Handlers, HandlersError};
-use crate::settings::{self, Isolation, Settings, StartPosition};
+use crate::settings::{self, Settings, StartPosition};
 use crate::state::StateDir;
 use crate::telemetry::{Health, Metrics, ReceiveCounts};
 
@@ -376,10 +377,7 @@ fn consumer_config(settings: &Settings, topics: impl Iterator<Item = Arc<str>>) 
     });
     config.instance_id = receive.instance_id.as_deref().map(Arc::from);
     config.fetch = FetchConfig {
-        isolation: match receive.isolation {
-            Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
-            Isolation::ReadUncommitted => IsolationLevel::ReadUncommitted,
-        },
+        isolation: isolation(receive.isolation),
         buffer_bytes: receive.max_inflight_bytes / FETCH_SHARE,
         max_records: EVENT_RECORDS,
         rack: receive.rack.as_deref().map(Arc::from),

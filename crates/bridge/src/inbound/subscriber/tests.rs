@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::settings::{OnExhausted, OnHang};
+use cybermesh_transport::IsolationLevel;
 
 fn settings(values: &[(&str, &str)]) -> Settings {
     let mut loader = Settings::loader()

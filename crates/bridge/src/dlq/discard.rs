@@ -1,0 +1,158 @@
+//! Dead letters that are dealt with without being put back: hidden, or deleted with all before them.
+//!
+//! Kafka deletes the oldest records of a partition, never single ones. So a discarded dead letter is written
+//! down as such; and what is older than a point can be deleted for good, for everybody.
+
+use cybermesh_transport::admin::DeleteUpTo;
+use cybermesh_transport::{Admin, OffsetSpec, TopicPartition, TransportError};
+
+use super::desk::Desk;
+use super::entry::{Entry, Position, Standing};
+use super::journal::{Done, Key, Ledger};
+use cybermesh_contracts::dead_letter::Content;
+
+/// Whether a record of the dead-letter topic still waits for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Open,
+    /// It was put back.
+    Redriven,
+    /// It was put back, and nobody knows yet whether Kafka has it.
+    Unknown,
+    /// An operator has dealt with it.
+    Discarded,
+}
+
+impl State {
+    /// What the journal says of `entry`.
+    #[must_use]
+    pub fn of(entry: &Entry, topic_id: &str, ledger: &Ledger) -> Self {
+        if ledger.is_discarded(topic_id, entry.at) {
+            return Self::Discarded;
+        }
+        let letter = match &entry.read {
+            Ok(read) if !matches!(read.standing, Standing::Forged(_)) => &read.letter,
+            // What it says of itself is anybody's word.
+            _ => return Self::Open,
+        };
+        let origin = letter.origin();
+        let (Some(partition), Some(first), Some(group)) =
+            (origin.partition, origin.offset, letter.group())
+        else {
+            return Self::Open;
+        };
+        let last = match letter.content() {
+            Content::Reference(reference) => reference.last_offset.unwrap_or(first),
+            Content::Copy(_) => first,
+        };
+        let mut states = (first..=last).map(|offset| {
+            let at = Position { partition, offset };
+            match ledger.done(&Key::new(group, &origin.topic, at)) {
+                Some(Done::Unknown(_)) => Self::Unknown,
+                Some(Done::Redriven { count, .. }) if count > letter.redrive_count() => {
+                    Self::Redriven
+                }
+                Some(Done::Redriven { .. }) | None => Self::Open,
+            }
+        });
+        match states.next() {
+            // Ends at the first that is not: a range is as long as whoever wrote it says.
+            Some(state) if state != Self::Open && states.all(|other| other == state) => state,
+            _ => Self::Open,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Redriven => "redriven",
+            Self::Unknown => "unknown",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// Whether nobody need look at it any more.
+    #[must_use]
+    pub const fn is_dealt_with(self) -> bool {
+        matches!(self, Self::Redriven | Self::Discarded)
+    }
+}
+
+/// Up to where dead letters are deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// This record of the dead-letter topic, which stays, in its partition alone.
+    Record(Position),
+    /// In every partition the first record of this time or a later one, Unix milliseconds by the records'
+    /// timestamps; all that are there now where none is as late.
+    Time(i64),
+}
+
+/// Offsets of a partition that are to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// Of which partition.
+    pub partition: TopicPartition,
+    /// The first that is there now.
+    pub first: i64,
+    /// The first that stays.
+    pub before: i64,
+}
+
+/// What would be deleted.
+///
+/// # Errors
+/// The cluster could not be asked.
+pub async fn deletions(desk: &Desk, before: Before) -> Result<Vec<Deletion>, TransportError> {
+    let client = desk.client();
+    let partitions: Vec<_> = match before {
+        Before::Record(at) => vec![TopicPartition::new(desk.topic(), at.partition)],
+        Before::Time(_) => (0..client.partition_count(desk.topic()).await?)
+            .map(|partition| TopicPartition::new(desk.topic(), partition))
+            .collect(),
+    };
+    let ask = async |spec: OffsetSpec| {
+        let wanted = partitions.iter().map(|partition| (partition.clone(), spec));
+        client.list_offsets(desk.isolation(), wanted).await
+    };
+    let (firsts, ends) = (
+        ask(OffsetSpec::Earliest).await?,
+        ask(OffsetSpec::Latest).await?,
+    );
+    let stays = match before {
+        Before::Time(ms) => ask(OffsetSpec::AtTime(ms.max(0))).await?,
+        Before::Record(_) => ends.clone(),
+    };
+    let offset = |found: &std::collections::BTreeMap<TopicPartition, _>, partition| {
+        let found: Option<&Option<cybermesh_transport::consumer::FoundOffset>> =
+            found.get(partition);
+        found.copied().flatten().map(|found| found.offset)
+    };
+    let deletions = partitions.iter().filter_map(|partition| {
+        let (first, end) = (offset(&firsts, partition)?, offset(&ends, partition)?);
+        let before = match before {
+            Before::Record(at) => at.offset.min(end),
+            Before::Time(_) => offset(&stays, partition).unwrap_or(end),
+        };
+        (first < before).then(|| Deletion {
+            partition: partition.clone(),
+            first,
+            before,
+        })
+    });
+    Ok(deletions.collect())
+}
+
+/// Deletes them for good; gives back the first offset that is there now.
+///
+/// # Errors
+/// As [`Admin::delete_records`].
+pub async fn delete(desk: &Desk, deletion: &Deletion) -> Result<i64, TransportError> {
+    let up_to = DeleteUpTo::Offset(deletion.before);
+    Admin::new(desk.client().clone())
+        .delete_records(&deletion.partition, up_to)
+        .await
+}

@@ -1,0 +1,310 @@
+//! Which dead letters are put back, and why the others are not.
+//!
+//! Decides; reads, signs and writes nothing. Whoever may write to the dead-letter topic must gain nothing by
+//! it: what is not signed by a trusted key of ours moves nothing without an operator's word, and never
+//! stands in the way of what is.
+
+use std::collections::HashMap;
+
+use cybermesh_contracts::dead_letter::{DeadLetter, DeadLetterFault};
+use cybermesh_contracts::redrive::MAX_COUNT;
+use cybermesh_contracts::rejection::Disposition;
+use sha2::{Digest, Sha256};
+
+use super::entry::{Entry, Position, Standing};
+use super::journal::{Done, Key, Ledger};
+use super::original::{Origin, Original, Today};
+
+/// What an operator asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// One record was named: then its disposition is no obstacle.
+    pub one: bool,
+    /// The group that is to take it, instead of the one that buried it.
+    pub for_group: Option<String>,
+    /// Dead letters without a signature count as well. Anybody who may write to the dead-letter topic can
+    /// have any genuine message handled once more by that.
+    pub danger_unsigned: bool,
+    /// The copy in the dead letter stands for an original that is no longer there.
+    pub danger_origin_gone: bool,
+}
+
+/// Why something is not put back.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The record is none of ours, or contradicts itself.
+    #[error("no dead letter: {0}")]
+    NoLetter(DeadLetterFault),
+    /// It carries a signature that does not count.
+    #[error("forged: {0}")]
+    Forged(DeadLetterFault),
+    /// It carries no signature.
+    #[error("unsigned: anybody who may write to the topic could have made it (--danger-unsigned)")]
+    Unsigned,
+    /// It holds a draft.
+    #[error(
+        "a draft that was never signed, of which its sender was told: send it anew, nothing can be put back"
+    )]
+    Draft,
+    /// Not what our own state may have caused.
+    #[error("{0}: only by itself, by its position")]
+    Disposition(Disposition),
+    /// Nobody is named who is to take it.
+    #[error("it names no group; say which is to take it (--for-group)")]
+    NoGroup,
+    /// It was redriven as often as that is accepted.
+    #[error("redriven {MAX_COUNT} times, and no receiver takes it once more")]
+    TooOften,
+    /// There is no such topic or partition any more.
+    #[error("its topic or partition is not there any more")]
+    NoTopic,
+    /// Our settings give its topic to no kind.
+    #[error("its topic carries no kind by these settings")]
+    NoKind,
+    /// The original is not there any more.
+    #[error("the original is gone from its topic; there is a copy (--danger-origin-gone)")]
+    OriginGone,
+    /// The same, and there is no copy.
+    #[error("the original is gone from its topic, and there is no copy")]
+    NothingLeft,
+    /// Something else is there.
+    #[error("what is in the original's place differs: {0}")]
+    OriginDiffers(&'static str),
+    /// A summary that does not say which.
+    #[error(
+        "a summary of {count} records that are not all there is from its first offset to its last: it does not say which"
+    )]
+    SomeOfThem {
+        /// How many it stands for.
+        count: u64,
+    },
+    /// A summary of more than is taken into memory.
+    #[error("a summary of {count} records of {bytes} bytes, more than is taken at once")]
+    TooMuch {
+        /// How many it stands for.
+        count: u64,
+        /// Bytes of all their values.
+        bytes: u64,
+    },
+    /// The original would not be believed.
+    #[error("it would only be buried again, as {disposition}: {reason}")]
+    WouldNotVerify {
+        /// As what.
+        disposition: Disposition,
+        /// Why.
+        reason: String,
+    },
+    /// Its time has not come.
+    #[error(
+        "it is {ahead_ms} ms ahead of our clock: put back before its time, it would make replays of its signer's \
+         messages up to then"
+    )]
+    NotYet {
+        /// How far ahead, milliseconds.
+        ahead_ms: u64,
+    },
+    /// It was put back.
+    #[error("redriven already, for the {}. time", .count)]
+    Redriven {
+        /// Which time that was.
+        count: u8,
+    },
+    /// It was put back, and nobody knows whether Kafka has it.
+    #[error("redriven with an unknown outcome; the next run with --yes finds out")]
+    Unknown,
+    /// Another dead letter is about the same record, for the same group.
+    #[error("{0} is about the same record")]
+    SameRecord(Position),
+    /// An operator has dealt with it.
+    #[error("discarded")]
+    Discarded,
+}
+
+impl Refusal {
+    /// Whether nothing is wrong: it is dealt with already, or was not asked for.
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        matches!(
+            self,
+            Self::Disposition(_) | Self::Redriven { .. } | Self::SameRecord(_) | Self::Discarded
+        )
+    }
+}
+
+/// The dead letters of a topic by what they are about: burials are repeated after a crash, and what was
+/// redriven is buried again under the same key with a higher count.
+#[derive(Debug, Default)]
+pub struct Index {
+    signed: HashMap<Short, Best>,
+    unsigned: HashMap<Short, Best>,
+}
+
+/// A key, shortened: there may be millions.
+type Short = [u8; 16];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Best {
+    count: u8,
+    at: Position,
+}
+
+impl Index {
+    /// Takes note of a record of the topic.
+    pub fn note(&mut self, entry: &Entry) {
+        let Ok(read) = &entry.read else { return };
+        let best = match read.standing {
+            Standing::Signed(_) => &mut self.signed,
+            Standing::Unsigned => &mut self.unsigned,
+            Standing::Forged(_) => return,
+        };
+        let letter = &read.letter;
+        let Some(key) = own_key(letter) else { return };
+        let this = Best {
+            count: letter.redrive_count(),
+            at: entry.at,
+        };
+        let best = best.entry(short(&key)).or_insert(this);
+        if this.count > best.count {
+            *best = this;
+        }
+    }
+
+    /// The dead letter about this record that counts, unless it is the one `at`. What is not signed does not
+    /// stand in the way of what is.
+    fn other(&self, key: &Key, standing: &Standing, at: Position) -> Option<Position> {
+        let short = short(key);
+        let signed = self.signed.get(&short);
+        let best = match standing {
+            Standing::Signed(_) => signed,
+            Standing::Unsigned | Standing::Forged(_) => {
+                signed.or_else(|| self.unsigned.get(&short))
+            }
+        };
+        best.map(|best| best.at).filter(|best| *best != at)
+    }
+}
+
+fn short(key: &Key) -> Short {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] =
+        <[u8; 32]>::from(Sha256::digest(key.as_str()));
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+}
+
+/// The key of a dead letter about one record.
+fn own_key(letter: &DeadLetter) -> Option<Key> {
+    let origin = letter.origin();
+    let at = Position {
+        partition: origin.partition?,
+        offset: origin.offset?,
+    };
+    let is_summary = matches!(
+        letter.content(),
+        cybermesh_contracts::dead_letter::Content::Reference(reference) if reference.count > 1
+    );
+    let group = letter.group().unwrap_or_default();
+    (!is_summary).then(|| Key::new(group, &origin.topic, at))
+}
+
+/// What can be said of a dead letter before its original is looked for: the group that takes it, and the
+/// count it would have.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) fn admit<'a>(
+    entry: &'a Entry,
+    asked: &'a Asked,
+    is_discarded: bool,
+) -> Result<(&'a str, u8), Refusal> {
+    let read = entry
+        .read
+        .as_ref()
+        .map_err(|fault| Refusal::NoLetter(fault.clone()));
+    if is_discarded && !asked.one {
+        return Err(Refusal::Discarded);
+    }
+    let read = read?;
+    match &read.standing {
+        Standing::Forged(fault) => return Err(Refusal::Forged(fault.clone())),
+        Standing::Unsigned if !asked.danger_unsigned => return Err(Refusal::Unsigned),
+        Standing::Unsigned | Standing::Signed(_) => {}
+    }
+    let letter = &read.letter;
+    if letter.disposition() == Disposition::ProduceFailed {
+        return Err(Refusal::Draft);
+    }
+    if !asked.one && !letter.disposition().redriven_by_default() {
+        return Err(Refusal::Disposition(letter.disposition()));
+    }
+    let group = asked.for_group.as_deref().or(letter.group());
+    let group = group.ok_or(Refusal::NoGroup)?;
+    let count = letter.redrive_count().saturating_add(1);
+    if count > MAX_COUNT {
+        return Err(Refusal::TooOften);
+    }
+    Ok((group, count))
+}
+
+/// The originals to be put back.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) fn originals(origin: Origin, asked: &Asked) -> Result<Vec<Original>, Refusal> {
+    match origin {
+        Origin::There(originals) => Ok(originals),
+        Origin::GoneButCopied(copy) if asked.danger_origin_gone => Ok(vec![*copy]),
+        Origin::GoneButCopied(_) => Err(Refusal::OriginGone),
+        Origin::Gone => Err(Refusal::NothingLeft),
+        Origin::Differs(what) => Err(Refusal::OriginDiffers(what)),
+        Origin::SomeOfThem { count } => Err(Refusal::SomeOfThem { count }),
+        Origin::TooMuch { count, bytes } => Err(Refusal::TooMuch { count, bytes }),
+        Origin::Draft => Err(Refusal::Draft),
+        Origin::NoKind => Err(Refusal::NoKind),
+        Origin::NoTopic => Err(Refusal::NoTopic),
+    }
+}
+
+/// Whether an original of the dead letter `entry` is put back for `group`, for the `count`th time.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) fn decide(
+    entry: &Entry,
+    original: &Original,
+    (group, count): (&str, u8),
+    today: &Today,
+    index: &Index,
+    ledger: &Ledger,
+) -> Result<Key, Refusal> {
+    let read = entry
+        .read
+        .as_ref()
+        .map_err(|fault| Refusal::NoLetter(fault.clone()))?;
+    let key = Key::new(group, &read.letter.origin().topic, original.at);
+    if let Some(other) = index.other(&key, &read.standing, entry.at) {
+        return Err(Refusal::SameRecord(other));
+    }
+    match ledger.done(&key) {
+        Some(Done::Unknown(_)) => return Err(Refusal::Unknown),
+        Some(Done::Redriven { count: done, .. }) if done >= count => {
+            return Err(Refusal::Redriven { count: done });
+        }
+        Some(Done::Redriven { .. }) | None => {}
+    }
+    match today {
+        Today::Verifies { .. } => Ok(key),
+        Today::NotYet { ahead_ms } => Err(Refusal::NotYet {
+            ahead_ms: *ahead_ms,
+        }),
+        Today::Rejected {
+            disposition,
+            reason,
+        } => Err(Refusal::WouldNotVerify {
+            disposition: *disposition,
+            reason: reason.clone(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! Reads a topic from somewhere to where it ended when reading began, and single records.
+//!
+//! The end is fixed at the start: whoever reads while messages are buried would otherwise never be done.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use cybermesh_transport::consumer::FoundOffset;
+use cybermesh_transport::{
+    Class, Client, ErrorCode, Event, FetchConfig, FetchedRecord, IsolationLevel, OffsetSpec,
+    Position as From, Reader, StartPolicy, TopicPartition, TransportError,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::desk::Desk;
+use super::entry::Position;
+
+/// Why a topic could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The cluster could not be reached, or refused us.
+    #[error(transparent)]
+    Cluster(#[from] TransportError),
+    /// A stretch of the log cannot be read.
+    #[error("{partition} cannot be read: {reason}")]
+    Corrupt {
+        /// Where.
+        partition: TopicPartition,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing came for so long.
+    #[error("nothing was read of {topic} for {waited:?}")]
+    Silent {
+        /// Of which topic.
+        topic: String,
+        /// For how long.
+        waited: Duration,
+    },
+}
+
+/// From where a topic is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Begin {
+    /// From the oldest records there are.
+    #[default]
+    Earliest,
+    /// From the first record of this time or a later one, Unix milliseconds.
+    Time(i64),
+    /// In every partition from this offset.
+    Offset(i64),
+}
+
+/// Where partitions ended when reading began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ends(BTreeMap<i32, i64>);
+
+impl Ends {
+    /// Whether a record was there then.
+    #[must_use]
+    pub fn had(&self, at: Position) -> bool {
+        self.0
+            .get(&at.partition)
+            .is_some_and(|end| at.offset < *end)
+    }
+}
+
+/// Records of one topic up to where it ended when this was made, each with its partition. Those of a
+/// partition come in order.
+#[derive(Debug)]
+pub(super) struct Scan {
+    reader: Reader,
+    topic: String,
+    /// The partitions that are not read to their end, with it.
+    open: BTreeMap<i32, i64>,
+    ends: Ends,
+    ready: VecDeque<(i32, FetchedRecord)>,
+    patience: Duration,
+    failed: Option<TransportError>,
+}
+
+impl Scan {
+    /// Reads every partition of `topic`.
+    ///
+    /// # Errors
+    /// There is no such topic, or it may not be read.
+    pub(super) async fn topic(desk: &Desk, topic: &str, begin: Begin) -> Result<Self, ReadError> {
+        let (client, isolation) = (desk.client(), desk.isolation());
+        let count = client.partition_count(topic).await?;
+        let partitions: Vec<_> = (0..count)
+            .map(|partition| TopicPartition::new(topic, partition))
+            .collect();
+        let first = match begin {
+            Begin::Time(ms) => OffsetSpec::AtTime(ms.max(0)),
+            Begin::Earliest | Begin::Offset(_) => OffsetSpec::Earliest,
+        };
+        let starts = offsets(client, isolation, &partitions, first).await?;
+        let from = |partition: &TopicPartition| {
+            let found = starts.get(partition).copied().flatten()?;
+            Some(match begin {
+                Begin::Offset(offset) => found.max(offset),
+                Begin::Earliest | Begin::Time(_) => found,
+            })
+        };
+        let wanted = partitions
+            .iter()
+            // Where no record is as late as that, there is nothing to read.
+            .filter_map(|partition| Some((partition.clone(), from(partition)?)));
+        Self::of(desk, topic, wanted.collect()).await
+    }
+
+    /// Reads these partitions of `topic`, each from an offset that it has, or its end.
+    ///
+    /// # Errors
+    /// As [`topic`](Self::topic).
+    pub(super) async fn of(
+        desk: &Desk,
+        topic: &str,
+        from: Vec<(TopicPartition, i64)>,
+    ) -> Result<Self, ReadError> {
+        let (client, isolation) = (desk.client(), desk.isolation());
+        let config = FetchConfig {
+            isolation,
+            ..FetchConfig::default()
+        };
+        let partitions: Vec<_> = from
+            .iter()
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        let ends = offsets(client, isolation, &partitions, OffsetSpec::Latest).await?;
+        let reader = Reader::new(client.clone(), config, StartPolicy::Earliest);
+        let mut open = BTreeMap::new();
+        for (partition, from) in from {
+            let end = ends.get(&partition).copied().flatten().unwrap_or(from);
+            if from < end {
+                open.insert(partition.partition, end);
+                reader.begin(&partition, From::Offset(from));
+            }
+        }
+        Ok(Self {
+            reader,
+            topic: topic.to_owned(),
+            ends: Ends(open.clone()),
+            open,
+            ready: VecDeque::new(),
+            patience: desk.settings().kafka.request_timeout,
+            failed: None,
+        })
+    }
+
+    /// Where each partition is read to.
+    #[must_use]
+    pub(super) fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
+    /// The next record and its partition; `None` when all was read.
+    ///
+    /// # Errors
+    /// [`ReadError`]; also where nothing comes for longer than a request may take.
+    pub(super) async fn next(&mut self) -> Result<Option<(i32, FetchedRecord)>, ReadError> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            if let Some(record) = self.ready.pop_front() {
+                return Ok(Some(record));
+            }
+            if self.open.is_empty() {
+                return Ok(None);
+            }
+            match timeout_at(deadline, self.reader.next()).await {
+                Ok(Some(event)) => self.take(event)?,
+                Ok(None) => self.open.clear(),
+                Err(_) => return Err(self.silent()),
+            }
+        }
+    }
+
+    fn silent(&mut self) -> ReadError {
+        match self.failed.take() {
+            Some(error) => error.into(),
+            None => ReadError::Silent {
+                topic: self.topic.clone(),
+                waited: self.patience,
+            },
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Result<(), ReadError> {
+        match event {
+            Event::Records(batch) => {
+                let partition = batch.partition.partition;
+                let Some(end) = self.open.get(&partition).copied() else {
+                    return Ok(());
+                };
+                let records = batch.records.into_iter();
+                self.ready.extend(
+                    records
+                        .filter(|record| record.offset < end)
+                        .map(|record| (partition, record)),
+                );
+                if batch.next_offset >= end {
+                    self.open.remove(&partition);
+                    self.reader.end(&batch.partition);
+                }
+            }
+            Event::Corrupt { partition, fault } => {
+                return Err(ReadError::Corrupt {
+                    partition,
+                    reason: fault.to_string(),
+                });
+            }
+            Event::Failed(error) if error.class() == Class::Fatal => return Err(error.into()),
+            // It is tried again; said where nothing else comes.
+            Event::Failed(error) => self.failed = Some(error),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Offsets of partitions; none where no record is as late as asked for.
+async fn offsets(
+    client: &Client,
+    isolation: IsolationLevel,
+    partitions: &[TopicPartition],
+    spec: OffsetSpec,
+) -> Result<BTreeMap<TopicPartition, Option<i64>>, TransportError> {
+    let wanted = partitions.iter().map(|partition| (partition.clone(), spec));
+    let found = client.list_offsets(isolation, wanted).await?;
+    let offset = |found: Option<FoundOffset>| found.map(|found| found.offset);
+    Ok(found
+        .into_iter()
+        .map(|(partition, found)| (partition, offset(found)))
+        .collect())
+}
+
+/// Where a partition ends now.
+pub(super) async fn end_of(desk: &Desk, partition: &TopicPartition) -> Result<i64, TransportError> {
+    let of = std::slice::from_ref(partition);
+    let ends = offsets(desk.client(), desk.isolation(), of, OffsetSpec::Latest).await?;
+    Ok(ends.get(partition).copied().flatten().unwrap_or(0))
+}
+
+/// The record at this place; `None` where there is none any more, or not yet.
+///
+/// # Errors
+/// [`ReadError`].
+pub(super) async fn record_at(
+    desk: &Desk,
+    topic: &str,
+    at: Position,
+) -> Result<Option<FetchedRecord>, ReadError> {
+    let records = records_between(desk, topic, at, at.offset, 1).await?;
+    Ok(records.into_iter().flatten().next())
+}
+
+/// Whether there is such a partition.
+///
+/// # Errors
+/// The cluster could not be asked.
+pub(super) async fn partition_exists(
+    desk: &Desk,
+    topic: &str,
+    partition: i32,
+) -> Result<bool, TransportError> {
+    match desk.client().partition_count(topic).await {
+        Ok(count) => Ok((0..count).contains(&partition)),
+        Err(error) if error.error_code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The records from this place up to the last offset, as many as are there; `None` where they are more
+/// than `most`.
+///
+/// # Errors
+/// [`ReadError`].
+pub(super) async fn records_between(
+    desk: &Desk,
+    topic: &str,
+    from: Position,
+    last: i64,
+    most: usize,
+) -> Result<Option<Vec<FetchedRecord>>, ReadError> {
+    let (client, isolation) = (desk.client(), desk.isolation());
+    let partition = TopicPartition::new(topic, from.partition);
+    if !partition_exists(desk, topic, from.partition).await? {
+        return Ok(Some(Vec::new()));
+    }
+    let of = std::slice::from_ref(&partition);
+    let firsts = offsets(client, isolation, of, OffsetSpec::Earliest).await?;
+    let first = firsts.get(&partition).copied().flatten().unwrap_or(0);
+    if first > last {
+        return Ok(Some(Vec::new()));
+    }
+    let begun = vec![(partition, from.offset.max(first))];
+    let mut scan = Scan::of(desk, topic, begun).await?;
+    for end in scan.open.values_mut() {
+        *end = (*end).min(last.saturating_add(1));
+    }
+    let mut records = Vec::new();
+    while let Some((_, record)) = scan.next().await? {
+        if records.len() == most {
+            return Ok(None);
+        }
+        records.push(record);
+    }
+    Ok(Some(records))
+}
