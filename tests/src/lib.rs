@@ -10,7 +10,7 @@
 //! [`intruder`] someone who may write too and takes producer ids that are not theirs, [`identity`] the keys and who trusts them, [`proxy`] stands between client and broker and loses
 //! what is said, [`sasl`] asks clients who they are, [`history`] judges what a consumer did, [`console`] reads a topic with Kafka's own
 //! consumer, [`java`] starts Kafka's other programs, [`brokers`] kills, pauses and starts the brokers of a cluster,
-//! [`deliveries`] judges what a producer was told by what the log holds.
+//! [`office`] looks after dead letters, [`deliveries`] judges what a producer was told by what the log holds.
 
 pub mod brokers;
 pub mod cluster;
@@ -25,6 +25,7 @@ pub mod intruder;
 pub mod java;
 pub mod link;
 pub mod log;
+pub mod office;
 pub mod offsets;
 pub mod play;
 pub mod process;

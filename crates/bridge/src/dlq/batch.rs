@@ -1,8 +1,8 @@
 //! Goes through the dead letters that are meant, and puts them back or says what it would do.
 //!
-//! The topic is read twice: first wholly, to know which dead letters are about the same record and what was
-//! buried again since, then again for what is meant, up to where it ended the first time. So what a run puts
-//! back and is buried again meanwhile waits for the next run.
+//! The topic is read wholly first, to know which dead letters are about the same record, what was buried
+//! again since, and what is meant. That is put back in the order the messages first had, so that a lane gets
+//! them in its order again; and what is buried again meanwhile waits for the next run.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
 use super::appraise::{Judged, PutBack, appraise};
-use super::desk::{Desk, Entries};
+use super::desk::Desk;
 use super::entry::{Entry, Position};
 use super::filter::Filter;
 use super::journal::{Ledger, SignedRedrive};
 use super::pace::Pace;
 use super::plan::{Asked, Index, Refusal, admit};
-use super::reader::{Begin, Ends, ReadError};
+use super::reader::{Begin, ReadError};
 use super::redrive::{Outcome, Recovered, RedriveFault, Redriver};
 use crate::clock::WallClock;
 
@@ -42,6 +42,14 @@ pub struct Told {
     pub fate: Fate,
 }
 
+impl Told {
+    /// Whether nothing is wrong with it: see [`Refusal::is_left_alone`].
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        matches!(&self.fate, Fate::Left(refusal) if refusal.is_left_alone())
+    }
+}
+
 /// How many ended how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -61,22 +69,16 @@ pub struct Batch {
     desk: Desk,
     clock: Arc<dyn WallClock>,
     asked: Asked,
-    filter: Filter,
     topic_id: String,
     index: Index,
-    ends: Ends,
-    letters: Letters,
+    /// Told before anything else.
+    refused: VecDeque<Told>,
+    letters: VecDeque<Position>,
     doing: Doing,
     waiting: VecDeque<(Position, String, Judged)>,
     totals: Totals,
     /// Nothing more is sent: the last one has not got through.
     is_halted: bool,
-}
-
-#[derive(Debug)]
-enum Letters {
-    One(Option<Position>),
-    All(Box<Entries>),
 }
 
 /// Whether anything is done.
@@ -87,7 +89,7 @@ enum Doing {
 }
 
 impl Batch {
-    /// Reads the whole topic, and will go through what `filter` means of it from `begin` on. Nothing is done until
+    /// Reads the whole topic, and will go through what `filter` means. Nothing is done until
     /// [`doing`](Self::doing) is called.
     ///
     /// # Errors
@@ -95,38 +97,69 @@ impl Batch {
     pub async fn select(
         desk: Desk,
         clock: Arc<dyn WallClock>,
-        begin: Begin,
-        filter: Filter,
+        filter: &Filter,
         asked: Asked,
         ledger: Ledger,
     ) -> Result<Self, ReadError> {
-        let topic_id = desk.topic_id().await?;
-        let mut index = Index::default();
-        let mut all = desk.entries(Begin::Earliest).await?;
-        while let Some(entry) = all.next().await? {
-            index.note(&entry);
-        }
-        let letters = match filter.at {
-            Some(at) => Letters::One(Some(at)),
-            None => Letters::All(Box::new(desk.entries(begin).await?)),
-        };
-        Ok(Self {
-            ends: all.ends().clone(),
+        let mut batch = Self {
             asked: Asked {
                 one: filter.at.is_some(),
                 ..asked
             },
-            letters,
+            topic_id: desk.topic_id().await?,
+            index: Index::default(),
+            refused: VecDeque::new(),
+            letters: VecDeque::new(),
             doing: Doing::Nothing(ledger),
             waiting: VecDeque::new(),
             totals: Totals::default(),
             is_halted: false,
             desk,
             clock,
-            filter,
-            topic_id,
-            index,
-        })
+        };
+        let mut admitted: Vec<Meant> = Vec::new();
+        let mut all = batch.desk.entries(Begin::Earliest).await?;
+        while let Some(entry) = all.next().await? {
+            batch.index.note(&entry);
+            if filter.matches(&batch.desk, &entry) {
+                admitted.extend(batch.consider(&entry));
+            }
+        }
+        admitted.sort_unstable();
+        batch.letters = admitted.into_iter().map(|meant| meant.letter).collect();
+        Ok(batch)
+    }
+
+    /// Takes note of a dead letter that is meant; gives it back where it may be put back.
+    fn consider(&mut self, entry: &Entry) -> Option<Meant> {
+        match admit(entry, &self.asked, self.is_discarded(entry)) {
+            Ok(_) => {
+                let (topic, origin) = origin_of(entry)?;
+                Some(Meant {
+                    topic,
+                    origin,
+                    letter: entry.at,
+                })
+            }
+            Err(refusal) => {
+                let told = self.left(entry, refusal);
+                // The others were not asked for, and may be many.
+                let says = self.asked.one || !told.is_left_alone();
+                self.refused.extend(says.then_some(told));
+                None
+            }
+        }
+    }
+
+    fn is_discarded(&self, entry: &Entry) -> bool {
+        self.ledger().is_discarded(&self.topic_id, entry.at)
+    }
+
+    fn ledger(&self) -> &Ledger {
+        match &self.doing {
+            Doing::Nothing(ledger) => ledger,
+            Doing::All(redriver, _) => redriver.ledger(),
+        }
     }
 
     /// Puts back what is to be put back, `per_second` of it, by its journal. What earlier runs left unknown
@@ -162,8 +195,15 @@ impl Batch {
             if let Some((letter, topic, judged)) = self.waiting.pop_front() {
                 return self.tell(letter, topic, judged).await.map(Some);
             }
-            let Some(entry) = self.entry().await? else {
+            if let Some(told) = self.refused.pop_front() {
+                return Ok(Some(told));
+            }
+            let Some(at) = self.letters.pop_front() else {
                 return Ok(None);
+            };
+            // Deleted meanwhile.
+            let Some(entry) = self.desk.entry(at).await? else {
+                continue;
             };
             if let Some(told) = self.take(&entry).await? {
                 return Ok(Some(told));
@@ -190,36 +230,11 @@ impl Batch {
         }
     }
 
-    async fn entry(&mut self) -> Result<Option<Entry>, ReadError> {
-        loop {
-            let found = match &mut self.letters {
-                Letters::One(at) => match at.take() {
-                    Some(at) => self.desk.entry(at).await?,
-                    None => None,
-                },
-                Letters::All(entries) => entries.next().await?,
-            };
-            let Some(entry) = found else {
-                return Ok(None);
-            };
-            if self.ends.had(entry.at) && self.filter.matches(&self.desk, &entry) {
-                return Ok(Some(entry));
-            }
-        }
-    }
-
     /// Takes a dead letter in hand; tells of it at once where there is nothing to put back.
     async fn take(&mut self, entry: &Entry) -> Result<Option<Told>, RedriveFault> {
-        let ledger = match &self.doing {
-            Doing::Nothing(ledger) => ledger,
-            Doing::All(redriver, _) => redriver.ledger(),
-        };
-        let is_discarded = ledger.is_discarded(&self.topic_id, entry.at);
-        if let Err(refusal) = admit(entry, &self.asked, is_discarded) {
-            return Ok(Some(self.left(entry, refusal)));
-        }
+        let is_discarded = self.is_discarded(entry);
         let now_ms = i64::try_from(self.clock.unix_ms()).unwrap_or(i64::MAX);
-        let known = (&self.index, ledger);
+        let known = (&self.index, self.ledger());
         let appraisal =
             appraise(&self.desk, entry, &self.asked, known, is_discarded, now_ms).await?;
         if let Some(refusal) = appraisal.refusal {
@@ -235,17 +250,9 @@ impl Batch {
 
     fn left(&mut self, entry: &Entry, refusal: Refusal) -> Told {
         self.count_left(&refusal);
-        let origin = entry.letter().and_then(|letter| {
-            let origin = letter.origin();
-            let at = Position {
-                partition: origin.partition?,
-                offset: origin.offset?,
-            };
-            Some((origin.topic.clone(), at))
-        });
         Told {
             letter: entry.at,
-            origin,
+            origin: origin_of(entry),
             fate: Fate::Left(refusal),
         }
     }
@@ -301,4 +308,21 @@ impl Batch {
             fate,
         })
     }
+}
+
+/// A dead letter that may be put back, by the place of its message.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Meant {
+    topic: String,
+    origin: Position,
+    letter: Position,
+}
+
+fn origin_of(entry: &Entry) -> Option<(String, Position)> {
+    let origin = entry.letter()?.origin();
+    let at = Position {
+        partition: origin.partition?,
+        offset: origin.offset?,
+    };
+    Some((origin.topic.clone(), at))
 }

@@ -9,7 +9,7 @@ use cybermesh_contracts::verify::{RedriveFor, Verifier};
 use cybermesh_transport::{Client, IsolationLevel, TransportError};
 
 use super::entry::{Entry, Position};
-use super::reader::{Begin, Ends, ReadError, Scan, record_at};
+use super::reader::{Begin, ReadError, Scan, record_at};
 use crate::bridge::StartError;
 use crate::connect::isolation;
 use crate::keys::SigningKey;
@@ -191,11 +191,5 @@ impl Entries {
     pub async fn next(&mut self) -> Result<Option<Entry>, ReadError> {
         let next = self.scan.next().await?;
         Ok(next.map(|(partition, record)| Entry::of(&self.desk, partition, record)))
-    }
-
-    /// Where each partition is read to.
-    #[must_use]
-    pub fn ends(&self) -> &Ends {
-        self.scan.ends()
     }
 }

@@ -18,6 +18,8 @@ pub struct SignedBy(pub String);
 pub struct Filter {
     /// One record of the dead-letter topic.
     pub at: Option<Position>,
+    /// At this offset or a later one, in every partition of the dead-letter topic.
+    pub from_offset: Option<i64>,
     /// Under one of these names.
     pub dispositions: Vec<Disposition>,
     /// Of a message in this topic.

@@ -44,7 +44,7 @@ pub use filter::{Filter, SignedBy};
 pub use journal::{Done, JOURNAL_FILE, Journal, Key, Ledger, SignedRedrive, Step};
 pub use original::{Origin, Original, Today};
 pub use plan::{Asked, Index, Refusal};
-pub use reader::{Begin, Ends, ReadError};
+pub use reader::{Begin, ReadError};
 pub use redrive::{Outcome, Recovered, RedriveFault, Redriver};
 pub use spill::SPILL_FILE;
 pub use writer::{BuryError, DeadLetterConfig, DeadLetterSigning, DeadLetters, DraftBurial};

@@ -52,20 +52,6 @@ pub enum Begin {
     Offset(i64),
 }
 
-/// Where partitions ended when reading began.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ends(BTreeMap<i32, i64>);
-
-impl Ends {
-    /// Whether a record was there then.
-    #[must_use]
-    pub fn had(&self, at: Position) -> bool {
-        self.0
-            .get(&at.partition)
-            .is_some_and(|end| at.offset < *end)
-    }
-}
-
 /// Records of one topic up to where it ended when this was made, each with its partition. Those of a
 /// partition come in order.
 #[derive(Debug)]
@@ -74,7 +60,6 @@ pub(super) struct Scan {
     topic: String,
     /// The partitions that are not read to their end, with it.
     open: BTreeMap<i32, i64>,
-    ends: Ends,
     ready: VecDeque<(i32, FetchedRecord)>,
     patience: Duration,
     failed: Option<TransportError>,
@@ -141,18 +126,11 @@ impl Scan {
         Ok(Self {
             reader,
             topic: topic.to_owned(),
-            ends: Ends(open.clone()),
             open,
             ready: VecDeque::new(),
             patience: desk.settings().kafka.request_timeout,
             failed: None,
         })
-    }
-
-    /// Where each partition is read to.
-    #[must_use]
-    pub(super) fn ends(&self) -> &Ends {
-        &self.ends
     }
 
     /// The next record and its partition; `None` when all was read.

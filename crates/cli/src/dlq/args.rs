@@ -72,6 +72,7 @@ impl FilterArgs {
     pub(super) fn filter(&self, at: Option<Position>) -> Filter {
         Filter {
             at,
+            from_offset: self.from_offset,
             dispositions: self.dispositions.clone(),
             topic: self.topic.clone(),
             partition: self.partition,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::args::RedriveArgs;
 use super::words::{count, plain};
-use super::{Folder, begin, print, read_failed};
+use super::{Folder, print, read_failed};
 use crate::failure::Failure;
 use crate::signal::Signals;
 
@@ -47,8 +47,7 @@ pub(super) async fn run(
         danger_origin_gone: args.danger_origin_gone,
     };
     let filter = args.filter.filter(args.at);
-    let begin = begin(&args.filter);
-    let mut batch = Batch::select(desk, clock, begin, filter, asked, ledger)
+    let mut batch = Batch::select(desk, clock, &filter, asked, ledger)
         .await
         .map_err(read_failed)?;
     let mut is_settled = true;
@@ -83,7 +82,8 @@ pub(super) async fn run(
         match batch.next().await {
             Ok(Some(one)) => {
                 told += 1;
-                if !is_quiet(&one) || args.at.is_some() {
+                // What is dealt with would only bury the lines that matter.
+                if !one.is_left_alone() || args.at.is_some() {
                     tell(args, &one)?;
                 }
             }
@@ -114,11 +114,6 @@ pub(super) async fn run(
         return Err(Failure::silent_no());
     }
     Ok(())
-}
-
-/// What was not asked for, and would only bury the lines that matter.
-fn is_quiet(told: &Told) -> bool {
-    matches!(&told.fate, Fate::Left(refusal) if refusal.is_left_alone())
 }
 
 fn failed(fault: RedriveFault) -> Failure {

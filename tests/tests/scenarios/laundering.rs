@@ -1,0 +1,208 @@
+//! What whoever may write to the topics gains by redrives: nothing.
+
+use bytes::Bytes;
+use cybermesh_bridge::bridge::Bridge;
+use cybermesh_bridge::dlq::{Asked, Filter, Refusal, Totals};
+use cybermesh_contracts::RecordView;
+use cybermesh_contracts::dead_letter::{Burial, Failure, Form, Signing};
+use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::rejection::Disposition;
+use cybermesh_contracts::sign::Signer;
+use cybermesh_tests::Stage;
+use cybermesh_tests::drafts::draft;
+use cybermesh_tests::forge::{Forgery, flipped};
+use cybermesh_tests::identity::Identity;
+use cybermesh_tests::log::now_ms;
+use cybermesh_tests::office::Office;
+use cybermesh_tests::stage::Role;
+use cybermesh_tests::witness::{Witness, done, witness};
+use cybermesh_transport::{Header, Record};
+
+cybermesh_tests::scenarios! {
+    both: [
+        old_copies_that_were_buried_as_replays_are_not_put_back_in_bulk,
+        a_dead_letter_that_nobody_trusted_signed_moves_nothing,
+        a_genuine_dead_letter_written_again_by_somebody_else_moves_nothing_twice,
+    ],
+}
+
+/// A backend of this office that handles everything.
+async fn backend(stage: &Stage, office: &Office, more: &[(&str, &str)]) -> (Bridge, Witness) {
+    let settings = office.settings();
+    let mut all: Vec<_> = settings
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    all.extend(more);
+    let (handlers, saw) = witness(&Kind::NODE, done);
+    let backend = stage.bridge_with(Role::Backend, handlers, &all).await;
+    (backend, saw)
+}
+
+fn honest(stage: &Stage, counts: std::ops::Range<u32>) -> Vec<Record> {
+    let (audience, topic) = (stage.own("audience"), stage.topic(Kind::Anomaly));
+    let sender = Forgery::new(stage.node().signer(), &audience, &topic);
+    counts
+        .map(|count| sender.record(&draft(Kind::Anomaly), count))
+        .collect()
+}
+
+async fn old_copies_that_were_buried_as_replays_are_not_put_back_in_bulk(stage: Stage) {
+    const MESSAGES: u32 = 48;
+    stage.make_topics(1).await;
+    let office = Office::new(&stage, &[]);
+    let ring = [("CYBERMESH_REPLAY_RING", "16")];
+    let (backend, mut saw) = backend(&stage, &office, &ring).await;
+    let topic = stage.topic(Kind::Anomaly);
+    let records = honest(&stage, 0..MESSAGES);
+    let old = records[0].clone();
+    stage.put(&topic, records).await;
+    saw.take(MESSAGES as usize).await;
+    let end = i64::from(MESSAGES);
+    stage
+        .wait_committed(&stage.own("backend"), &topic, end)
+        .await;
+    stage.put(&topic, vec![old; 3]).await;
+    stage.dead_letters(3).await;
+    let run = office.redrive_all(&stage).await;
+    let left_alone = Totals {
+        left_alone: 3,
+        ..Totals::default()
+    };
+    assert_eq!(run.totals, left_alone, "{run:?}");
+    assert_eq!(stage.end(&topic).await, end + 3);
+    assert!(saw.rest().is_empty(), "a copy was handled");
+    stage.stop(backend).await;
+}
+
+/// A dead letter about the record at an offset of the topic of anomalies, as anybody could write it.
+fn letter(stage: &Stage, original: &Record, offset: i64, signer: Option<&dyn Signer>) -> Record {
+    let (topic, group) = (stage.topic(Kind::Anomaly), stage.own("backend"));
+    let audience = stage.own("audience");
+    let headers: Vec<_> = original
+        .headers
+        .iter()
+        .map(|header| (header.name.as_str(), header.value.as_deref()))
+        .collect();
+    let record = RecordView {
+        partition: Some(0),
+        offset,
+        key: original.key.as_deref(),
+        headers: &headers,
+        timestamp_ms: original.timestamp_ms,
+        ..RecordView::new(&topic, original.value.as_deref())
+    };
+    let failure = Failure {
+        disposition: Disposition::HandlerRejected,
+        reason: "downstream was away",
+        group: Some(&group),
+        attempts: 1,
+        first_failed_at_ms: now_ms(),
+        last_failed_at_ms: now_ms(),
+        node: None,
+    };
+    let signing = signer.map(|signer| Signing {
+        signer,
+        audience: &audience,
+    });
+    let written = Burial::of_record(&record, &failure)
+        .write(Form::Json, 1_000_000, signing)
+        .unwrap();
+    Record {
+        key: Some(written.key.into()),
+        value: written.value.map(Bytes::from),
+        headers: written
+            .headers
+            .into_iter()
+            .map(|header| Header {
+                name: header.name,
+                value: header.value.map(Bytes::from),
+            })
+            .collect(),
+        timestamp_ms: now_ms(),
+    }
+}
+
+async fn a_dead_letter_that_nobody_trusted_signed_moves_nothing(stage: Stage) {
+    stage.make_topics(1).await;
+    let office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    let (topic, letters) = (stage.topic(Kind::Anomaly), stage.dead_letter_topic());
+    let original = honest(&stage, 0..1).remove(0);
+    stage.put(&topic, vec![original.clone()]).await;
+    let handled = saw.next().await;
+    // It was handled; now it is to be handled again.
+    let stranger = Identity::new(stage.dir(), "stranger");
+    let unsigned = letter(&stage, &original, 0, None);
+    let by_stranger = letter(&stage, &original, 0, Some(stranger.signer()));
+    let mut bent = letter(&stage, &original, 0, Some(stage.node().signer()));
+    let seal = bent
+        .headers
+        .iter_mut()
+        .find(|header| header.name == "cm-dead-letter");
+    let seal = seal.unwrap();
+    seal.value = seal.value.as_ref().map(|value| flipped(value, 0));
+    let garbage = Record {
+        value: Some("no dead letter".into()),
+        timestamp_ms: now_ms(),
+        ..Record::default()
+    };
+    stage
+        .put(&letters, vec![unsigned, by_stranger, bent, garbage])
+        .await;
+    let run = office.redrive_all(&stage).await;
+    assert_eq!((run.totals.redriven, run.totals.refused), (0, 4), "{run:?}");
+
+    let asked = Asked {
+        danger_unsigned: true,
+        danger_origin_gone: true,
+        ..Asked::default()
+    };
+    for offset in [1, 2, 3] {
+        let filter = Filter {
+            at: Some(cybermesh_bridge::dlq::Position {
+                partition: 0,
+                offset,
+            }),
+            ..Filter::default()
+        };
+        let run = office.redrive(&stage, filter, asked.clone()).await;
+        let refusal = run.refusal();
+        assert!(
+            matches!(refusal, Refusal::Forged(_) | Refusal::NoLetter(_)),
+            "{run:?}"
+        );
+    }
+    assert_eq!(stage.end(&topic).await, 1);
+    // What the flag warns of.
+    let run = office.redrive(&stage, Filter::default(), asked).await;
+    assert_eq!((run.totals.redriven, run.totals.refused), (1, 3), "{run:?}");
+    assert_eq!(saw.next().await.draft, handled.draft);
+    stage.stop(backend).await;
+}
+
+async fn a_genuine_dead_letter_written_again_by_somebody_else_moves_nothing_twice(stage: Stage) {
+    stage.make_topics(1).await;
+    let office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    let (topic, letters) = (stage.topic(Kind::Anomaly), stage.dead_letter_topic());
+    let original = honest(&stage, 0..1).remove(0);
+    stage.put(&topic, vec![original.clone()]).await;
+    saw.next().await;
+    let genuine = letter(&stage, &original, 0, Some(stage.node().signer()));
+    stage.put(&letters, vec![genuine.clone()]).await;
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(run.totals.redriven, 1, "{run:?}");
+    saw.next().await;
+    stage.put(&letters, vec![genuine]).await;
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(
+        (run.totals.redriven, run.totals.left_alone),
+        (0, 2),
+        "{run:?}"
+    );
+    let run = office.redrive_one(&stage, 1).await;
+    assert!(run.refusal().is_left_alone(), "{run:?}");
+    assert_eq!(stage.end(&topic).await, 2);
+    stage.stop(backend).await;
+}
