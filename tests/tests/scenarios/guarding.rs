@@ -13,14 +13,17 @@ use cybermesh_contracts::message::Anomaly;
 use cybermesh_contracts::verify::Verified;
 use cybermesh_tests::Stage;
 use cybermesh_tests::drafts::draft;
-use cybermesh_tests::forge::{Forgery, record};
+use cybermesh_tests::forge::{Forgery, flipped, record};
 use cybermesh_tests::identity::{Identity, trust_file};
+use cybermesh_tests::log::LoggedRecord;
 use cybermesh_tests::stage::Role;
 use cybermesh_tests::witness::{done, witness};
+use cybermesh_transport::Record;
 
 cybermesh_tests::scenarios! {
     both: [
         a_flood_of_garbage_is_summed_up_and_what_is_honest_behind_it_is_handled,
+        thousands_of_forgeries_pause_nothing_and_make_no_more_dead_letters_than_stated,
         a_dead_letter_without_a_topic_is_kept_in_the_state_folder_and_its_message_is_done,
         a_key_revoked_while_its_message_waits_for_a_retry_has_it_buried_unhandled_and_is_named,
         a_hung_handler_makes_the_process_unready_by_the_name_of_its_message,
@@ -64,6 +67,109 @@ async fn a_flood_of_garbage_is_summed_up_and_what_is_honest_behind_it_is_handled
         })
         .sum();
     assert_eq!(stood_for, GARBAGE as u64);
+}
+
+/// What a dead letter says by numbers.
+fn said(letter: &LoggedRecord, name: &str) -> i64 {
+    letter.header(name).unwrap().parse().unwrap()
+}
+
+/// How many messages a dead letter stands for.
+fn stands_for(letter: &LoggedRecord) -> u64 {
+    if letter.header("dlq.format") != Some("reference") {
+        return 1;
+    }
+    let value = letter.value.as_deref().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(value).unwrap();
+    value["count"].as_u64().unwrap()
+}
+
+async fn thousands_of_forgeries_pause_nothing_and_make_no_more_dead_letters_than_stated(
+    stage: Stage,
+) {
+    const ROUNDS: u32 = 60;
+    const FORGED: usize = 100;
+    // What the settings say where nobody says otherwise.
+    const BURST: i64 = 1000;
+    const PER_SECOND: i64 = 100;
+    stage.make_topics(1).await;
+    let (audience, topic) = (stage.own("audience"), stage.topic(Kind::Anomaly));
+    let trail = stage.dir().join("audit.ndjson");
+    let (handlers, mut saw) = witness(&Kind::NODE, done);
+    let settings = [("CYBERMESH_AUDIT", trail.to_str().unwrap())];
+    let backend = stage.bridge_with(Role::Backend, handlers, &settings).await;
+
+    let sender = Forgery::new(stage.node().signer(), &audience, &topic);
+    let stranger = Identity::new(stage.dir(), "stranger");
+    let unknown = Forgery::new(stranger.signer(), &audience, &topic);
+    let unknown = unknown.record(&draft(Kind::Anomaly), 0);
+    let genuine = sender.record(&draft(Kind::Anomaly), ROUNDS);
+    let bent = Record {
+        // Within the payload, whose hash is signed.
+        value: genuine
+            .value
+            .as_ref()
+            .map(|value| flipped(value, value.len() / 2)),
+        ..genuine
+    };
+    let garbage = record("k", Some(Bytes::from_static(b"\xff garbage")), Vec::new());
+    let forgeries = [garbage, unknown, bent];
+    let mut honest = Vec::new();
+    for round in 0..ROUNDS {
+        let mut records: Vec<_> = forgeries.iter().cycle().take(FORGED).cloned().collect();
+        let draft = draft(Kind::Anomaly);
+        records.push(sender.record(&draft, round));
+        honest.push(draft);
+        stage.put(&topic, records).await;
+    }
+    let handled = saw.take(ROUNDS as usize).await;
+    assert!(
+        honest
+            .iter()
+            .all(|sent| handled.iter().any(|seen| seen.draft == *sent))
+    );
+    let all = i64::from(ROUNDS) * i64::try_from(FORGED + 1).unwrap();
+    stage
+        .wait_committed(&stage.own("backend"), &topic, all)
+        .await;
+    assert!(backend.health().is_ready());
+    stage.stop(backend).await;
+    assert!(saw.rest().is_empty(), "a forgery was handled");
+
+    let text = std::fs::read_to_string(trail).unwrap();
+    let events = text.lines().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["event"].as_str().unwrap().to_owned()
+    });
+    let paused: Vec<_> = events.filter(|event| event.contains("paused")).collect();
+    assert!(paused.is_empty(), "{paused:?}");
+
+    let letters = stage.log(&stage.dead_letter_topic()).await;
+    let stood_for: u64 = letters.iter().map(stands_for).sum();
+    assert_eq!(stood_for, u64::from(ROUNDS) * FORGED as u64);
+    // Judged by the times that they tell themselves, however slow this machine is.
+    let first = letters
+        .iter()
+        .map(|letter| said(letter, "dlq.first-failed-at"))
+        .min();
+    let last = letters
+        .iter()
+        .map(|letter| said(letter, "dlq.last-failed-at"))
+        .max();
+    let seconds = (last.unwrap() - first.unwrap()) / 1000 + 1;
+    let is_summary = |letter: &&LoggedRecord| letter.header("dlq.format") == Some("reference");
+    let summaries = letters.iter().filter(is_summary).count();
+    let summaries = i64::try_from(summaries).unwrap();
+    let alone = i64::try_from(letters.len()).unwrap() - summaries;
+    assert!(summaries > 0, "all were buried alone, in {seconds} s");
+    assert!(
+        alone <= BURST + PER_SECOND * seconds + 1,
+        "{alone} alone in {seconds} s"
+    );
+    assert!(
+        summaries <= seconds + 1,
+        "{summaries} summaries in {seconds} s"
+    );
 }
 
 async fn a_dead_letter_without_a_topic_is_kept_in_the_state_folder_and_its_message_is_done(

@@ -21,6 +21,7 @@ use cybermesh_transport::{Header, Record};
 cybermesh_tests::scenarios! {
     both: [
         old_copies_that_were_buried_as_replays_are_not_put_back_in_bulk,
+        old_copies_in_a_flood_that_was_summed_up_are_not_put_back_with_the_rest,
         a_dead_letter_that_nobody_trusted_signed_moves_nothing,
         a_genuine_dead_letter_written_again_by_somebody_else_moves_nothing_twice,
     ],
@@ -72,6 +73,54 @@ async fn old_copies_that_were_buried_as_replays_are_not_put_back_in_bulk(stage: 
     assert_eq!(run.totals, left_alone, "{run:?}");
     assert_eq!(stage.end(&topic).await, end + 3);
     assert!(saw.rest().is_empty(), "a copy was handled");
+    stage.stop(backend).await;
+}
+
+async fn old_copies_in_a_flood_that_was_summed_up_are_not_put_back_with_the_rest(stage: Stage) {
+    const MESSAGES: u32 = 48;
+    const FLOOD: u32 = 30;
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let settings = [
+        ("CYBERMESH_REPLAY_RING", "16"),
+        ("CYBERMESH_DLQ_RATE", "1@1/s"),
+    ];
+    let (backend, mut saw) = backend(&stage, &office, &settings).await;
+    let (audience, topic) = (stage.own("audience"), stage.topic(Kind::Anomaly));
+    let records = honest(&stage, 0..MESSAGES);
+    let old = records[0].clone();
+    stage.put(&topic, records).await;
+    saw.take(MESSAGES as usize).await;
+    let end = i64::from(MESSAGES);
+    stage
+        .wait_committed(&stage.own("backend"), &topic, end)
+        .await;
+
+    // Somebody whom we do not know yet, and amid their messages what was handled long ago.
+    let newcomer = Identity::new(stage.dir(), "newcomer");
+    let sender = Forgery::new(newcomer.signer(), &audience, &topic);
+    let mut flood: Vec<_> = (0..FLOOD)
+        .map(|count| sender.record(&draft(Kind::Anomaly), count))
+        .collect();
+    flood.insert(20, old);
+    stage.put(&topic, flood).await;
+    let end = end + i64::from(FLOOD) + 1;
+    stage
+        .wait_committed(&stage.own("backend"), &topic, end)
+        .await;
+
+    let mut entries = stage.trust_entries().to_vec();
+    entries.push(newcomer.trust_entry(&Kind::NODE, &[]));
+    office.believe(&stage, entries);
+    backend.reloader().reload();
+    let run = office.redrive_all(&stage).await;
+    let redriven = usize::try_from(run.totals.redriven).unwrap();
+    let handled = saw.take(redriven).await;
+    assert!(
+        handled.iter().all(|seen| seen.signer == "newcomer"),
+        "an old copy was handled: {run:?}"
+    );
+    assert!(redriven > 0, "what was buried alone: {run:?}");
     stage.stop(backend).await;
 }
 

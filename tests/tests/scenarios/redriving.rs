@@ -258,9 +258,7 @@ async fn a_run_that_was_interrupted_goes_on_where_it_was(stage: Stage) {
         (4, 3),
         "{run:?}"
     );
-    let seen = saw.take(MESSAGES as usize).await;
-    let handled: Vec<_> = seen.into_iter().map(|seen| seen.draft).collect();
-    assert_eq!(handled, drafts);
+    saw.take(MESSAGES as usize).await;
     let topic = stage.topic(Kind::Anomaly);
     let all = i64::from(MESSAGES * 2);
     stage
@@ -268,6 +266,13 @@ async fn a_run_that_was_interrupted_goes_on_where_it_was(stage: Stage) {
         .await;
     stage.stop(backend).await;
     assert_eq!(stage.end(&topic).await, all);
+    // In the order they first had, whatever the order they were buried in.
+    let records = records(&stage, &topic, i64::from(MESSAGES), MESSAGES as usize).await;
+    let keys: Vec<_> = records.into_iter().map(|record| record.key).collect();
+    let sent = drafts
+        .iter()
+        .map(|draft| Some(Bytes::from(draft.default_key())));
+    assert_eq!(keys, sent.collect::<Vec<_>>());
 }
 
 async fn a_dead_letter_whose_message_was_deleted_needs_the_operators_word(stage: Stage) {
@@ -395,7 +400,8 @@ async fn the_headers_that_other_tools_go_by_name_where_a_message_came_from(stage
         value.clone().unwrap()
     };
     assert_eq!(letters.len(), 2);
-    for (letter, offset) in letters.iter().zip(0_i64..) {
+    for letter in &letters {
+        let offset: i64 = letter.header("dlq.origin.offset").unwrap().parse().unwrap();
         assert_eq!(
             letter.header("kafka_dlt-original-topic"),
             Some(topic.as_str())
@@ -448,13 +454,12 @@ async fn a_redrive_whose_answer_was_lost_is_found_in_the_log_and_not_sent_again(
         (1, 1),
         "{run:?}"
     );
-    let handled: Vec<_> = saw
-        .take(2)
-        .await
-        .into_iter()
-        .map(|seen| seen.draft)
-        .collect();
-    assert_eq!(handled, drafts);
+    let handled = saw.take(2).await;
+    assert!(
+        drafts
+            .iter()
+            .all(|sent| handled.iter().any(|seen| seen.draft == *sent))
+    );
     stage.wait_committed(&stage.own("backend"), &topic, 4).await;
     stage.stop(backend).await;
     assert_eq!(stage.end(&topic).await, 4);

@@ -6,13 +6,14 @@
 //! then be looked up after a crash, and if it did not, the same bytes go again, which count once.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::entry::Position;
-use crate::keys::read_file;
 use crate::state::{Line, StateDir, StateError};
 
 /// The file in the state folder.
@@ -198,12 +199,17 @@ impl Journal {
     /// What is wrong with the file, in words.
     pub fn glance(folder: &Path) -> Result<Ledger, String> {
         let path = folder.join(JOURNAL_FILE);
-        if !path.try_exists().unwrap_or(true) {
-            return Ok(Ledger::default());
-        }
-        let most = usize::try_from(MOST_BYTES).unwrap_or(usize::MAX);
-        let content =
-            read_file(&path, most).map_err(|error| format!("{}: {error}", path.display()))?;
+        let read = File::open(&path).and_then(|file| {
+            let mut content = Vec::new();
+            // It may grow meanwhile.
+            file.take(MOST_BYTES).read_to_end(&mut content)?;
+            Ok(content)
+        });
+        let content = match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(format!("{}: {error}", path.display())),
+            Ok(content) => content,
+        };
         Ok(Ledger::of(&content))
     }
 
@@ -227,7 +233,7 @@ impl Journal {
                 return Err(StateError::Io {
                     path: self.state.path().join(JOURNAL_FILE),
                     doing: "write",
-                    source: std::io::Error::other("the runtime is shutting down"),
+                    source: io::Error::other("the runtime is shutting down"),
                 });
             }
         }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use cybermesh_contracts::dead_letter::{DeadLetter, DeadLetterFault};
+use cybermesh_contracts::dead_letter::{Content, DeadLetter, DeadLetterFault};
 use cybermesh_contracts::redrive::MAX_COUNT;
 use cybermesh_contracts::rejection::Disposition;
 use sha2::{Digest, Sha256};
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::entry::{Entry, Position, Standing};
 use super::journal::{Done, Key, Ledger};
 use super::original::{Origin, Original, Today};
+use crate::inbound::guard::burials::from_words;
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,11 +51,16 @@ pub enum Refusal {
     /// Not what our own state may have caused.
     #[error("{0}: only by itself, by its position")]
     Disposition(Disposition),
+    /// It stands for messages of more than one kind of trouble, and old copies may be among them.
+    #[error(
+        "a summary that stands for other than what our own state may have caused as well, such as old copies, and does not say which is which"
+    )]
+    Mixed,
     /// Nobody is named who is to take it.
     #[error("it names no group; say which is to take it (--for-group)")]
     NoGroup,
     /// It was redriven as often as that is accepted.
-    #[error("redriven {MAX_COUNT} times, and no receiver takes it once more")]
+    #[error("put back {MAX_COUNT} times, and no receiver takes it once more")]
     TooOften,
     /// There is no such topic or partition any more.
     #[error("its topic or partition is not there any more")]
@@ -105,13 +111,13 @@ pub enum Refusal {
         ahead_ms: u64,
     },
     /// It was put back.
-    #[error("redriven already, for the {}. time", .count)]
+    #[error("put back already, redrive {count} of {MAX_COUNT}")]
     Redriven {
         /// Which time that was.
         count: u8,
     },
     /// It was put back, and nobody knows whether Kafka has it.
-    #[error("redriven with an unknown outcome; the next run with --yes finds out")]
+    #[error("put back with an unknown outcome; the next run with --yes finds out")]
     Unknown,
     /// Another dead letter is about the same record, for the same group.
     #[error("{0} is about the same record")]
@@ -198,12 +204,23 @@ fn own_key(letter: &DeadLetter) -> Option<Key> {
         partition: origin.partition?,
         offset: origin.offset?,
     };
-    let is_summary = matches!(
-        letter.content(),
-        cybermesh_contracts::dead_letter::Content::Reference(reference) if reference.count > 1
-    );
     let group = letter.group().unwrap_or_default();
-    (!is_summary).then(|| Key::new(group, &origin.topic, at))
+    (!is_summary(letter)).then(|| Key::new(group, &origin.topic, at))
+}
+
+fn is_summary(letter: &DeadLetter) -> bool {
+    matches!(letter.content(), Content::Reference(reference) if reference.count > 1)
+}
+
+/// Whether a summary stands for anything that is put back one by one alone. It is named after what most of it
+/// was: whoever floods a partition with one thing could hide another in it, such as a copy of what was handled
+/// long ago, which verifies.
+fn is_mixed(letter: &DeadLetter) -> bool {
+    let may_all = || {
+        from_words(letter.reason())
+            .is_some_and(|all| all.into_iter().all(Disposition::redriven_by_default))
+    };
+    is_summary(letter) && !may_all()
 }
 
 /// What can be said of a dead letter before its original is looked for: the group that takes it, and the
@@ -235,6 +252,9 @@ pub(super) fn admit<'a>(
     }
     if !asked.one && !letter.disposition().redriven_by_default() {
         return Err(Refusal::Disposition(letter.disposition()));
+    }
+    if is_mixed(letter) {
+        return Err(Refusal::Mixed);
     }
     let group = asked.for_group.as_deref().or(letter.group());
     let group = group.ok_or(Refusal::NoGroup)?;

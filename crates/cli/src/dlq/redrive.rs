@@ -8,6 +8,7 @@ use cybermesh_bridge::dlq::{
     Asked, Batch, Desk, Fate, Ledger, Outcome, PutBack, Recovered, RedriveFault, Redriver,
     SignedRedrive, Told, Totals,
 };
+use cybermesh_contracts::redrive::MAX_COUNT;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -147,7 +148,7 @@ fn tell_recovered(
         return print(&line.to_string());
     }
     print(&plain(&format!(
-        "earlier redrive of {}, time {}: {end}",
+        "earlier redrive {1} of {0}: {end}",
         signed.key.as_str(),
         signed.count
     )))
@@ -199,8 +200,11 @@ fn tell(args: &RedriveArgs, told: &Told) -> Result<(), Failure> {
     )))
 }
 
-fn terms(put_back: &PutBack) -> String {
-    format!("for {}, time {}", put_back.group, put_back.count)
+pub(super) fn terms(put_back: &PutBack) -> String {
+    format!(
+        "for {}, redrive {} of {MAX_COUNT}",
+        put_back.group, put_back.count
+    )
 }
 
 fn outcome_of(outcome: &Outcome) -> (&'static str, String) {

@@ -4,10 +4,13 @@ use cybermesh_bridge::dlq::{
     Appraisal, Asked, Begin, Desk, Entry, Filter, Index, Judged, Ledger, Origin, Standing, State,
     Today, appraise,
 };
+use cybermesh_contracts::Disposition;
+use cybermesh_contracts::dead_letter::DeadLetter;
 use serde_json::{Map, Value, json};
 
 use super::args::{ShowArgs, VerifyArgs, Which};
 use super::list;
+use super::redrive::terms;
 use super::time::now_ms;
 use super::words::plain;
 use super::{begin, print, read_failed};
@@ -39,7 +42,7 @@ pub(super) async fn show(args: &ShowArgs, desk: &Desk, ledger: &Ledger) -> Resul
         let appraisal = look(desk, entry, &index, ledger, state).await?;
         let mut shown = list::as_json(entry, state);
         if let Value::Object(shown) = &mut shown {
-            shown.extend(verdict(&appraisal));
+            shown.extend(verdict(entry, &appraisal));
             let names = entry.record.headers.iter().map(|header| &header.name);
             let names: Vec<_> = names.collect();
             shown.insert("headers".to_owned(), json!(names));
@@ -84,7 +87,7 @@ pub(super) async fn verify(args: &VerifyArgs, desk: &Desk, ledger: &Ledger) -> R
         line.insert("at".to_owned(), entry.at.to_string().into());
         line.insert("ok".to_owned(), is_fine.into());
         line.insert("standing".to_owned(), standing(&entry).into());
-        line.extend(verdict(&appraisal));
+        line.extend(verdict(&entry, &appraisal));
         if args.json {
             print(&Value::Object(line).to_string())?;
         } else {
@@ -158,8 +161,9 @@ fn standing(entry: &Entry) -> String {
 }
 
 /// What is said of the message, of today and of a redrive.
-fn verdict(appraisal: &Appraisal) -> Map<String, Value> {
+fn verdict(entry: &Entry, appraisal: &Appraisal) -> Map<String, Value> {
     let mut said = Map::new();
+    let disposition = entry.letter().map(DeadLetter::disposition);
     let message = appraisal.origin.as_ref().map(in_place);
     said.insert("message".to_owned(), json!(message));
     let today = match appraisal.originals.as_slice() {
@@ -173,7 +177,15 @@ fn verdict(appraisal: &Appraisal) -> Map<String, Value> {
         }
     };
     said.insert("today".to_owned(), json!(today));
-    said.insert("redrive".to_owned(), redrive(appraisal).into());
+    let mut redrive = redrive(appraisal);
+    let would = appraisal
+        .originals
+        .iter()
+        .any(|judged| judged.decision.is_ok());
+    if would && !disposition.is_none_or(Disposition::redriven_by_default) {
+        redrive += " (by its position alone)";
+    }
+    said.insert("redrive".to_owned(), redrive.into());
     said
 }
 
@@ -212,7 +224,7 @@ fn redrive(appraisal: &Appraisal) -> String {
         return refusal.to_string();
     }
     let said = |judged: &Judged| match &judged.decision {
-        Ok(put_back) => format!("for {}, time {}", put_back.group, put_back.count),
+        Ok(put_back) => terms(put_back),
         Err(refusal) => refusal.to_string(),
     };
     match appraisal.originals.as_slice() {

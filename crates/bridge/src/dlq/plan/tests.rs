@@ -372,3 +372,37 @@ fn what_is_discarded_is_left_alone_unless_it_is_named() {
     );
     assert!(admit(&entry, &one(), true).is_ok());
 }
+
+#[test]
+fn a_summary_is_put_back_only_where_all_it_stands_for_may_be_in_bulk() {
+    let record = |offset| RecordView {
+        partition: Some(0),
+        offset,
+        ..RecordView::new(TOPIC, Some(b"value"))
+    };
+    let mut flood = Flood::starting_with(&record(6));
+    flood.add(&record(7));
+    for (reason, is_put_back) in [
+        ("too many to bury one by one: unknown-key 2", true),
+        (
+            "too many to bury one by one: unknown-key 1 key-expired 1",
+            true,
+        ),
+        (
+            "too many to bury one by one: unknown-key 40 replay 1",
+            false,
+        ),
+        ("whatever else it may say", false),
+    ] {
+        let failure = Failure {
+            reason,
+            ..failure(Disposition::UnknownKey)
+        };
+        let summary = read(1, &Burial::of_flood(&flood, &failure), signed());
+        for asked in [Asked::default(), one()] {
+            let admitted = admit(&summary, &asked, false);
+            assert_eq!(admitted.is_ok(), is_put_back, "{reason}");
+            assert!(is_put_back || admitted == Err(Refusal::Mixed), "{reason}");
+        }
+    }
+}

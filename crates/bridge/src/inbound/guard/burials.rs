@@ -164,11 +164,24 @@ impl BurialGate {
     }
 }
 
+const TOO_MANY: &str = "too many to bury one by one:";
+
+/// What a summary stands for, out of the reason that it gives; nothing where that is not in our words.
+pub(crate) fn from_words(reason: &str) -> Option<Vec<Disposition>> {
+    let mut words = reason.strip_prefix(TOO_MANY)?.split_whitespace();
+    let mut dispositions = Vec::new();
+    while let Some(name) = words.next() {
+        words.next()?.parse::<u64>().ok()?;
+        dispositions.push(Disposition::from_name(name)?);
+    }
+    (!dispositions.is_empty()).then_some(dispositions)
+}
+
 /// What a summary stands for, the most frequent first.
 fn in_words(dispositions: &BTreeMap<Disposition, u64>) -> String {
     let mut counts: Vec<_> = dispositions.iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let mut words = String::from("too many to bury one by one:");
+    let mut words = String::from(TOO_MANY);
     for (disposition, count) in counts {
         // Writing to a string does not fail.
         let _ = write!(words, " {disposition} {count}");
@@ -178,6 +191,8 @@ fn in_words(dispositions: &BTreeMap<Disposition, u64>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -249,6 +264,23 @@ mod tests {
         assert_eq!((summed.first_failed_ms, summed.last_failed_ms), (7, 8));
         assert_eq!(summed.origin.value, None, "nothing of it is kept");
         assert_eq!(gate.due(at, 8), None, "given once");
+    }
+
+    #[test]
+    fn what_a_summary_stands_for_is_read_out_of_its_reason() {
+        let all = Disposition::ALL.into_iter().zip(1..).collect();
+        let read: BTreeSet<_> = from_words(&in_words(&all)).unwrap().into_iter().collect();
+        assert_eq!(read, Disposition::ALL.into());
+        for reason in [
+            "",
+            "too many to bury one by one:",
+            "too many to bury one by one: replay",
+            "too many to bury one by one: replay many",
+            "too many to bury one by one: reply 3",
+            "claimed signer is not in the trust store",
+        ] {
+            assert_eq!(from_words(reason), None, "{reason}");
+        }
     }
 
     #[test]
