@@ -71,7 +71,7 @@
 //! # Where things are
 //! [`settings`] has every setting with default and range. [`bridge`] builds, starts and stops.
 //! [`outbound`] is the way out, [`inbound`] the way in, [`handler`] what a service writes, [`dlq`]
-//! where messages go that are given up. [`keys`], [`trust`] and [`state`] read and keep files;
+//! where messages go that are given up, and how they are put back. [`keys`], [`trust`] and [`state`] read and keep files;
 //! [`clock`] tells the time, and when it cannot be right. [`telemetry`] has metrics, health and the
 //! address that shows them. Who comes from the Python or Go services finds familiar names in [`names`].
 //!

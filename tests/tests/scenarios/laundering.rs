@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use cybermesh_bridge::bridge::Bridge;
-use cybermesh_bridge::dlq::{Asked, Filter, Refusal, Totals};
+use cybermesh_bridge::dlq::{Asked, Fate, Filter, Refusal, Totals};
 use cybermesh_contracts::RecordView;
 use cybermesh_contracts::dead_letter::{Burial, Failure, Form, Signing};
 use cybermesh_contracts::kind::Kind;
@@ -22,6 +22,8 @@ cybermesh_tests::scenarios! {
     both: [
         old_copies_that_were_buried_as_replays_are_not_put_back_in_bulk,
         old_copies_in_a_flood_that_was_summed_up_are_not_put_back_with_the_rest,
+        copies_made_while_their_signer_was_not_trusted_are_not_put_back_with_the_rest,
+        what_was_too_old_already_when_its_signer_was_not_trusted_stays_buried,
         a_dead_letter_that_nobody_trusted_signed_moves_nothing,
         a_genuine_dead_letter_written_again_by_somebody_else_moves_nothing_twice,
     ],
@@ -121,6 +123,83 @@ async fn old_copies_in_a_flood_that_was_summed_up_are_not_put_back_with_the_rest
         "an old copy was handled: {run:?}"
     );
     assert!(redriven > 0, "what was buried alone: {run:?}");
+    stage.stop(backend).await;
+}
+
+async fn copies_made_while_their_signer_was_not_trusted_are_not_put_back_with_the_rest(
+    stage: Stage,
+) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let settings = [("CYBERMESH_DLQ_RATE", "2@1/s")];
+    let (backend, mut saw) = backend(&stage, &office, &settings).await;
+    let topic = stage.topic(Kind::Anomaly);
+    let mut records = honest(&stage, 0..8);
+    let late = records.split_off(4);
+    stage.put(&topic, records.clone()).await;
+    saw.take(4).await;
+
+    // A wrong trust file: whoever knows of it copies what was handled, among what is new.
+    let somebody = Identity::new(stage.dir(), "somebody");
+    let [node, own] = stage.trust_entries();
+    let wrong = vec![somebody.trust_entry(&Kind::NODE, &[]), own.clone()];
+    office.believe(&stage, wrong);
+    backend.reloader().reload();
+    let mixed = records.into_iter().zip(late.clone());
+    let mixed = mixed.flat_map(|(copy, new)| [copy, new]).collect();
+    stage.put(&topic, mixed).await;
+    stage
+        .wait_committed(&stage.own("backend"), &topic, 12)
+        .await;
+
+    office.believe(&stage, vec![node, own]);
+    backend.reloader().reload();
+    let run = office.redrive_all(&stage).await;
+    assert_eq!((run.totals.redriven, run.totals.refused), (4, 4), "{run:?}");
+    let keys: Vec<_> = late.into_iter().map(|record| record.key.unwrap()).collect();
+    for seen in saw.take(4).await {
+        let key = seen.draft.default_key();
+        assert!(
+            keys.iter().any(|new| *new == key),
+            "a copy was handled: {run:?}"
+        );
+    }
+    stage.stop(backend).await;
+}
+
+async fn what_was_too_old_already_when_its_signer_was_not_trusted_stays_buried(stage: Stage) {
+    const DAY_MS: i64 = 86_400_000;
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    let (audience, topic) = (stage.own("audience"), stage.topic(Kind::Anomaly));
+    let newcomer = Identity::new(stage.dir(), "newcomer");
+    let signed = |ago_ms: i64| {
+        let sender = Forgery {
+            time_ms: now_ms() - ago_ms,
+            ..Forgery::new(newcomer.signer(), &audience, &topic)
+        };
+        sender.record(&draft(Kind::Anomaly), 0)
+    };
+    // The topic keeps seven days, and so would its copies have been found no more.
+    stage
+        .put(&topic, vec![signed(8 * DAY_MS), signed(6 * DAY_MS)])
+        .await;
+    stage.dead_letters(2).await;
+    let mut entries = stage.trust_entries().to_vec();
+    entries.push(newcomer.trust_entry(&Kind::NODE, &[]));
+    office.believe(&stage, entries);
+    backend.reloader().reload();
+    let run = office.redrive_all(&stage).await;
+    let stale = run.told.iter().filter(|told| {
+        matches!(
+            &told.fate,
+            Fate::Left(Refusal::WouldNotVerify { disposition, .. }) if *disposition == Disposition::Stale
+        )
+    });
+    assert_eq!(stale.count(), 1, "{run:?}");
+    assert_eq!(run.totals.redriven, 1, "{run:?}");
+    assert_eq!(saw.next().await.offset, 2);
     stage.stop(backend).await;
 }
 

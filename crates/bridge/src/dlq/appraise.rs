@@ -1,5 +1,6 @@
 //! All there is to say of one dead letter, and what a redrive would do with it.
 
+use super::copies::is_before_order;
 use super::desk::Desk;
 use super::entry::{Entry, Standing};
 use super::journal::{Key, Ledger};
@@ -107,9 +108,11 @@ pub async fn appraise(
         (Err(_), Origin::GoneButCopied(copy)) => vec![Original::clone(copy)],
         (Err(_), _) => Vec::new(),
     };
-    let topic = &read.letter.origin().topic;
+    let (letter, topic) = (&read.letter, &read.letter.origin().topic);
+    let is_unjudged = is_before_order(letter.disposition()) && letter.redrive_count() == 0;
+    let unjudged_at_ms = is_unjudged.then(|| letter.first_failed_at_ms());
     let judged = shown.into_iter().map(|original| {
-        let today = original.today(desk, topic, now_ms);
+        let today = original.today(desk, topic, now_ms, unjudged_at_ms);
         let decision = match (&refusal, &admitted) {
             (None, Ok((group, count))) => {
                 let terms = (*group, *count);

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
 use super::appraise::{Judged, PutBack, appraise};
+use super::copies::{Copies, is_before_order};
 use super::desk::Desk;
 use super::entry::{Entry, Position};
 use super::filter::Filter;
 use super::journal::{Ledger, SignedRedrive};
+use super::original::{self, Origin};
 use super::pace::Pace;
 use super::plan::{Asked, Index, Refusal, admit};
 use super::reader::{Begin, ReadError};
@@ -71,6 +73,7 @@ pub struct Batch {
     asked: Asked,
     topic_id: String,
     index: Index,
+    copies: Copies,
     /// Told before anything else.
     refused: VecDeque<Told>,
     letters: VecDeque<Position>,
@@ -108,6 +111,7 @@ impl Batch {
             },
             topic_id: desk.topic_id().await?,
             index: Index::default(),
+            copies: Copies::default(),
             refused: VecDeque::new(),
             letters: VecDeque::new(),
             doing: Doing::Nothing(ledger),
@@ -121,10 +125,14 @@ impl Batch {
         let mut all = batch.desk.entries(Begin::Earliest).await?;
         while let Some(entry) = all.next().await? {
             batch.index.note(&entry);
-            if filter.matches(&batch.desk, &entry) {
-                admitted.extend(batch.consider(&entry));
+            if filter.matches(&batch.desk, &entry)
+                && let Some(meant) = batch.consider(&entry)
+            {
+                batch.ask_for_copies(&entry).await?;
+                admitted.push(meant);
             }
         }
+        batch.copies.look(&batch.desk).await?;
         admitted.sort_unstable();
         batch.letters = admitted.into_iter().map(|meant| meant.letter).collect();
         Ok(batch)
@@ -149,6 +157,28 @@ impl Batch {
                 None
             }
         }
+    }
+
+    /// Whose order was never judged is looked for in its partition, unless it was named by itself.
+    async fn ask_for_copies(&mut self, entry: &Entry) -> Result<(), ReadError> {
+        let Some(letter) = entry.letter().filter(|_| !self.asked.one) else {
+            return Ok(());
+        };
+        if !is_before_order(letter.disposition()) {
+            return Ok(());
+        }
+        let topic = &letter.origin().topic;
+        let originals = match original::copy_of(letter) {
+            Some(copy) => vec![copy],
+            None => match original::find(&self.desk, letter).await? {
+                Origin::There(originals) => originals,
+                _ => Vec::new(),
+            },
+        };
+        for original in originals {
+            self.copies.ask(topic, original.at, &original.hash());
+        }
+        Ok(())
     }
 
     fn is_discarded(&self, entry: &Entry) -> bool {
@@ -271,7 +301,15 @@ impl Batch {
         topic: String,
         judged: Judged,
     ) -> Result<Told, RedriveFault> {
-        let fate = match judged.decision {
+        let earlier = || {
+            let original = &judged.original;
+            self.copies.earlier(&topic, original.at, &original.hash())
+        };
+        let decision = judged.decision.and_then(|put_back| match earlier() {
+            Some(earlier) => Err(Refusal::CopyOf(earlier)),
+            None => Ok(put_back),
+        });
+        let fate = match decision {
             Err(refusal) => {
                 self.count_left(&refusal);
                 Fate::Left(refusal)

@@ -21,6 +21,7 @@
 
 mod appraise;
 mod batch;
+mod copies;
 mod desk;
 mod discard;
 mod entry;

@@ -183,7 +183,8 @@ fn hash_of_all(topic: &str, partition: i32, records: &[FetchedRecord]) -> Option
     flood.map(|flood| flood.sha256())
 }
 
-fn value_hash(value: Option<&[u8]>) -> [u8; 32] {
+/// SHA-256 of a value; 32 zero bytes for a null one, as dead letters have it.
+pub(super) fn value_hash(value: Option<&[u8]>) -> [u8; 32] {
     value.map_or([0; 32], |value| Sha256::digest(value).into())
 }
 
@@ -213,6 +214,11 @@ impl Original {
         }
     }
 
+    /// SHA-256 of its value.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        value_hash(self.value.as_deref())
+    }
+
     /// What of it is another than of the copy, if anything is.
     fn differs_from(&self, copy: &Self) -> Option<&'static str> {
         if self.value != copy.value {
@@ -226,9 +232,16 @@ impl Original {
         }
     }
 
-    /// What a receiver would say of it, put back into its place in `topic` at `now_ms`.
+    /// What a receiver would say of it, put back into its place in `topic` at `now_ms`. What was buried at
+    /// `unjudged_at_ms` before its age was asked for must not have been too old then.
     #[must_use]
-    pub fn today(&self, desk: &Desk, topic: &str, now_ms: i64) -> Today {
+    pub fn today(
+        &self,
+        desk: &Desk,
+        topic: &str,
+        now_ms: i64,
+        unjudged_at_ms: Option<i64>,
+    ) -> Today {
         match self.judge(desk, topic, now_ms) {
             None => Today::Rejected {
                 disposition: Disposition::NoHandler,
@@ -238,6 +251,12 @@ impl Original {
                 signer: Arc::clone(&verified.signer().id),
             },
             Some(Err(rejection)) => match (rejection.reason(), rejection.claimed()) {
+                (Reason::Stale { .. }, _)
+                    if unjudged_at_ms
+                        .is_some_and(|then_ms| self.was_stale(desk, topic, then_ms)) =>
+                {
+                    rejected(&rejection)
+                }
                 // Age is judged last, and of a redriven message not at all: its redrive is held against the clock.
                 (Reason::Stale { .. }, Some(key)) => match desk.trust().key(&key) {
                     Some(key) => Today::Verifies {
@@ -251,6 +270,13 @@ impl Original {
                 _ => rejected(&rejection),
             },
         }
+    }
+
+    fn was_stale(&self, desk: &Desk, topic: &str, then_ms: i64) -> bool {
+        let judged = self.judge(desk, topic, then_ms);
+        judged.is_some_and(|judged| {
+            judged.is_err_and(|then| then.disposition() == Disposition::Stale)
+        })
     }
 
     /// Who claims to have signed it, where that can be read; no signature is looked at.

@@ -101,6 +101,9 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// The same stood in its partition before, and nobody judged its order.
+    #[error("a copy of what stood at {0} before: only by itself, by its position")]
+    CopyOf(Position),
     /// Its time has not come.
     #[error(
         "it is {ahead_ms} ms ahead of our clock: put back before its time, it would make replays of its signer's \

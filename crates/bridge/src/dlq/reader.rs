@@ -92,10 +92,11 @@ impl Scan {
             .iter()
             // Where no record is as late as that, there is nothing to read.
             .filter_map(|partition| Some((partition.clone(), from(partition)?)));
-        Self::of(desk, topic, wanted.collect()).await
+        Self::of(desk, topic, wanted.collect(), None).await
     }
 
-    /// Reads these partitions of `topic`, each from an offset that it has, or its end.
+    /// Reads these partitions of `topic`, each from this offset, or the first that is still there, to its
+    /// end, or to the record before `until`.
     ///
     /// # Errors
     /// As [`topic`](Self::topic).
@@ -103,6 +104,7 @@ impl Scan {
         desk: &Desk,
         topic: &str,
         from: Vec<(TopicPartition, i64)>,
+        until: Option<i64>,
     ) -> Result<Self, ReadError> {
         let (client, isolation) = (desk.client(), desk.isolation());
         let config = FetchConfig {
@@ -113,11 +115,18 @@ impl Scan {
             .iter()
             .map(|(partition, _)| partition.clone())
             .collect();
+        let firsts = offsets(client, isolation, &partitions, OffsetSpec::Earliest).await?;
         let ends = offsets(client, isolation, &partitions, OffsetSpec::Latest).await?;
+        let offset = |found: &BTreeMap<TopicPartition, Option<i64>>, partition: &TopicPartition| {
+            found.get(partition).copied().flatten().unwrap_or(0)
+        };
         let reader = Reader::new(client.clone(), config, StartPolicy::Earliest);
         let mut open = BTreeMap::new();
         for (partition, from) in from {
-            let end = ends.get(&partition).copied().flatten().unwrap_or(from);
+            let from = from.max(offset(&firsts, &partition));
+            let end = offset(&ends, &partition);
+            let end = until.map_or(end, |until| until.min(end));
+            // From where nothing is to come, nothing would be heard.
             if from < end {
                 open.insert(partition.partition, end);
                 reader.begin(&partition, From::Offset(from));
@@ -261,22 +270,12 @@ pub(super) async fn records_between(
     last: i64,
     most: usize,
 ) -> Result<Option<Vec<FetchedRecord>>, ReadError> {
-    let (client, isolation) = (desk.client(), desk.isolation());
     let partition = TopicPartition::new(topic, from.partition);
     if !partition_exists(desk, topic, from.partition).await? {
         return Ok(Some(Vec::new()));
     }
-    let of = std::slice::from_ref(&partition);
-    let firsts = offsets(client, isolation, of, OffsetSpec::Earliest).await?;
-    let first = firsts.get(&partition).copied().flatten().unwrap_or(0);
-    if first > last {
-        return Ok(Some(Vec::new()));
-    }
-    let begun = vec![(partition, from.offset.max(first))];
-    let mut scan = Scan::of(desk, topic, begun).await?;
-    for end in scan.open.values_mut() {
-        *end = (*end).min(last.saturating_add(1));
-    }
+    let begun = vec![(partition, from.offset)];
+    let mut scan = Scan::of(desk, topic, begun, Some(last.saturating_add(1))).await?;
     let mut records = Vec::new();
     while let Some((_, record)) = scan.next().await? {
         if records.len() == most {

@@ -210,7 +210,7 @@ impl Redriver {
             if !partition_exists(&self.desk, &topic, partition.partition).await? {
                 continue;
             }
-            let mut scan = Scan::of(&self.desk, &topic, vec![(partition, from)]).await?;
+            let mut scan = Scan::of(&self.desk, &topic, vec![(partition, from)], None).await?;
             while let Some((_, record)) = scan.next().await? {
                 let mut headers = record.headers.iter();
                 let header = headers.find(|header| header.name == REDRIVE);
