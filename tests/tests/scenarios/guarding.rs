@@ -114,14 +114,14 @@ async fn thousands_of_forgeries_pause_nothing_and_make_no_more_dead_letters_than
     };
     let garbage = record("k", Some(Bytes::from_static(b"\xff garbage")), Vec::new());
     let forgeries = [garbage, unknown, bent];
-    let mut honest = Vec::new();
+    let (mut honest, mut records) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        let mut records: Vec<_> = forgeries.iter().cycle().take(FORGED).cloned().collect();
+        records.extend(forgeries.iter().cycle().take(FORGED).cloned());
         let draft = draft(Kind::Anomaly);
         records.push(sender.record(&draft, round));
         honest.push(draft);
-        stage.put(&topic, records).await;
     }
+    stage.put(&topic, records).await;
     let handled = saw.take(ROUNDS as usize).await;
     assert!(
         honest

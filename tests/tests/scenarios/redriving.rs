@@ -41,8 +41,8 @@ cybermesh_tests::scenarios! {
         the_headers_that_other_tools_go_by_name_where_a_message_came_from,
     ],
     devbroker_only: [
-        a_redrive_whose_answer_was_lost_is_found_in_the_log_and_not_sent_again: "one answer is taken from it, and its resends from nobody else",
-        a_redrive_that_never_arrived_is_sent_again_as_the_same_bytes: "one request is taken from it, and its resends from nobody else",
+        a_redrive_whose_answer_was_lost_is_found_in_the_log_and_not_sent_again: "Apache Kafka loses no answer on request",
+        a_redrive_that_never_arrived_is_sent_again_as_the_same_bytes: "Apache Kafka loses no request on request",
     ],
 }
 
