@@ -174,7 +174,12 @@ fn verdict(
     }
     println!("\ndone in {} s under seed {}:", args.seconds, args.seed);
     for (deed, count) in diary.deeds() {
-        println!("  {count:>5}  {}", deed.trim_end_matches([':', ' ']));
+        println!(
+            "  {count:>5}  {}",
+            deed.trim_end_matches([':', ' '])
+                .trim_end_matches(" to")
+                .trim_end_matches(" within")
+        );
     }
     match settled {
         Some(after) => println!(
