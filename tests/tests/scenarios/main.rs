@@ -13,4 +13,5 @@ mod producing;
 mod redriving;
 mod refusing;
 mod remembering;
+mod spooling;
 mod withholding;

@@ -1,9 +1,8 @@
 //! The outbox: what cannot be sent now is kept on disk, and sent in order when it can.
 //!
-//! [`entry`] is one message and its form on disk. [`storage`] finds the file, [`database`] has its tables, [`store`] is
-//! the one writer. [`index`] knows what there is and in which order it goes: a state machine. [`way_in`] takes in
-//! what a sender or the transport could not get rid of, [`drain`] sends it. [`file`] is for looking at an outbox that no
-//! process has open.
+//! `entry` is one message and its form on disk. `storage` finds the file, `database` has its tables, `store` is the one
+//! writer. `index` knows what there is and in which order it goes: a state machine. `way_in` takes in what a sender or
+//! the transport could not get rid of, `drain` sends it. `file` is for looking at an outbox that no process has open.
 
 mod database;
 mod drain;
