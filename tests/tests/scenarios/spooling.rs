@@ -73,11 +73,12 @@ async fn what_was_written_unheard_goes_again_byte_for_byte_and_is_handled_once(s
     let seen = saw.take(3).await;
     let handled: Vec<_> = seen.into_iter().map(|seen| seen.draft).collect();
     assert_eq!(handled, drafts);
+    // Before the topic is read: over Apache Kafka that leaves a record in it that is no message.
+    assert!(stage.log(&stage.dead_letter_topic()).await.is_empty());
     let log = stage.log(&stage.topic(Kind::Anomaly)).await;
     assert_eq!(log.len(), 4);
     assert_eq!(log[1].value, log[2].value);
     assert_eq!(log[1].headers, log[2].headers);
-    assert!(stage.log(&stage.dead_letter_topic()).await.is_empty());
     stage.stop(node).await;
     stage.stop(backend).await;
 }
