@@ -11,16 +11,19 @@ use cybermesh_bridge::handler::{Context, Handlers, Verdict};
 use cybermesh_bridge::state::StateDir;
 use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::message::{Anomaly, Draft};
+use cybermesh_contracts::replay::{Binding, Budget, Snapshot};
 use cybermesh_contracts::verify::Verified;
 use cybermesh_tests::Stage;
 use cybermesh_tests::conditions::{number, until};
 use cybermesh_tests::drafts::draft;
 use cybermesh_tests::forge::Forgery;
 use cybermesh_tests::history::Event;
+use cybermesh_tests::identity::trust_file;
 use cybermesh_tests::process::{Conduct, Recorder};
 use cybermesh_tests::stage::Role;
 use cybermesh_tests::witness::{Witness, done, witness};
 use cybermesh_transport::admin::NewTopic;
+use cybermesh_transport::producer::FixedSchedule;
 use cybermesh_transport::{
     Admin, OffsetToCommit, Producer, ProducerConfig, Record, TopicPartition,
 };
@@ -35,6 +38,7 @@ cybermesh_tests::scenarios! {
         after_its_offsets_are_gone_a_group_handles_all_again_and_buries_nothing,
         what_is_copied_into_another_partition_or_topic_is_buried_record_by_record,
         a_commit_that_is_copied_for_another_topic_is_foreign_and_the_log_tells_what_it_can,
+        a_state_that_somebody_else_wrote_is_not_believed_where_a_signature_is_demanded,
         a_topic_made_again_brings_nothing_back_that_was_accepted,
         one_stuck_message_stops_no_other_and_what_was_handled_behind_it_is_not_handled_again,
         three_hundred_partitions_of_a_group_remember_what_they_accepted,
@@ -350,6 +354,61 @@ async fn a_commit_that_is_copied_for_another_topic_is_foreign_and_the_log_tells_
     assert_eq!(dispositions(&stage).await, ["replay"]);
 }
 
+async fn a_state_that_somebody_else_wrote_is_not_believed_where_a_signature_is_demanded(
+    stage: Stage,
+) {
+    stage.make_topics(1).await;
+    let mut past = Past::put(&stage).await;
+    let [node, _] = stage.trust_entries();
+    let rights = ["dead_letter", "replay_state"];
+    let signing = stage.backend().trust_entry(&Kind::CONTROL, &rights);
+    let trust = trust_file(stage.dir(), "signing.toml", &[node, signing]);
+    let trust = trust.display().to_string();
+    let settings = [&SETTINGS[..], &[("CYBERMESH_TRUST", trust.as_str())]].concat();
+    let start = async || {
+        let (handlers, saw) = witness(&Kind::NODE, done);
+        (
+            stage.bridge_with(Role::Backend, handlers, &settings).await,
+            saw,
+        )
+    };
+    let (first, mut saw) = start().await;
+    saw.take(ACCEPTED as usize).await;
+    stage.stop(first).await;
+    let alarms = |bridge: &Bridge| {
+        let reason = [("reason", "not-signed")];
+        number(bridge, "bridge_replay_state_alarms_total", &reason)
+    };
+    // Its own is believed.
+    let (second, mut saw) = start().await;
+    until(|| {
+        (number(&second, "bridge_replay_starts_total", &[("from", "commit")]) > 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(alarms(&second), 0.0);
+    stage.stop(second).await;
+    assert!(saw.rest().is_empty());
+    // Whoever may commit for the group says that nothing is settled, and forgets to sign.
+    let client = stage.client().await;
+    let topic = past.signer.topic.clone();
+    let (group, cluster_id) = (stage.own("backend"), client.cluster_id().unwrap());
+    let binding = Binding {
+        group: &group,
+        cluster_id: &cluster_id,
+        topic_id: client.topic(&topic).await.unwrap().id().unwrap(),
+        partition: 0,
+        offset: i64::from(ACCEPTED),
+    };
+    let forged = Snapshot::nothing_settled(binding.offset).seal(&binding, Budget::COMMIT, None);
+    let forged = forged.unwrap().unwrap();
+    set_offset(&stage, "backend", &topic, binding.offset, forged).await;
+    let (third, mut saw) = start().await;
+    past.bring_back(&mut saw).await;
+    assert_eq!(alarms(&third), 1.0);
+    stage.stop(third).await;
+    assert_eq!(dispositions(&stage).await, ["replay"]);
+}
+
 async fn a_topic_made_again_brings_nothing_back_that_was_accepted(stage: Stage) {
     stage.make_topics(1).await;
     let mut past = Past::put(&stage).await;
@@ -537,7 +596,15 @@ async fn three_hundred_partitions_of_a_group_remember_what_they_accepted(stage: 
 
 /// One record into each partition.
 async fn put_everywhere(stage: &Stage, topic: &str, records: &[Record]) {
-    let producer = Producer::new(stage.client().await, ProducerConfig::default());
+    // A broker that was just told to lead three hundred partitions takes its time.
+    let config = ProducerConfig {
+        schedule: Arc::new(FixedSchedule {
+            delay: Duration::from_millis(500),
+            resends: 100,
+        }),
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::new(stage.client().await, config);
     let mut deliveries = Vec::new();
     for (partition, record) in (0..).zip(records) {
         let room = producer

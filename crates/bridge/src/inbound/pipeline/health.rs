@@ -63,8 +63,9 @@ impl<J: Judge> Pipeline<J> {
             }
         }
         for (partition, opened) in &self.opening {
-            let reason = opened.reason.as_deref();
-            let reason = reason.unwrap_or("the log is being read back");
+            let Some(reason) = &opened.reason else {
+                continue;
+            };
             let paused = Condition::PartitionPaused {
                 topic: partition.topic.to_string(),
                 partition: partition.partition,
@@ -93,15 +94,7 @@ impl<J: Judge> Pipeline<J> {
             if self.raised.get(condition) == Some(detail) {
                 continue;
             }
-            let is_expected = match condition {
-                Condition::Unassigned => !self.was_assigned,
-                Condition::PartitionPaused { topic, partition } => self
-                    .opening
-                    .get(&TopicPartition::new(topic.as_str(), *partition))
-                    .is_some_and(|opened| opened.reason.is_none()),
-                _ => false,
-            };
-            if is_expected {
+            if *condition == Condition::Unassigned && !self.was_assigned {
                 self.health.await_end_of(condition.clone(), detail);
             } else {
                 self.health.raise(condition.clone(), detail);

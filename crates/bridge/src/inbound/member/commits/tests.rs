@@ -272,7 +272,7 @@ async fn a_request_that_is_refused_without_states_too_leaves_them_their_room() {
 async fn three_hundred_partitions_of_many_signers_are_committed_in_requests_of_half_a_mebibyte() {
     let sealing = sealing();
     let commits: Vec<Commit> = (0..300)
-        .map(|partition| with_state(partition, 400))
+        .map(|partition| with_state(partition, 230))
         .collect();
     let (asked, result) = committed_at(&sealing, commits.clone(), |_| Ok(())).await;
     assert_eq!(result, Ok(()));

@@ -88,6 +88,19 @@ async fn after_a_reset_to_the_start_of_the_log_everything_passes_again_and_nothi
 }
 
 #[tokio::test]
+async fn at_the_first_offset_that_the_log_has_nothing_was_accepted_before() {
+    let (mut world, process) = after(60, 60, World::new()).await;
+    drop(process);
+    *world.log.start.lock().unwrap() = 30;
+    world.committed = Some((30, String::new()));
+    let mut process = Process::started(&world).await;
+    assert_eq!(process.alarms(), "");
+    assert_eq!(process.reads(&world), [Order::Passes; 30]);
+    world.append(message(3, 3));
+    assert_eq!(process.reads(&world), [Order::Passes], "nobody knows of it");
+}
+
+#[tokio::test]
 async fn after_its_offsets_expired_everything_that_the_log_has_passes_again_in_the_same_process_as_well()
  {
     let (mut world, mut process) = after(60, 60, World::new()).await;
