@@ -33,7 +33,8 @@ async fn listen(stage: &Stage, count: usize) -> Vec<usize> {
     ];
     let heard = stage.run(&args, "").await;
     assert_eq!(heard.code, Some(0), "{heard:?}");
-    let offset = |line: &serde_json::Value| line["offset"].as_u64().unwrap() as usize;
+    let offset =
+        |line: &serde_json::Value| usize::try_from(line["offset"].as_u64().unwrap()).unwrap();
     heard.json().iter().map(offset).collect()
 }
 

@@ -34,18 +34,32 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Where each assigned partition begins, between its assignment and the command to begin.
 type Starts = Mutex<HashMap<TopicPartition, Position>>;
 
+/// What the task works with.
+pub(super) struct Member {
+    pub(super) client: Client,
+    pub(super) consumer: Consumer,
+    pub(super) sealing: Arc<Sealing>,
+    pub(super) isolation: IsolationLevel,
+    pub(super) held_back_for: Duration,
+    pub(super) metrics: Metrics,
+    pub(super) beat: Beat,
+}
+
 /// Runs until it left, or nobody commands any more.
 pub(super) async fn run(
-    client: Client,
-    consumer: Consumer,
-    sealing: Arc<Sealing>,
+    member: Member,
     mut commands: mpsc::UnboundedReceiver<GroupCommand>,
     events: mpsc::Sender<GroupEvent>,
-    isolation: IsolationLevel,
-    held_back_for: Duration,
-    metrics: Metrics,
-    beat: Beat,
 ) {
+    let Member {
+        client,
+        consumer,
+        sealing,
+        isolation,
+        held_back_for,
+        metrics,
+        beat,
+    } = member;
     let starts = Starts::default();
     let lives = Lives::default();
     let telling = async {

@@ -22,6 +22,7 @@ use super::attempts::RetryPolicy;
 use super::group::{Group, GroupCommand, GroupEvent};
 use super::guard::GuardPolicy;
 use super::guard::burials::BurialRate;
+use super::member::{self, Member};
 use super::origin::TopicPartition;
 use super::patience::Patience;
 use super::pause::Pause;
@@ -210,17 +211,16 @@ impl Subscriber {
 
         let (events_in, events) = mpsc::channel::<GroupEvent>(EVENTS);
         let (commands, commands_out) = mpsc::unbounded_channel::<GroupCommand>();
-        let member = tokio::spawn(super::member::run(
+        let member = Member {
             client,
             consumer,
             sealing,
-            commands_out,
-            events_in,
             isolation,
-            parts.patience.held_back_for,
-            metrics.clone(),
-            parts.health.watch("group"),
-        ));
+            held_back_for: parts.patience.held_back_for,
+            metrics: metrics.clone(),
+            beat: parts.health.watch("group"),
+        };
+        let member = tokio::spawn(member::run(member, commands_out, events_in));
         let works_with = Parts {
             judge,
             handlers: Arc::new(parts.handlers),
