@@ -112,11 +112,11 @@ impl ReadBack {
             true => Origin::Restored,
         };
         if origin != Origin::Restored {
-            for claim in self.ring.all() {
-                self.table.settle(claim);
-            }
             let oldest_ms = self.oldest_ms.or(self.last_record_ms).unwrap_or(0);
             self.table.raise_floor_over_all(oldest_ms.min(now_ms));
+            for claim in self.ring.all() {
+                self.table.settle_read_back(claim);
+            }
         }
         let first = self
             .from

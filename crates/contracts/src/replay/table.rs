@@ -80,9 +80,31 @@ impl Table {
     /// Takes `claim` into account: nothing at or below it is new any more.
     pub(super) fn settle(&mut self, claim: &Claim) {
         // A signer that a fold already binds more tightly must not be listed: that would loosen it.
-        if self.compare(claim) != Ordering::Greater {
-            return;
+        if self.compare(claim) == Ordering::Greater {
+            self.list(claim);
         }
+    }
+
+    /// As [`settle`](Self::settle), where the floor is the oldest time that was read back: whoever was read back
+    /// within its millisecond is listed, or what that signer signed next within it would be taken for old.
+    pub(super) fn settle_read_back(&mut self, claim: &Claim) {
+        let entry = self.keys.get(&claim.signer.key());
+        let is_listed = match claim.signer {
+            SignerId::Instance { instance, .. } => {
+                entry.is_some_and(|entry| entry.instances.contains_key(&instance))
+            }
+            SignerId::Key(_) => entry.is_some_and(|entry| entry.second.is_some()),
+        };
+        let fold_ms = entry.map_or(0, |entry| entry.fold_ms);
+        let time_ms = claim.time_ms();
+        if !is_listed && time_ms == self.floor_ms && time_ms > fold_ms {
+            self.list(claim);
+        } else {
+            self.settle(claim);
+        }
+    }
+
+    fn list(&mut self, claim: &Claim) {
         let entry = self.keys.entry(claim.signer.key()).or_default();
         match claim.signer {
             SignerId::Instance { instance, .. } => {

@@ -438,6 +438,19 @@ fn without_a_state_settled_is_what_was_read_back_and_the_floor_its_oldest_time()
 }
 
 #[test]
+fn what_a_signer_signed_next_within_the_millisecond_of_the_floor_passes() {
+    let mut read_back = ReadBack::without_state(small(), 100);
+    read_back.record(84, BYTES, 0, Some(&node(1, 1, 500)));
+    let (mut replay, _) = read_back.finish(0, u64::MAX);
+    let next = Claims::of(node_claim(1, 1, 500, 1, 7));
+    assert_eq!(replay.judge(100, BYTES, &next), Judgement::Accepted);
+    let copy = node(1, 1, 500);
+    assert_eq!(replay.judge(101, BYTES, &copy), Judgement::Duplicate);
+    let other = node(1, 2, 500);
+    assert_eq!(replay.judge(102, BYTES, &other), Judgement::Replay);
+}
+
+#[test]
 fn where_nothing_authentic_was_read_back_the_floor_is_the_last_records_time_but_not_the_future() {
     for (timestamp_ms, now_ms, floor_ms) in [
         (5_000, 9_000, 5_000),
