@@ -33,6 +33,7 @@ cybermesh_tests::scenarios! {
     both: [
         what_is_put_back_is_handled_once_by_the_group_that_buried_it_and_skipped_by_another,
         a_copy_of_what_was_put_back_is_a_duplicate,
+        a_copy_of_what_was_put_back_is_a_duplicate_after_a_restart_too,
         what_fails_each_time_is_put_back_five_times_and_no_more,
         a_run_that_was_interrupted_goes_on_where_it_was,
         a_dead_letter_whose_message_was_deleted_needs_the_operators_word,
@@ -184,21 +185,51 @@ async fn a_copy_of_what_was_put_back_is_a_duplicate(stage: Stage) {
     office.redrive_all(&stage).await;
     assert_eq!(saw.next().await.draft, drafts[0]);
     let topic = stage.topic(Kind::Anomaly);
-    let redriven = records(&stage, &topic, 1, 1).await.remove(0);
+    stage
+        .put(&topic, vec![copy_of_redriven(&stage, &topic).await])
+        .await;
+    stage.wait_committed(&stage.own("backend"), &topic, 3).await;
+    assert_eq!(duplicates(&backend, &topic), 1.0);
+    stage.stop(backend).await;
+    assert!(saw.rest().is_empty(), "a copy was handled");
+    assert_eq!(stage.end(&stage.dead_letter_topic()).await, 1);
+}
+
+async fn a_copy_of_what_was_put_back_is_a_duplicate_after_a_restart_too(stage: Stage) {
+    let office = Office::new(&stage, &[]);
+    let (downstream, backend, mut saw, drafts) = buried(&stage, &office, 1).await;
+    downstream.is_back();
+    office.redrive_all(&stage).await;
+    assert_eq!(saw.next().await.draft, drafts[0]);
+    let topic = stage.topic(Kind::Anomaly);
+    stage.wait_committed(&stage.own("backend"), &topic, 2).await;
+    stage.stop(backend).await;
+    let (handlers, mut saw) = witness(&Kind::NODE, done);
+    let restarted = self::backend(&stage, &office, handlers, &[]).await;
+    stage
+        .put(&topic, vec![copy_of_redriven(&stage, &topic).await])
+        .await;
+    stage.wait_committed(&stage.own("backend"), &topic, 3).await;
+    assert_eq!(duplicates(&restarted, &topic), 1.0);
+    stage.stop(restarted).await;
+    assert!(saw.rest().is_empty(), "a copy was handled");
+}
+
+/// The record that was put back first, as somebody would write it again.
+async fn copy_of_redriven(stage: &Stage, topic: &str) -> Record {
+    let redriven = records(stage, topic, 1, 1).await.remove(0);
     assert!(redriven.headers.iter().any(|header| header.name == REDRIVE));
-    let copy = Record {
+    Record {
         key: redriven.key,
         value: redriven.value,
         headers: redriven.headers,
         timestamp_ms: now_ms(),
-    };
-    stage.put(&topic, vec![copy]).await;
-    stage.wait_committed(&stage.own("backend"), &topic, 3).await;
-    let labels = [("reason", "duplicate"), ("topic", topic.as_str())];
-    assert_eq!(number(&backend, "bridge_skipped_total", &labels), 1.0);
-    stage.stop(backend).await;
-    assert!(saw.rest().is_empty(), "a copy was handled");
-    assert_eq!(stage.end(&stage.dead_letter_topic()).await, 1);
+    }
+}
+
+fn duplicates(backend: &Bridge, topic: &str) -> f64 {
+    let labels = [("reason", "duplicate"), ("topic", topic)];
+    number(backend, "bridge_skipped_total", &labels)
 }
 
 async fn what_fails_each_time_is_put_back_five_times_and_no_more(stage: Stage) {
