@@ -13,6 +13,9 @@ use super::{
 };
 use crate::clock::SystemClock;
 
+/// Whether it is the fault that was meant.
+type IsIt = fn(&DiskFault) -> bool;
+
 fn entry(number: u64) -> Entry {
     Entry {
         kind: cybermesh_contracts::kind::Kind::Anomaly,
@@ -163,7 +166,7 @@ async fn each_fault_is_told_by_its_name_and_all_goes_on_when_it_is_gone() {
     let full = |fault: &DiskFault| matches!(fault, DiskFault::Full(_));
     let read_only = |fault: &DiskFault| matches!(fault, DiskFault::ReadOnly(_));
     let io = |fault: &DiskFault| matches!(fault, DiskFault::Io(_));
-    let faults: [(Fault, fn(&DiskFault) -> bool); 4] = [
+    let faults: [(Fault, IsIt); 4] = [
         (Fault::Full, full),
         (Fault::ReadOnly, read_only),
         (Fault::Broken, io),

@@ -18,6 +18,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(10);
 
+/// Whether it is the fault that was meant.
+type IsIt = fn(&DiskFault) -> bool;
+
 struct Bench {
     broker: DevBroker,
     disk: Disk,
@@ -92,8 +95,7 @@ async fn send(bridge: &Bridge) -> Result<Receipt, SendError> {
 async fn while_the_disk_refuses_nothing_is_told_as_kept_and_it_works_again_when_it_takes_more() {
     let is_full = |fault: &DiskFault| matches!(fault, DiskFault::Full(_));
     let is_read_only = |fault: &DiskFault| matches!(fault, DiskFault::ReadOnly(_));
-    let faults: [(Fault, fn(&DiskFault) -> bool); 2] =
-        [(Fault::Full, is_full), (Fault::ReadOnly, is_read_only)];
+    let faults: [(Fault, IsIt); 2] = [(Fault::Full, is_full), (Fault::ReadOnly, is_read_only)];
     for (fault, is_it) in faults {
         let bench = Bench::set().await;
         let bridge = bench.start().await;
