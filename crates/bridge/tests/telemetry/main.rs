@@ -33,7 +33,9 @@ use cybermesh_contracts::{
     verify::Verified,
 };
 use cybermesh_devbroker::{Api, ErrorCode, Fault};
-use cybermesh_transport::{Producer, ProducerConfig, Record, TopicPartition};
+use cybermesh_transport::{
+    Admin, Client, OffsetToCommit, Producer, ProducerConfig, Record, TopicPartition,
+};
 use events::Events;
 use exposition::Scrape;
 use forge::{Forger, MARK, marked};
@@ -133,6 +135,26 @@ impl World {
         }))
         .await;
     }
+}
+
+/// Commits the same offsets as another tool would: the next process finds no replay state beside them.
+async fn forget_states(client: Client, world: &World) {
+    let topic = Kind::Anomaly.default_topic();
+    let bare = (0..3).filter_map(|partition| {
+        Some(OffsetToCommit {
+            partition: TopicPartition::new(topic, partition),
+            offset: world
+                .stage
+                .broker
+                .committed(GROUP, topic, partition)?
+                .offset,
+            leader_epoch: None,
+            metadata: String::new(),
+        })
+    });
+    let admin = Admin::new(client);
+    let forgotten = admin.alter_group_offsets(GROUP, bare.collect()).await;
+    forgotten.unwrap();
 }
 
 async fn append(producer: &Producer, partition: i32, record: Record) {
@@ -277,11 +299,12 @@ async fn every_metric_of_the_table_is_shown_as_it_says_and_nothing_shown_logged_
     let trust = trust_file(&forgers);
     private(&world.stage.files.path().join("trust.toml"), &trust);
 
-    // What is committed here is what the second process finds no replay state for.
     let first = world.bridge().start().await.unwrap();
     soon(first.publisher().send(marked("done"))).await.unwrap();
     world.through().await;
+    let client = first.client().clone();
     first.stop(STOP).await;
+    forget_states(client, &world).await;
 
     let bridge = world.bridge().start().await.unwrap();
     let address = bridge.ops_address().unwrap();

@@ -128,6 +128,9 @@ pub(crate) const TABLE: &[Metric] = &[
 /// What is shown beyond the table, where it happens.
 pub(crate) const BEYOND: &[Metric] = &[
     counter("bridge_dlq_spilled_total", NONE),
+    counter("bridge_replay_starts_total", &[&["from"]]),
+    histogram("bridge_replay_read_back_duration_seconds", NONE),
+    gauge("bridge_replay_state_room_characters", NONE),
     counter("bridge_formerly_trusted_total", &[&["id", "topic"]]),
     counter("bridge_held_back_alarms_total", TOPIC),
     counter("bridge_reload_failures_total", &[&["what"]]),
