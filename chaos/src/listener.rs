@@ -19,6 +19,9 @@ use crate::world::PARTITIONS;
 /// Longer than what it is given to stop.
 const END_WITHIN: Duration = Duration::from_secs(90);
 
+/// What is in a pipe is read long before.
+const HEARD_AFTER: Duration = Duration::from_secs(1);
+
 /// How to start one.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipe {
@@ -128,10 +131,12 @@ impl Listener {
     }
 
     /// Stops it in its tracks: others take over what it holds, and it does not know when it goes on.
-    pub(crate) fn pause(&self) {
+    pub(crate) async fn pause(&self) {
         if let Some((child, _)) = &self.life {
-            note_lost(&self.diary, &self.recipe.group, &self.recipe.topics);
             child.signal(Signal::STOP);
+            // What it had said before is heard by then; nobody else has its partitions yet.
+            tokio::time::sleep(HEARD_AFTER).await;
+            note_lost(&self.diary, &self.recipe.group, &self.recipe.topics);
         }
     }
 

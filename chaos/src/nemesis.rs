@@ -141,7 +141,7 @@ pub(crate) async fn of_listeners(
             }
             2 => {
                 diary.deed("paused a listener:", listener.name());
-                listener.pause();
+                listener.pause().await;
             }
             _ => {
                 diary.deed("ended a listener:", listener.name());

@@ -12,7 +12,7 @@ use cybermesh_contracts::nonce::{Next, Nonce, NonceSource, Reservation};
 use cybermesh_contracts::proto::AnomalyEvent;
 use cybermesh_contracts::redrive::Redrive;
 use cybermesh_contracts::replay::{
-    Binding, Budget, PartitionReplay, ReadBack, RingLimits, Snapshot, StateKeys,
+    Binding, Budget, Handled, PartitionReplay, ReadBack, RingLimits, Snapshot, StateKeys,
 };
 use cybermesh_contracts::sign::{Ed25519Signer, Signer, VerifyingKey};
 use cybermesh_contracts::trust::{EnvelopeRule, Right, TrustStore, TrustedKey};
@@ -291,6 +291,16 @@ fn is_beyond_an_ordinary_reader(error: &serde_json::Error) -> bool {
         "number out of range",
     ];
     permitted.iter().any(|permitted| error.contains(permitted))
+}
+
+/// What was handled beyond a committed offset, as it stands in the state folder.
+pub fn handled(bytes: &[u8]) {
+    const COMMITTED: i64 = 1000;
+    let text = String::from_utf8_lossy(bytes);
+    if let Some(handled) = Handled::decode(&text, COMMITTED) {
+        let again = Handled::decode(&handled.encode(COMMITTED), COMMITTED);
+        assert_eq!(again, Some(handled));
+    }
 }
 
 /// The nonce state of a state folder, and a source that goes on from it.

@@ -86,6 +86,9 @@ pub mod bridge;
 pub mod clock;
 mod connect;
 pub mod dlq;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handler;
 pub mod inbound;
 pub mod keys;

@@ -175,6 +175,13 @@ proptest! {
     }
 
     #[test]
+    fn what_was_handled_is_read_as_it_is_written(file in vec(any::<u8>(), 0..60)) {
+        use base64::Engine as _;
+        entries::handled(&file);
+        entries::handled(base64::prelude::BASE64_STANDARD.encode(&file).as_bytes());
+    }
+
+    #[test]
     fn no_file_makes_the_nonce_state_panic(file in vec(any::<u8>(), 0..30)) {
         entries::nonce_state(&file);
     }

@@ -242,6 +242,17 @@ impl Journal {
     }
 }
 
+/// Reads these bytes as a journal; each step is the same when it is written and read again.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    for line in String::from_utf8_lossy(bytes).lines() {
+        if let Some(step) = Step::parse(line) {
+            assert_eq!(Step::parse(&step.to_json().to_string()), Some(step));
+        }
+    }
+    drop(Ledger::of(bytes));
+}
+
 impl Step {
     fn to_json(&self) -> Value {
         match self {

@@ -26,7 +26,7 @@ mod desk;
 mod discard;
 mod entry;
 mod filter;
-mod journal;
+pub(crate) mod journal;
 mod original;
 mod pace;
 mod plan;

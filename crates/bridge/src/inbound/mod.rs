@@ -28,7 +28,7 @@ mod patience;
 mod pause;
 mod pipeline;
 mod reorder;
-mod replay;
+pub(crate) mod replay;
 mod subscriber;
 mod verify;
 mod watermark;

@@ -121,6 +121,27 @@ fn text(sealing: &Sealing, copy: &Kept) -> Option<String> {
     Some(format!("{text}\n{sum}\n"))
 }
 
+/// Reads these bytes as a copy, as they are and with head and checksum put right.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let binding = Binding {
+        group: "group",
+        cluster_id: "cluster",
+        topic_id: [0; 16],
+        partition: 0,
+        offset: 100,
+    };
+    let keys = StateKeys::default();
+    drop(parse(bytes, &binding, &keys));
+    let text = format!("{HEAD}\n{}", String::from_utf8_lossy(bytes));
+    let sum = checksum(&text);
+    drop(parse(
+        format!("{text}\n{sum}\n").as_bytes(),
+        &binding,
+        &keys,
+    ));
+}
+
 /// Writes copies as they come, until nobody makes any more.
 pub(crate) async fn write(
     state: Arc<StateDir>,

@@ -6,7 +6,7 @@
 
 mod database;
 mod drain;
-mod entry;
+pub(crate) mod entry;
 mod file;
 mod index;
 mod storage;
