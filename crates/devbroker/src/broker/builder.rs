@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use uuid::Uuid;
 
 use super::dev_broker::{DevBroker, StartError};
 use super::fetch_sessions::{DEFAULT_SLOTS, FetchSessions};
+use super::ids::Ids;
 use super::nodes::{Node, Nodes};
 use super::shared::Shared;
 use super::state::State;
@@ -75,6 +75,9 @@ pub struct Builder {
     fetch_sessions: usize,
     tells_topic_ids: bool,
     cluster_id: Option<String>,
+    seed: Option<u64>,
+    virtual_from_ms: Option<i64>,
+    listens: bool,
     max_frame_bytes: usize,
     min_session_timeout: Duration,
     initial_rebalance_delay: Duration,
@@ -95,6 +98,9 @@ impl Default for Builder {
             fetch_sessions: DEFAULT_SLOTS,
             tells_topic_ids: true,
             cluster_id: None,
+            seed: None,
+            virtual_from_ms: None,
+            listens: true,
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
             min_session_timeout: SessionBounds::default().min,
             initial_rebalance_delay: Duration::ZERO,
@@ -174,6 +180,26 @@ impl Builder {
         self
     }
 
+    /// Draws every id from this seed (of topics, of members, of the cluster), so that a run can be repeated.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Has the wall clock show this many milliseconds since 1970 now and go on with tokio's clock,
+    /// also where that is paused; the system's clock otherwise.
+    pub fn virtual_time_from(mut self, unix_ms: i64) -> Self {
+        self.virtual_from_ms = Some(unix_ms);
+        self
+    }
+
+    /// Listens on no port: connections are brought by [`DevBroker::serve`]. Clients are told the
+    /// addresses of [`bind`](Self::bind) all the same.
+    pub fn without_ports(mut self) -> Self {
+        self.listens = false;
+        self
+    }
+
     /// Sets the cluster's id, a random one otherwise.
     pub fn cluster_id(mut self, id: &str) -> Self {
         self.cluster_id = Some(id.to_owned());
@@ -236,8 +262,14 @@ impl Builder {
                 address: at,
                 source,
             };
-            let listener = TcpListener::bind(at).await.map_err(bind_failed)?;
-            let address = listener.local_addr().map_err(bind_failed)?;
+            let listener = match self.listens {
+                true => Some(TcpListener::bind(at).await.map_err(bind_failed)?),
+                false => None,
+            };
+            let address = match &listener {
+                Some(listener) => listener.local_addr().map_err(bind_failed)?,
+                None => at,
+            };
             let host = self.advertised_host.clone();
             nodes.push(Node {
                 id,
@@ -248,7 +280,8 @@ impl Builder {
             });
             listeners.push((id, address, listener));
         }
-        let cluster_id = self.cluster_id.unwrap_or_else(random_cluster_id);
+        let ids = self.seed.map_or_else(Ids::default, Ids::seeded);
+        let cluster_id = self.cluster_id.unwrap_or_else(|| cluster_id(&ids));
         let sessions = SessionBounds {
             min: self.min_session_timeout,
             ..SessionBounds::default()
@@ -260,6 +293,7 @@ impl Builder {
             self.consumer_times.unwrap_or_default(),
         );
         let mut state = State::new(
+            ids,
             cluster_id,
             Nodes::new(nodes),
             coordinator,
@@ -272,7 +306,7 @@ impl Builder {
         for topic in &self.topics {
             create(&mut state, topic)?;
         }
-        let shared = Shared::new(state, self.max_frame_bytes);
+        let shared = Shared::new(state, self.max_frame_bytes, self.virtual_from_ms);
         shared.set_sasl(self.sasl);
         Ok(DevBroker::run(shared, listeners, self.tls))
     }
@@ -301,8 +335,8 @@ fn create(state: &mut State, topic: &TopicSpec) -> Result<(), StartError> {
 }
 
 /// 22 characters, as Kafka's have.
-fn random_cluster_id() -> String {
-    let mut id = Uuid::new_v4().simple().to_string();
+fn cluster_id(ids: &Ids) -> String {
+    let mut id = ids.next().simple().to_string();
     id.truncate(22);
     id
 }

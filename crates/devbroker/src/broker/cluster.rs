@@ -126,6 +126,11 @@ impl DevBroker {
         true
     }
 
+    /// Whether a broker is up.
+    pub fn is_up(&self, broker: i32) -> bool {
+        self.shared.read(|state| state.nodes.is_up(broker))
+    }
+
     /// Closes one broker's port and connections. The others take over the partitions it leads
     /// and the groups it coordinates, at once; partitions without another replica have no leader.
     pub async fn stop_broker(&self, broker: i32) {

@@ -7,6 +7,7 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -59,6 +60,8 @@ pub struct DevBroker {
 pub(super) struct Port {
     pub(super) broker: i32,
     pub(super) address: SocketAddr,
+    /// Whether there is anything to listen on, while the broker is up.
+    listens: bool,
     /// The task that accepts; none while the broker is down.
     listening: Mutex<Option<Listening>>,
 }
@@ -84,7 +87,7 @@ impl DevBroker {
 
     pub(super) fn run(
         shared: Arc<Shared>,
-        listeners: Vec<(i32, SocketAddr, TcpListener)>,
+        listeners: Vec<(i32, SocketAddr, Option<TcpListener>)>,
         tls: Option<ServerTls>,
     ) -> Self {
         shared.tasks.spawn(shared.clone().run_timers());
@@ -97,9 +100,12 @@ impl DevBroker {
             let port = Port {
                 broker: id,
                 address,
+                listens: listener.is_some(),
                 listening: Mutex::new(None),
             };
-            broker.accept(&port, listener);
+            if let Some(listener) = listener {
+                broker.accept(&port, listener);
+            }
             broker.ports.push(port);
         }
         broker
@@ -116,6 +122,17 @@ impl DevBroker {
         );
         let task = self.shared.tasks.spawn(accepting);
         *port.listening() = Some(Listening { until, task });
+    }
+
+    /// Serves a connection that came in at a broker by another way than its port, in plaintext, until
+    /// it ends or is cut off. Nothing is served where the broker is down; the stream is dropped then.
+    pub fn serve<S>(&self, broker: i32, stream: S, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if self.shared.read(|state| state.nodes.is_up(broker)) {
+            listener::serve(&self.shared, broker, stream, peer);
+        }
     }
 
     /// The cluster's id.
@@ -296,7 +313,7 @@ impl DevBroker {
     }
 
     pub(super) async fn open(&self, port: &Port) -> Result<(), StartError> {
-        if port.listening().is_some() {
+        if !port.listens || port.listening().is_some() {
             return Ok(());
         }
         let address = port.address;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -50,6 +51,22 @@ pub(super) async fn run(
             }
         }
     }
+}
+
+/// Serves a connection that nobody has accepted, in plaintext.
+pub(super) fn serve<S>(shared: &Arc<Shared>, broker: i32, stream: S, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let token = shared.connection_token(broker);
+    let came_in = ConnectionInfo::new(broker, peer, None);
+    let serving = connection::serve(shared.clone(), stream, came_in);
+    shared.tasks.spawn(async move {
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = serving => {}
+        }
+    });
 }
 
 async fn greet(

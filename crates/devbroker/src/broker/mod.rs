@@ -11,6 +11,7 @@ mod cluster;
 mod connection;
 mod dev_broker;
 mod fetch_sessions;
+mod ids;
 mod listener;
 mod nodes;
 mod principal;

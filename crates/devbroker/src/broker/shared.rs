@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
     clock_shift_ms: watch::Sender<i64>,
+    /// Where the wall clock goes with tokio's: what it showed when.
+    virtual_from: Option<(Instant, i64)>,
     frozen: watch::Sender<bool>,
     sasl: watch::Sender<Option<Arc<ServerSasl>>>,
     /// Ends a broker's connections of now; replaced when they are cut.
@@ -33,12 +35,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(state: State, max_frame_bytes: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        state: State,
+        max_frame_bytes: usize,
+        virtual_from_ms: Option<i64>,
+    ) -> Arc<Self> {
+        let begun = tokio::time::Instant::now().into_std();
         let stop = CancellationToken::new();
         Arc::new(Self {
             state: Mutex::new(state),
             changes: watch::Sender::new(0),
             clock_shift_ms: watch::Sender::new(0),
+            virtual_from: virtual_from_ms.map(|unix_ms| (begun, unix_ms)),
             frozen: watch::Sender::new(false),
             sasl: watch::Sender::new(None),
             connections: Mutex::new(HashMap::new()),
@@ -72,13 +80,20 @@ impl Shared {
     /// Monotonic time follows tokio's clock, so that it can be paused; wall time is the
     /// system's, shifted as the test wants.
     pub(crate) fn now(&self) -> Now {
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let system_ms = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+        let instant = tokio::time::Instant::now().into_std();
+        let (since, from_ms) = match self.virtual_from {
+            Some((begun, unix_ms)) => (instant.saturating_duration_since(begun), unix_ms),
+            None => {
+                let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+                (since_1970.unwrap_or_default(), 0)
+            }
+        };
+        let since_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         Now {
-            instant: tokio::time::Instant::now().into_std(),
-            unix_ms: system_ms.saturating_add(*self.clock_shift_ms.borrow()),
+            instant,
+            unix_ms: from_ms
+                .saturating_add(since_ms)
+                .saturating_add(*self.clock_shift_ms.borrow()),
         }
     }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::connection::ConnectionInfo;
 use super::fetch_sessions::FetchSessions;
+use super::ids::Ids;
 use super::nodes::Nodes;
 use crate::api::Api;
 use crate::fault::{Asked, Change, Event, Faults, Plan};
@@ -19,6 +20,7 @@ const DEFAULT_REPLICATION: usize = 3;
 
 #[derive(Debug)]
 pub(crate) struct State {
+    pub(crate) ids: Ids,
     pub(crate) cluster_id: String,
     pub(crate) nodes: Nodes,
     pub(crate) topics: BTreeMap<String, Topic>,
@@ -38,12 +40,14 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(
+        ids: Ids,
         cluster_id: String,
         nodes: Nodes,
         coordinator: Coordinator,
         fetch_sessions: FetchSessions,
     ) -> Self {
         Self {
+            ids,
             cluster_id,
             nodes,
             topics: BTreeMap::new(),
@@ -72,7 +76,7 @@ impl State {
         replication: usize,
         settings: TopicSettings,
     ) {
-        let mut topic = Topic::new(settings);
+        let mut topic = Topic::new(self.ids.next(), settings);
         topic.grow(partitions, |index| self.nodes.replicas(index, replication));
         for log in &mut topic.partitions {
             elect_if_needed(log, &self.nodes);

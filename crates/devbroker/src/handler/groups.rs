@@ -8,7 +8,6 @@ use kafka_protocol::messages::{
     HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
     LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
 };
-use uuid::Uuid;
 
 use super::{Context, optional_string, text};
 use crate::error_code::ErrorCode;
@@ -57,7 +56,7 @@ fn join_request(context: &Context<'_>, request: JoinGroupRequest) -> JoinRequest
     let prefix = instance_id.as_deref().unwrap_or(client_id);
     JoinRequest {
         member_id: request.member_id.to_string(),
-        fresh_member_id: format!("{prefix}-{}", Uuid::new_v4()),
+        fresh_member_id: format!("{prefix}-{}", context.shared.read(|state| state.ids.next())),
         instance_id,
         client_id: context.client_id.clone(),
         client_host: format!("/{}", context.came_in.peer.ip()),

@@ -17,9 +17,9 @@ pub(crate) struct Topic {
 }
 
 impl Topic {
-    pub(crate) fn new(settings: TopicSettings) -> Self {
+    pub(crate) fn new(id: Uuid, settings: TopicSettings) -> Self {
         Self {
-            id: Uuid::new_v4(),
+            id,
             settings,
             partitions: Vec::new(),
         }
