@@ -174,6 +174,15 @@ pub enum Event {
         /// The key, as [`Event::Sent`] names it.
         signer: String,
     },
+    /// A process's wall clock is off by so much from now on.
+    ClockStepped {
+        /// Whose.
+        process: String,
+        /// Milliseconds ahead of the right time; behind it where negative.
+        off_by_ms: i64,
+    },
+    /// Faults have ended: what is sent from now on has to get there.
+    Healed,
     /// A record that no honest sender wrote.
     Forged {
         /// Where it stands.
@@ -264,6 +273,9 @@ pub enum Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
+    /// The group was divided anew, in order: what could not be committed, because one ahead of it was not done, may be
+    /// handled again, and nothing else.
+    Rebalanced,
     /// The partition went to somebody else before the commit could be made.
     LostSession,
     /// The group's offsets were set back, or expired.

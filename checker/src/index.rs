@@ -63,11 +63,16 @@ pub(crate) struct Index<'a> {
     pub(crate) groups: BTreeMap<&'a str, Group<'a>>,
     pub(crate) logs: BTreeMap<PartitionKey<'a>, Partition<'a>>,
     pub(crate) forged: BTreeMap<&'a Place, Forgery<'a>>,
+    pub(crate) started: BTreeMap<&'a str, Vec<usize>>,
     /// When a process was gone, by crash or by an unclean stop.
     pub(crate) ends: BTreeMap<&'a str, Vec<usize>>,
     /// When a process was gone, whatever the way.
     pub(crate) gone: BTreeMap<&'a str, Vec<usize>>,
     pub(crate) withdrawn: BTreeMap<&'a str, usize>,
+    /// When faults had ended.
+    pub(crate) healed: Option<usize>,
+    /// When a clock was first wrong.
+    pub(crate) clock_stepped: Option<usize>,
     /// The last line, where it says that all had time to settle.
     pub(crate) quiescent: Option<usize>,
 }
@@ -83,7 +88,7 @@ impl<'a> Index<'a> {
 
     fn take(&mut self, at: usize, event: &'a Event) {
         match event {
-            Event::Started { .. } => {}
+            Event::Started { process } => self.started.entry(process).or_default().push(at),
             Event::Crashed { process } => {
                 self.ends.entry(process).or_default().push(at);
                 self.gone.entry(process).or_default().push(at);
@@ -120,6 +125,10 @@ impl<'a> Index<'a> {
                 if let Some(send) = tries.and_then(|tries| tries.get_mut(attempt)) {
                     send.ended = Some((at, outcome));
                 }
+            }
+            Event::Healed => self.healed = Some(at),
+            Event::ClockStepped { .. } => {
+                self.clock_stepped.get_or_insert(at);
             }
             Event::Withdrawn { signer } => {
                 self.withdrawn.entry(signer).or_insert(at);
@@ -248,6 +257,11 @@ impl<'a> Index<'a> {
         happened_between(self.ends.get(process), from, to)
     }
 
+    /// Whether a process was there already at a moment, and is at another.
+    pub(crate) fn lives_since(&self, process: &str, from: usize, to: usize) -> bool {
+        !happened_between(self.started.get(process), from, to)
+    }
+
     pub(crate) fn gone_after(&self, process: &str, from: usize) -> bool {
         happened_between(self.gone.get(process), from, usize::MAX)
     }
@@ -302,6 +316,53 @@ impl Group<'_> {
             .chain(copy)
             .chain(forged)
             .min()
+    }
+
+    /// Whether the commit that came next after a record was handled, or the last one before it was handled again, could
+    /// not cover it, because one ahead of it was not done.
+    pub(crate) fn was_held_up(
+        &self,
+        index: &Index<'_>,
+        place: &Place,
+        handled: usize,
+        again: usize,
+    ) -> bool {
+        let partition = (place.topic.as_str(), place.partition);
+        if !self.cause_between(
+            partition,
+            handled,
+            again,
+            &[Why::Rebalanced, Why::LostSession],
+        ) {
+            return false;
+        }
+        let commits = self.commits.get(&partition).into_iter().flatten();
+        let before = commits.copied().take_while(|(at, _)| *at < again);
+        let (earlier, later): (Vec<_>, Vec<_>) = before.partition(|(at, _)| *at < handled);
+        let next = later.first().or(earlier.last());
+        let (committed_at, committed) = next.copied().unwrap_or((0, i64::MIN));
+        let log = index.logs.get(&partition);
+        let records = log.into_iter().flat_map(|log| log.records.keys());
+        let mut ahead = records
+            .filter(|offset| (committed..place.offset).contains(*offset))
+            .map(|offset| Place::new(&place.topic, place.partition, *offset));
+        ahead.any(|ahead| {
+            let done = self.done_at(index, &ahead);
+            done.is_none_or(|done| done > committed_at)
+        })
+    }
+
+    /// Whether a process may still act on a partition that it has lost without knowing.
+    pub(crate) fn may_have_lost(
+        &self,
+        index: &Index<'_>,
+        partition: PartitionKey<'_>,
+        process: &str,
+        now: usize,
+    ) -> bool {
+        let causes = self.causes.get(&partition).into_iter().flatten();
+        let mut causes = causes.filter(|(at, why)| *at < now && *why == Why::LostSession);
+        causes.any(|(at, _)| index.lives_since(process, *at, now))
     }
 
     /// Whether anything lies between two moments that allows this partition's records to be handled again.

@@ -39,8 +39,9 @@
 //! | [`CommittedPast`](Verdict::CommittedPast) | an offset was committed over a record that was not done by then |
 //! | [`WronglyBuried`](Verdict::WronglyBuried) | a dead letter that nothing called for, or of another disposition |
 //! | [`NotBuried`](Verdict::NotBuried) | what had to become a dead letter did not, though the offset was passed |
+//! | [`WrittenTwice`](Verdict::WrittenTwice) | an acknowledged message stands in the log twice, byte for byte, though it never was on disk |
 //! | [`NonceReused`](Verdict::NonceReused) | one nonce over two contents |
-//! | [`Stuck`](Verdict::Stuck) | faults had ended, and something did not go on: an offset behind, a send without an end |
+//! | [`Stuck`](Verdict::Stuck) | faults had ended, and something did not go on: an offset behind, a send without an end, a message that no longer gets through |
 #![forbid(unsafe_code)]
 
 mod check;

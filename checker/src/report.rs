@@ -25,6 +25,8 @@ pub enum Verdict {
     WronglyBuried,
     /// A dead letter that is missing.
     NotBuried,
+    /// Acknowledged once and in the log twice.
+    WrittenTwice,
     /// One nonce over two contents.
     NonceReused,
     /// It did not go on when it could.
@@ -33,7 +35,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, in the order they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LostAcknowledged,
         Self::Phantom,
         Self::Unverified,
@@ -43,6 +45,7 @@ impl Verdict {
         Self::CommittedPast,
         Self::WronglyBuried,
         Self::NotBuried,
+        Self::WrittenTwice,
         Self::NonceReused,
         Self::Stuck,
     ];
@@ -60,6 +63,7 @@ impl Verdict {
             Self::CommittedPast => "commit past an unhandled message",
             Self::WronglyBuried => "dead letter without cause",
             Self::NotBuried => "dead letter missing",
+            Self::WrittenTwice => "written twice",
             Self::NonceReused => "nonce used twice",
             Self::Stuck => "stuck",
         }
@@ -69,7 +73,7 @@ impl Verdict {
     fn unit(self) -> &'static str {
         match self {
             Self::LostAcknowledged => "acknowledged",
-            Self::Phantom | Self::NonceReused => "records",
+            Self::Phantom | Self::WrittenTwice | Self::NonceReused => "records",
             Self::Unverified | Self::CopyHandled | Self::WithoutCause | Self::OutOfOrder => {
                 "handlings"
             }

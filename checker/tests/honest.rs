@@ -91,6 +91,90 @@ fn a_retried_and_a_rejected_message_pass() {
 }
 
 #[test]
+fn what_was_done_behind_one_that_was_cut_off_may_be_handled_again_with_it() {
+    let lane = |mut event: Event| {
+        if let Event::Handled { lane, .. } = &mut event {
+            *lane = Some("another".to_owned());
+        }
+        event
+    };
+    let events = [
+        vec![
+            reads(),
+            sent("a", 0),
+            logged("a", 0),
+            sent("b", 0),
+            logged("b", 1),
+        ],
+        vec![handled("c", "a", 0), lane(handled("c", "b", 1))],
+        vec![
+            answered("c", 1, Answer::Done),
+            answered("c", 0, Answer::Cancelled),
+        ],
+        vec![Event::Redelivery {
+            group: GROUP.to_owned(),
+            topic: TOPIC.to_owned(),
+            partition: 0,
+            why: Why::Rebalanced,
+        }],
+        vec![handled("d", "a", 0), lane(handled("d", "b", 1))],
+        vec![
+            answered("d", 0, Answer::Done),
+            answered("d", 1, Answer::Done),
+        ],
+        closed(&["a", "b"]),
+    ];
+    passes(events.concat());
+}
+
+#[test]
+fn what_a_late_commit_uncovers_may_be_handled_again_after_a_crash() {
+    let again = vec![handled("c", "b", 1), answered("c", 1, Answer::Done)];
+    let events = [
+        vec![reads()],
+        through("c", "a", 0),
+        through("c", "b", 1),
+        vec![committed(2), committed(1), crashed("c")],
+        again,
+        closed(&["a", "b"]),
+    ];
+    passes(events.concat());
+}
+
+#[test]
+fn who_has_lost_a_partition_and_does_not_know_may_still_handle_what_it_has() {
+    let lost = Event::Redelivery {
+        group: GROUP.to_owned(),
+        topic: TOPIC.to_owned(),
+        partition: 0,
+        why: Why::LostSession,
+    };
+    let started = |process: &str| Event::Started {
+        process: process.to_owned(),
+    };
+    let again = |process| vec![handled(process, "a", 0), answered(process, 0, Answer::Done)];
+    let history = |before: Vec<Event>, after: Vec<Event>| {
+        let events = [
+            vec![reads()],
+            before,
+            vec![lost.clone()],
+            through("c", "a", 0),
+        ];
+        [
+            events.concat(),
+            vec![committed(1)],
+            after,
+            again("d"),
+            closed(&["a"]),
+        ]
+        .concat()
+    };
+    passes(history(vec![started("d")], vec![]));
+    // Whoever comes later reads what was committed.
+    assert!(!judged(history(vec![], vec![started("d")])).is_valid());
+}
+
+#[test]
 fn a_burial_repeated_after_a_crash_passes() {
     let events = [
         vec![

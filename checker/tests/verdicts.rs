@@ -156,7 +156,8 @@ fn a_copy_that_is_handled_is_named_by_the_forger_or_by_its_id() {
         copy,
         closed(&["a", "a"]),
     ];
-    breaks(events.concat(), &[Verdict::CopyHandled], &[3, 5]);
+    let both = [Verdict::CopyHandled, Verdict::WrittenTwice];
+    breaks(events.concat(), &both, &[3, 5]);
 }
 
 #[test]
@@ -353,4 +354,47 @@ fn an_offset_behind_and_a_send_without_end_are_stuck_once_the_faults_ended() {
         Event::End { quiescent: false },
     ];
     assert!(judged(unsettled).is_valid());
+}
+
+#[test]
+fn acknowledged_and_in_the_log_twice_is_named() {
+    let events = [vec![reads()], through("c", "a", 0), closed(&["a", "a"])];
+    breaks(events.concat(), &[Verdict::WrittenTwice], &[6]);
+}
+
+#[test]
+fn what_does_not_get_through_once_the_faults_ended_is_stuck() {
+    let told = |attempt| [sent("a", attempt), ended("a", attempt, Outcome::NotSent)];
+    let after = [
+        vec![reads(), Event::Healed],
+        told(0).to_vec(),
+        told(1).to_vec(),
+    ];
+    let events = [after.concat(), vec![log(&[]), end()]].concat();
+    breaks(events, &[Verdict::Stuck], &[1, 2, 3, 5]);
+    let before = [
+        vec![reads()],
+        told(0).to_vec(),
+        vec![Event::Healed, log(&[]), end()],
+    ];
+    assert!(judged(before.concat()).is_valid());
+}
+
+#[test]
+fn a_dead_letter_from_the_future_needs_a_clock_that_stepped() {
+    let stepped = Event::ClockStepped {
+        process: SENDER.to_owned(),
+        off_by_ms: 3_600_000,
+    };
+    let sending = vec![reads(), sent("a", 0), logged("a", 0)];
+    let letter = vec![buried(0, "future", true)];
+    let events = [
+        sending.clone(),
+        letter.clone(),
+        vec![stepped.clone()],
+        closed(&["a"]),
+    ];
+    breaks(events.concat(), &[Verdict::WronglyBuried], &[3, 6]);
+    let events = [sending, vec![stepped], letter, closed(&["a"])];
+    assert!(judged(events.concat()).is_valid());
 }

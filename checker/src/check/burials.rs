@@ -7,6 +7,8 @@ use crate::{Answer, Fate, Place, Verdict};
 /// What a handler's answers lead to.
 const REJECTED: &str = "handler-rejected";
 const GIVEN_UP: [&str; 2] = ["attempts-exhausted", "handler-panic"];
+/// What a wrong clock leads to.
+const FUTURE: &str = "future";
 /// What the withdrawal of a key leads to.
 const WITHDRAWN: [&str; 4] = [
     "key-revoked",
@@ -39,7 +41,10 @@ impl Court<'_> {
     fn was_due(&mut self, group: &Group<'_>, place: &Place, at: usize, disposition: &str) {
         if let Some(forged) = self.index.forged.get(place) {
             let is = |fate: &Fate| matches!(fate, Fate::Buried(as_what) if as_what == disposition);
-            if !forged.fates.iter().any(is) {
+            // Its key is looked up before its signature and its place.
+            let withdrawn = WITHDRAWN.contains(&disposition) && self.was_withdrawn(place, at);
+            let stepped = disposition == FUTURE && self.was_clock_wrong(at);
+            if !(withdrawn || stepped || forged.fates.iter().any(is)) {
                 let what = format!("{place}, forged, was buried as {disposition}");
                 self.breach(Verdict::WronglyBuried, what, [forged.at, at]);
             }
@@ -58,6 +63,8 @@ impl Court<'_> {
                 answers().any(|(_, answer)| tried_again.contains(&answer))
                     || group.handled.contains_key(place)
             }
+            // Whose clock it was cannot be told: the sender's, or the receiver's.
+            FUTURE => self.was_clock_wrong(at),
             of if WITHDRAWN.contains(&of) => self.was_withdrawn(place, at),
             _ => false,
         };
@@ -71,6 +78,10 @@ impl Court<'_> {
             let proof: Vec<_> = proof.chain([at]).chain(log.map(|log| log.at)).collect();
             self.breach(Verdict::WronglyBuried, what, proof);
         }
+    }
+
+    fn was_clock_wrong(&self, by: usize) -> bool {
+        self.index.clock_stepped.is_some_and(|step| step < by)
     }
 
     fn was_withdrawn(&self, place: &Place, by: usize) -> bool {

@@ -88,8 +88,9 @@ impl Court<'_> {
         }
     }
 
-    /// A second handling at the same place needs a reason: the first one's own answer, the end of its process, or what
-    /// the history names; and once the offset was committed, only what sets offsets back.
+    /// A second handling at the same place needs a reason: the first one's own answer, the end of its process, what
+    /// the history names, or one ahead of it that was not done and held up the commit; and once the offset was
+    /// committed, only what sets offsets back.
     fn has_cause(
         &mut self,
         group: &Group<'_>,
@@ -99,10 +100,17 @@ impl Court<'_> {
     ) {
         self.report.look(Verdict::WithoutCause);
         let partition = (place.topic.as_str(), place.partition);
+        // One that has lost the partition to the first, and does not know yet.
+        if again.process != first.process
+            && group.may_have_lost(self.index, partition, again.process, again.at)
+        {
+            return;
+        }
         let commits = group.commits.get(&partition).into_iter().flatten();
-        let mut commits = commits.filter(|(at, offset)| *at < again.at && *offset > place.offset);
+        // A commit that comes late, after one that was sent behind it, takes the offset back: the last one counts.
+        let before = commits.take_while(|(at, _)| *at < again.at).last();
         let set_back = [Why::OffsetReset, Why::Redrive];
-        if let Some((committed, _)) = commits.next() {
+        if let Some((committed, _)) = before.filter(|(_, offset)| *offset > place.offset) {
             if !group.cause_between(partition, *committed, again.at, &set_back) {
                 let what = format!("{place} was handled again though it had been committed");
                 let proof = [first.at, *committed, again.at];
@@ -117,7 +125,8 @@ impl Court<'_> {
         let ended = self.index.ended_between(first.process, first.at, again.at);
         let any = [Why::LostSession, Why::OffsetReset, Why::Redrive];
         let named = group.cause_between(partition, first.at, again.at, &any);
-        if !(own || ended || named) {
+        let held_up = group.was_held_up(self.index, place, first.at, again.at);
+        if !(own || ended || named || held_up) {
             let what = format!("{place} was handled again");
             let answered = first.answer.map(|(at, _)| at);
             let proof = [first.at, again.at].into_iter().chain(answered);

@@ -6,8 +6,8 @@ use super::Court;
 use crate::index::{Group, Handling};
 use crate::{Answer, Place, Verdict, Why};
 
-/// A topic, a partition and a key.
-type Lane<'a> = (&'a str, i32, Option<&'a str>);
+/// A process, a topic, a partition and a key. Of two that handle one partition, one has lost it and does not know yet.
+type Lane<'a> = (&'a str, &'a str, i32, Option<&'a str>);
 
 /// The furthest that a lane has come: where, and how it stands there.
 struct Front<'a> {
@@ -26,7 +26,8 @@ impl Court<'_> {
                     continue;
                 };
                 self.report.look(Verdict::OutOfOrder);
-                let lane = (place.topic.as_str(), place.partition, handling.lane);
+                let topic = place.topic.as_str();
+                let lane = (handling.process, topic, place.partition, handling.lane);
                 let now = Front { place, handling };
                 if let Some(front) = fronts.get(&lane) {
                     self.follows(group, front, &now);
@@ -49,7 +50,7 @@ impl Court<'_> {
             );
         let (earlier, later) = (front.place, now.place);
         if later.offset < earlier.offset {
-            if !set_back {
+            if !(set_back || self.is_again(group, later, before.at, this.at)) {
                 let what = format!("{later} was handled after {earlier} of the same lane");
                 self.breach(Verdict::OutOfOrder, what, [before.at, this.at]);
             }
@@ -61,6 +62,14 @@ impl Court<'_> {
         let what = match before.answer {
             Some((answered, _)) if answered > this.at => "had not answered",
             None if before.process == this.process => "had not answered",
+            // Somebody else may have had it meanwhile.
+            Some((_, Answer::Retry | Answer::Failed | Answer::Cancelled))
+                if group
+                    .done_at(self.index, earlier)
+                    .is_some_and(|done| done < this.at) =>
+            {
+                return;
+            }
             Some((_, Answer::Retry | Answer::Failed | Answer::Cancelled)) => {
                 let buried = group.buried.get(earlier).into_iter().flatten();
                 let mut buried = buried.filter(|(at, ..)| *at < this.at);
@@ -75,5 +84,16 @@ impl Court<'_> {
         let answered = before.answer.map(|(at, _)| at);
         let proof = [before.at, this.at].into_iter().chain(answered);
         self.breach(Verdict::OutOfOrder, what, proof);
+    }
+
+    /// Whether a record is handled again because it could not be committed before: judged by itself. It takes its lane
+    /// back once, until it is handled again.
+    fn is_again(&self, group: &Group<'_>, place: &Place, front: usize, now: usize) -> bool {
+        let handled = group.handled.get(place).into_iter().flatten();
+        let mut handled = handled.filter(|handling| handling.at < now);
+        let last = handled.next_back();
+        last.is_some_and(|last| {
+            last.at < front && group.was_held_up(self.index, place, last.at, now)
+        })
     }
 }

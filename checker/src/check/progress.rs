@@ -1,7 +1,10 @@
 //! When the faults have ended, everything goes on and comes to its end.
 
+use std::collections::BTreeMap;
+
 use super::Court;
-use crate::Verdict;
+use crate::index::Send;
+use crate::{Outcome, Verdict};
 
 impl Court<'_> {
     pub(super) fn progress(&mut self) {
@@ -30,6 +33,7 @@ impl Court<'_> {
             }
         }
         for (id, tries) in &index.sends {
+            self.gets_through(id, tries);
             for send in tries.values() {
                 self.report.look(Verdict::Stuck);
                 if send.ended.is_none() && !index.gone_after(send.process, send.at) {
@@ -37,6 +41,27 @@ impl Court<'_> {
                     self.breach(Verdict::Stuck, what, [send.at, end]);
                 }
             }
+        }
+    }
+
+    /// Once faults have ended, whoever tries often enough is acknowledged.
+    fn gets_through(&mut self, id: &str, tries: &BTreeMap<u32, Send<'_>>) {
+        let (Some(healed), Some(first)) = (self.index.healed, tries.values().next()) else {
+            return;
+        };
+        let is_told = |send: &Send<'_>| send.ended.is_some();
+        let gets_through = |send: &Send<'_>| {
+            let outcome = send.ended.map(|(_, outcome)| outcome);
+            matches!(
+                outcome,
+                Some(Outcome::Logged { .. } | Outcome::Spooled { .. })
+            )
+        };
+        if first.at > healed && tries.values().all(is_told) && !tries.values().any(gets_through) {
+            let what = format!("{id} did not get through though the faults had ended");
+            let ends = tries.values().filter_map(|send| send.ended);
+            let proof: Vec<_> = ends.map(|(at, _)| at).chain([healed, first.at]).collect();
+            self.breach(Verdict::Stuck, what, proof);
         }
     }
 }

@@ -15,6 +15,7 @@ impl Court<'_> {
             }
         }
         self.records();
+        self.once();
     }
 
     /// Judged where the log was read; what was spooled, only where it had time to be drained.
@@ -114,6 +115,34 @@ impl Court<'_> {
             let sent = tries.values().map(|send| send.at);
             let proof: Vec<_> = sent.chain(ends).chain([met_at]).collect();
             self.breach(Verdict::Phantom, what, proof);
+        }
+    }
+
+    /// An idempotent producer writes once what it resends. What lay on disk meanwhile may go again after a crash.
+    fn once(&mut self) {
+        let index = self.index;
+        let mut first: BTreeMap<&str, Place> = BTreeMap::new();
+        for ((topic, partition), log) in &index.logs {
+            for (offset, record) in &log.records {
+                let place = Place::new(topic, *partition, *offset);
+                let (Some(identity), Some(id)) = (&record.identity, &record.id) else {
+                    continue;
+                };
+                if index.forged.contains_key(&place) {
+                    continue;
+                }
+                self.report.look(Verdict::WrittenTwice);
+                let tries = index.sends.get(id.as_str()).into_iter();
+                let mut ends = tries.flat_map(BTreeMap::values).map(|send| send.ended);
+                let plain = ends.all(|ended| {
+                    matches!(ended, Some((_, Outcome::Logged { .. } | Outcome::NotSent)))
+                });
+                if let (Some(before), true) = (first.get(identity.as_str()), plain) {
+                    let what = format!("{place} holds {id}, as {before} does");
+                    self.breach(Verdict::WrittenTwice, what, [log.at]);
+                }
+                first.entry(identity).or_insert(place);
+            }
         }
     }
 }
