@@ -38,6 +38,10 @@ impl<'a> Due<'a> {
 
     /// Whether it holds by itself, by the strict rules.
     pub(super) fn holds(&self) -> bool {
+        #[cfg(feature = "bugs")]
+        if super::bugs::is_believed() {
+            return true;
+        }
         std::iter::once(&self.first)
             .chain(&self.others)
             .any(|input| self.over(input).holds())

@@ -6,6 +6,8 @@
 //! [`Verified`] message brings its claims for.
 
 mod bounds;
+#[cfg(feature = "bugs")]
+pub mod bugs;
 mod content;
 mod due;
 #[cfg(doctest)]
