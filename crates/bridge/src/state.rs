@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cybermesh_transport::host::{self, FileStep};
+
 const LOCK: &str = "lock";
 
 /// The folder, locked for as long as this value lives.
@@ -165,12 +167,19 @@ impl StateDir {
             .truncate(true)
             .open(&fresh)
             .map_err(|error| fault("write", error))?;
-        file.write_all(content)
+        host::file(FileStep::Write, &path)
+            .and_then(|()| file.write_all(content))
             .map_err(|error| fault("write", error))?;
-        file.sync_all().map_err(|error| fault("sync", error))?;
-        fs::rename(&fresh, &path).map_err(|error| fault("replace", error))?;
+        host::file(FileStep::Sync, &path)
+            .and_then(|()| file.sync_all())
+            .map_err(|error| fault("sync", error))?;
+        host::file(FileStep::Rename, &path)
+            .and_then(|()| fs::rename(&fresh, &path))
+            .map_err(|error| fault("replace", error))?;
         let folder = path.parent().unwrap_or(&self.path);
-        sync_folder(folder).map_err(|error| fault("sync the folder of", error))
+        host::file(FileStep::SyncFolder, &path)
+            .and_then(|()| sync_folder(folder))
+            .map_err(|error| fault("sync the folder of", error))
     }
 }
 

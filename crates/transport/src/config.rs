@@ -173,13 +173,11 @@ impl Default for ExponentialRedial {
 
 impl RedialSchedule for ExponentialRedial {
     fn delay(&self, failures: u32) -> Duration {
-        use std::hash::{BuildHasher, RandomState};
-
         let doublings = failures.saturating_sub(1).min(30);
         let longest = self.base.saturating_mul(1 << doublings).min(self.cap);
-        // A hasher's random keys are all the chance that is needed to keep clients out of step.
-        let chance = u16::try_from(RandomState::new().hash_one(failures) & 0xffff).unwrap_or(0);
-        longest.mul_f64(0.5 + 0.5 * f64::from(chance) / 65536.0)
+        // Without randomness clients may come in step, and nothing else is lost.
+        let chance = crate::host::random_u32().unwrap_or(0);
+        longest.mul_f64(0.5 + 0.5 * f64::from(chance) / (f64::from(u32::MAX) + 1.0))
     }
 }
 

@@ -56,6 +56,8 @@
 //!
 //! # Features
 //!
+//! `simulation` lets a simulation stand in for the machine (module `host`), and is for nothing else.
+//!
 //! `fuzzing` opens the parsers to fuzz targets and tests, and is for nothing else.
 //!
 //! `portable-crypto` builds in a second provider of cryptography for TLS, for processors without the instructions the
@@ -75,6 +77,8 @@ mod fetch;
 pub mod fuzzing;
 mod group;
 pub mod hooks;
+#[doc(hidden)]
+pub mod host;
 pub mod producer;
 pub mod record;
 mod route;

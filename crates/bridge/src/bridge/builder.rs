@@ -8,7 +8,7 @@ use cybermesh_contracts::{
     sign::Signer,
     trust::{Right, TrustStore},
 };
-use cybermesh_transport::{Client, Producer, ResendSchedule, Sasl, Security};
+use cybermesh_transport::{Client, Producer, ResendSchedule, Sasl, Security, host};
 use tokio_util::sync::CancellationToken;
 
 use super::{Bridge, StartError};
@@ -245,7 +245,7 @@ impl Builder {
         let outbox = self.outbox(state.as_ref(), &metrics, &health).await?;
         let seed = match self.seed {
             Some(seed) => seed,
-            None => getrandom::u64().map_err(NonceFault::Randomness)?,
+            None => host::random_u64().map_err(NonceFault::Randomness)?,
         };
 
         let client = Client::unconnected(self.settings.client_config(security, sasl));
@@ -337,7 +337,7 @@ impl Builder {
         if let Some(trust) = &trust {
             metrics.trust_keys(trust.current().keys().count());
         }
-        let watching = tokio::spawn(watched.watch(
+        let watching = host::spawn(watched.watch(
             reloader.clone(),
             metrics.clone(),
             health.clone(),
@@ -475,7 +475,7 @@ impl Builder {
         let state = match self.settings.node.state_dir.clone() {
             None => None,
             Some(path) => {
-                let opened = tokio::task::spawn_blocking(move || StateDir::open(path)).await;
+                let opened = host::spawn_blocking(move || StateDir::open(path)).await;
                 Some(Arc::new(opened.map_err(|_| NonceFault::Cancelled)??))
             }
         };

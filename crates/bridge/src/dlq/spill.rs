@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cybermesh_contracts::dead_letter::DeadLetterRecord;
+use cybermesh_transport::host;
 use serde_json::json;
 
 use crate::state::{Line, StateDir, StateError};
@@ -48,7 +49,7 @@ impl Spill {
     ) -> Result<(), String> {
         let line = Line::of(&line(letter, refused));
         let spill = self.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = host::spawn_blocking(move || {
             let _one_at_a_time = spill.writing.lock().unwrap_or_else(PoisonError::into_inner);
             spill.state.append(SPILL_FILE, &line, spill.most_bytes)
         });

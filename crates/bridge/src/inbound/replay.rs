@@ -13,7 +13,7 @@ mod store;
 
 use std::sync::Arc;
 
-use cybermesh_transport::{Client, IsolationLevel};
+use cybermesh_transport::{Client, IsolationLevel, host};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -39,7 +39,7 @@ pub(crate) fn orders(
             let (copies, waiting) = mpsc::channel(WAITING);
             let (state, sealing) = (Arc::clone(state), Arc::clone(&source.sealing));
             let metrics = source.metrics.clone();
-            let writing = tokio::spawn(copies::write(state, sealing, metrics, waiting));
+            let writing = host::spawn(copies::write(state, sealing, metrics, waiting));
             (Some(copies), Some(writing))
         }
     };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use cybermesh_contracts::trust::TrustStore;
 use cybermesh_contracts::verify::RedriveFor;
 use cybermesh_transport::{
     Assignor, Client, Consumer, ConsumerConfig, FetchConfig, GroupProtocol, StartPolicy,
-    TransportError,
+    TransportError, host,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -220,7 +220,7 @@ impl Subscriber {
             metrics: metrics.clone(),
             beat: parts.health.watch("group"),
         };
-        let member = tokio::spawn(member::run(member, commands_out, events_in));
+        let member = host::spawn(member::run(member, commands_out, events_in));
         let works_with = Parts {
             judge,
             handlers: Arc::new(parts.handlers),
@@ -232,7 +232,7 @@ impl Subscriber {
         };
         let (requests, asked) = mpsc::channel(1);
         let group = Group { events, commands };
-        let pipeline = tokio::spawn(Pipeline::new(config, works_with, group).run(asked));
+        let pipeline = host::spawn(Pipeline::new(config, works_with, group).run(asked));
         Ok(Self {
             requests,
             ended: None,
@@ -419,7 +419,7 @@ fn pipeline_config(
         try_every: patience.try_every,
         hang_after: receive.hang_after,
         on_hang: receive.on_hang,
-        workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        workers: host::parallelism(),
     }
 }
 

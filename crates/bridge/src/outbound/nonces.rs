@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cybermesh_contracts::nonce::{Next, Nonce, NonceError, NonceSource, Reservation};
+use cybermesh_transport::host;
 
 use crate::state::{StateDir, StateError};
 
@@ -84,6 +85,9 @@ impl Nonces {
     pub fn kept_in(state: Arc<StateDir>) -> Result<Self, NonceFault> {
         let kept = state.read(FILE, Reservation::LENGTH)?;
         let source = match kept.as_deref().map(Reservation::decode) {
+            Some(Ok(reservation)) if host::bug("nonces-forgotten") => {
+                NonceSource::persistent(reservation.instance())
+            }
             Some(Ok(reservation)) => NonceSource::resume(reservation),
             Some(Err(error)) => {
                 tracing::warn!(%error, folder = %state.path().display(), "a new nonce instance is drawn");
@@ -113,7 +117,7 @@ impl Nonces {
         }
         // In a task of its own: a sender may stop polling at any time, and must not sit on the lock meanwhile.
         let nonces = self.clone();
-        tokio::spawn(async move { nonces.keep(now_ms).await })
+        host::spawn(async move { nonces.keep(now_ms).await })
             .await
             .map_err(|_| NonceFault::Cancelled)?
     }
@@ -124,7 +128,7 @@ impl Nonces {
             return Ok(());
         };
         let state = Arc::clone(self.0.state.as_ref().ok_or(NonceFault::NoState)?);
-        tokio::task::spawn_blocking(move || state.replace(FILE, &reservation.encode()))
+        host::spawn_blocking(move || state.replace(FILE, &reservation.encode()))
             .await
             .map_err(|_| NonceFault::Cancelled)??;
         let mut source = self.lock();
@@ -167,7 +171,7 @@ impl Source {
 }
 
 fn draw() -> Result<u32, NonceFault> {
-    getrandom::u32().map_err(NonceFault::Randomness)
+    host::random_u32().map_err(NonceFault::Randomness)
 }
 
 #[cfg(test)]

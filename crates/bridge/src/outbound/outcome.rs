@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cybermesh_contracts::kind::Kind;
 use cybermesh_transport::{
-    Appended, Delivery, DeliveryError, ErrorCode, Written, producer::GiveUp,
+    Appended, Delivery, DeliveryError, ErrorCode, Written, host, producer::GiveUp,
 };
 use tokio::{
     task::JoinHandle,
@@ -44,6 +44,13 @@ impl Inner {
                 };
             }
         };
+        if host::bug("acknowledged-early") {
+            return Ok(Receipt::Logged {
+                topic: Arc::clone(&to.topic),
+                partition: to.partition,
+                offset: None,
+            });
+        }
         let deadline = (to.patience.until, to.patience.whole);
         let mut waiting = Waiting {
             publisher: self,
@@ -75,10 +82,10 @@ impl Inner {
             let burying = {
                 let (publisher, error) = (Arc::clone(self), error.clone());
                 let (to, request) = (to.clone(), Arc::clone(request));
-                self.under_way.spawn(async move {
+                host::spawn(self.under_way.track_future(async move {
                     let headers = &request.options.headers;
-                    publisher.bury(&to, &request.draft, headers, &error).await
-                })
+                    publisher.bury(&to, &request.draft, headers, &error).await;
+                }))
             };
             drop(timeout_at(deadline.0, burying).await);
         }
@@ -219,7 +226,7 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let (Some(delivery), Ok(runtime)) =
+        let (Some(delivery), Ok(_runtime)) =
             (self.delivery.take(), tokio::runtime::Handle::try_current())
         else {
             return;
@@ -227,14 +234,11 @@ impl Drop for Waiting<'_> {
         let (publisher, to) = (Arc::clone(self.publisher), self.to.clone());
         let request = Arc::clone(self.request);
         let under_way = publisher.under_way.clone();
-        under_way.spawn_on(
-            async move {
-                let outcome = delivery.await;
-                // What is kept goes to the disk in a task of its own.
-                drop(publisher.end(&to, &request, outcome));
-            },
-            &runtime,
-        );
+        host::spawn(under_way.track_future(async move {
+            let outcome = delivery.await;
+            // What is kept goes to the disk in a task of its own.
+            drop(publisher.end(&to, &request, outcome));
+        }));
     }
 }
 

@@ -14,7 +14,7 @@ use cybermesh_contracts::{
     kind::Kind,
     message::{AnomalyDraft, Draft, EvidenceDraft, PolicyDraft},
 };
-use cybermesh_transport::{Client, Producer};
+use cybermesh_transport::{Client, Producer, host};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -144,11 +144,11 @@ impl Publisher {
             (kind, Mutex::new(bucket))
         };
         let (closing, under_way) = (CancellationToken::new(), TaskTracker::new());
-        under_way.spawn(probe::run(
+        host::spawn(under_way.track_future(probe::run(
             parts.gate.clone(),
             parts.client.clone(),
             closing.clone(),
-        ));
+        )));
         let outbox = parts.outbox.clone();
         let (gate, seed) = (parts.gate.clone(), parts.seed);
         let inner = Arc::new(Inner {
@@ -254,7 +254,7 @@ impl Publisher {
             Ok(begun) => {
                 let inner = Arc::clone(&self.0);
                 // In a task of its own, so that the outcome is counted whether anybody asks or not.
-                let enqueued = Enqueued(tokio::spawn(async move {
+                let enqueued = Enqueued(host::spawn(async move {
                     let _under_way = token;
                     Inner::settle(&inner, begun, &request, since).await
                 }));

@@ -15,7 +15,7 @@ mod standing;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use cybermesh_transport::TransportError;
+use cybermesh_transport::{TransportError, host};
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -147,7 +147,7 @@ impl Watched {
                     continue;
                 }
             };
-            let looking = tokio::task::spawn_blocking(move || self.look());
+            let looking = host::spawn_blocking(move || self.look());
             let looked = tokio::select! {
                 // What is asked of the disk cannot be taken back; whoever stops does not wait for its answer.
                 () = cancel.cancelled() => return,

@@ -6,7 +6,7 @@
 
 use std::{future::Future, time::Duration};
 
-use cybermesh_transport::{Producer, producer::Pulse};
+use cybermesh_transport::{Producer, host, producer::Pulse};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -30,21 +30,21 @@ impl Vitals {
     ) -> Self {
         let mut asking = JoinSet::new();
         for (name, producer) in producers {
-            asking.spawn(ask(health.watch(name), move || {
+            asking.spawn(host::bound(ask(health.watch(name), move || {
                 let producer = producer.clone();
                 async move { producer.pulse().await }
-            }));
+            })));
         }
-        asking.spawn(ask(health.watch("workers"), || async {
-            match tokio::task::spawn_blocking(|| ()).await {
+        asking.spawn(host::bound(ask(health.watch("workers"), || async {
+            match host::spawn_blocking(|| ()).await {
                 Ok(()) => Pulse::Beats,
                 // The runtime is going away.
                 Err(_cancelled) => Pulse::Ended,
             }
-        }));
+        })));
         let cancel = CancellationToken::new();
         let until = cancel.clone();
-        let task = tokio::spawn(async move {
+        let task = host::spawn(async move {
             until.cancelled().await;
             asking.shutdown().await;
         });

@@ -47,7 +47,7 @@ impl Broker {
     /// A broker that is dialled at its first request. Must be called within a Tokio runtime.
     pub(crate) fn new(address: Address, purpose: Purpose, config: Arc<ClientConfig>) -> Self {
         let (jobs, queue) = mpsc::channel(MOST_WAITING);
-        let task = tokio::spawn(task::run(address.clone(), purpose, config, queue));
+        let task = crate::host::spawn(task::run(address.clone(), purpose, config, queue));
         Self(Arc::new(Shared {
             address,
             jobs,

@@ -356,7 +356,7 @@ impl Client {
         }
         // In a task of its own: whoever asks may stop polling at any time, and must not sit on the lock meanwhile.
         let client = self.clone();
-        match tokio::spawn(async move { client.read_for(wish).await }).await {
+        match crate::host::spawn(async move { client.read_for(wish).await }).await {
             Ok(read) => read,
             Err(_ended) => Err(no_broker(Operation::Metadata)),
         }

@@ -80,7 +80,7 @@ impl Consumer {
         let group = Arc::clone(&config.group);
         let config = Arc::new(config);
         let task = GroupTask::new(client, config, fetcher.shared(), received, member_id);
-        let task = AbortOnDropHandle::new(tokio::spawn(task.run()));
+        let task = AbortOnDropHandle::new(crate::host::spawn(task.run()));
         Ok(Self {
             group,
             fetcher,

@@ -91,7 +91,7 @@ impl Dialling<'_> {
         answer: &SaslAuthenticateResponse,
     ) -> Result<(Conversation, Reply), TransportError> {
         let message = answer.message.clone();
-        let work = tokio::task::spawn_blocking(move || conversation.hear(&message));
+        let work = crate::host::spawn_blocking(move || conversation.hear(&message));
         let heard = self.within(DialPhase::Authenticate, work).await?;
         // It does not panic, and is not aborted while the runtime is there.
         let heard = heard.map_err(|_| self.error(ErrorKind::Closed))?;
@@ -118,7 +118,7 @@ fn good_until(said_at: Instant, session_lifetime_ms: i64) -> Option<Instant> {
     let lifetime = u64::try_from(session_lifetime_ms)
         .ok()
         .filter(|ms| *ms > 0)?;
-    let chance = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+    let chance = f64::from(crate::host::random_u32().unwrap_or(0)) / f64::from(u32::MAX);
     Some(said_at + finite(Duration::from_millis(lifetime)).mul_f64(0.7 + 0.15 * chance))
 }
 

@@ -52,15 +52,7 @@ pub(crate) async fn dial(
     if !config.may_authenticate(security) {
         return Err(dialling.error(ErrorKind::Sasl(SaslFailure::PlaintextRefused)));
     }
-    let candidates = dialling.resolve().await?;
-    let tcp = dialling.connect(&candidates).await?;
-    let (stream, tls): (Box<dyn Stream>, _) = match security {
-        Security::Plaintext => (Box::new(tcp), None),
-        Security::Tls(tls) => {
-            let stream = dialling.handshake(tls, tcp).await?;
-            (Box::new(stream), Some(tls))
-        }
-    };
+    let (stream, tls) = dialling.open(security).await?;
     let frame_limit_bytes = config.frame_limit_for(purpose);
     let fate = Fate::default();
     let guard = FrameGuard::new(frame_limit_bytes);
@@ -113,6 +105,31 @@ impl Dialling<'_> {
                 after: self.timeout,
             })
         })
+    }
+
+    /// A stream to the broker, protected as wanted.
+    async fn open<'a>(
+        &self,
+        security: &'a Security,
+    ) -> Result<(Box<dyn Stream>, Option<&'a TlsConfig>), TransportError> {
+        #[cfg(feature = "simulation")]
+        if let Some(process) = crate::host::Process::current() {
+            // A simulated network is listened to by nobody.
+            let connecting = process.connect(self.address.host(), self.address.port());
+            let stream = self.within(DialPhase::Connect, connecting).await?;
+            let stream =
+                stream.map_err(|error| self.error(unreachable(&error)).with_source(error))?;
+            return Ok((Box::new(stream), None));
+        }
+        let candidates = self.resolve().await?;
+        let tcp = self.connect(&candidates).await?;
+        match security {
+            Security::Plaintext => Ok((Box::new(tcp), None)),
+            Security::Tls(tls) => {
+                let stream = self.handshake(tls, tcp).await?;
+                Ok((Box::new(stream), Some(tls)))
+            }
+        }
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, TransportError> {

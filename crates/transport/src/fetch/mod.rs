@@ -110,7 +110,7 @@ impl Fetcher {
             ready: Notify::new(),
         });
         let hooks = client.config().hooks.clone();
-        let driver = tokio::spawn(driver::run(client, config, start, Arc::clone(&shared)));
+        let driver = crate::host::spawn(driver::run(client, config, start, Arc::clone(&shared)));
         Self {
             shared,
             hooks,

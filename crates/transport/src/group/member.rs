@@ -165,7 +165,7 @@ fn times(config: &ConsumerConfig) -> Times {
 pub(crate) fn new_member_id() -> Result<String, getrandom::Error> {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let mut id = [0; 16];
-    getrandom::fill(&mut id)?;
+    crate::host::fill(&mut id)?;
     Ok(URL_SAFE_NO_PAD.encode(id))
 }
 

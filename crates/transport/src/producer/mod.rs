@@ -80,7 +80,7 @@ impl Producer {
     pub fn new(client: Client, config: ProducerConfig) -> Self {
         let (turns, seen) = pulse::Turns::new();
         let shared = Arc::new(Shared::new(client, config, seen));
-        tokio::spawn(sender::run(Arc::clone(&shared), turns));
+        crate::host::spawn(sender::run(Arc::clone(&shared), turns));
         Self(Arc::new(Handle { shared }))
     }
 

@@ -5,11 +5,7 @@
 //! partitions; partitions without a leader are passed over while others have one. Unlike Java's, the choice does not
 //! look at how quickly each partition drains (`partitioner.adaptive.partitioning.enable`).
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, Hasher, RandomState},
-    num::NonZeroU32,
-};
+use std::{collections::HashMap, num::NonZeroU32};
 
 const SEED: u32 = 0x9747_b28c;
 const MULTIPLIER: u32 = 0x5bd1_e995;
@@ -116,7 +112,8 @@ fn following(led: &[bool], from: usize) -> usize {
 }
 
 fn start(count: usize) -> usize {
-    let random = RandomState::new().build_hasher().finish();
+    // Without randomness every producer starts at the same partition, and nothing else is lost.
+    let random = crate::host::random_u64().unwrap_or(0);
     usize::try_from(random % u64::try_from(count.max(1)).unwrap_or(1)).unwrap_or(0)
 }
 

@@ -75,7 +75,7 @@ impl Scram {
     /// The system has no random numbers.
     pub(super) fn new(hash: Hash, username: &str, password: Secret) -> Result<Self, SaslFailure> {
         let mut chance = [0; NONCE_BYTES];
-        getrandom::fill(&mut chance).map_err(|error| SaslFailure::Other {
+        crate::host::fill(&mut chance).map_err(|error| SaslFailure::Other {
             reason: format!("no random numbers: {error}").into(),
         })?;
         let nonce = BASE64_STANDARD.encode(chance);

@@ -432,7 +432,8 @@ fn set<M: super::judge::Believed>(flow: &mut Flow<M>, pause: Pause, holds: bool)
 
 /// Evenly from `0.0..1.0`; a source that fails spreads nothing and hurts nothing.
 fn draw_jitter() -> f64 {
-    getrandom::u32().map_or(0.5, |drawn| f64::from(drawn) / (f64::from(u32::MAX) + 1.0))
+    cybermesh_transport::host::random_u32()
+        .map_or(0.5, |drawn| f64::from(drawn) / (f64::from(u32::MAX) + 1.0))
 }
 
 #[cfg(test)]

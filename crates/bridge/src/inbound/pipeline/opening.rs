@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use cybermesh_contracts::kind::Kind;
+use cybermesh_transport::host;
 use futures_util::FutureExt;
 use tokio::task::{AbortHandle, JoinError};
 use tokio::time::Instant;
@@ -85,7 +86,7 @@ impl<J: Judge> Pipeline<J> {
         };
         self.serial += 1;
         let (partition, serial) = (assignment.partition.clone(), self.serial);
-        let task = self.reading.spawn(async move {
+        let task = self.reading.spawn(host::bound(async move {
             let result = match AssertUnwindSafe(reading).catch_unwind().await {
                 Ok(result) => result,
                 Err(_payload) => Err("a fault of ours".to_owned()),
@@ -95,7 +96,7 @@ impl<J: Judge> Pipeline<J> {
                 serial,
                 result,
             }
-        });
+        }));
         let opened = Opened {
             serial,
             kind,

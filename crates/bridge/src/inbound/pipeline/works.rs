@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::rejection::Rejection;
+use cybermesh_transport::host;
 use futures_util::FutureExt;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
@@ -253,8 +254,9 @@ impl<J: Judge> Works<J> {
             };
             let judge = Arc::clone(&self.judge);
             let metrics = self.metrics.clone();
-            self.judging
-                .spawn_blocking(move || judge_chunk(judge.as_ref(), &metrics, chunk));
+            host::spawn_blocking_on(&mut self.judging, move || {
+                judge_chunk(judge.as_ref(), &metrics, chunk)
+            });
         }
     }
 
@@ -277,14 +279,14 @@ impl<J: Judge> Works<J> {
             drop(job);
             handlers.call(kind, message, context).await
         };
-        let abort = self.handling.spawn(async move {
+        let abort = self.handling.spawn(host::bound(async move {
             let bounded = tokio::time::timeout(deadline, call);
             match AssertUnwindSafe(bounded).catch_unwind().await {
                 Ok(Ok(result)) => Ended::Returned(result),
                 Ok(Err(_elapsed)) => Ended::TimedOut,
                 Err(_payload) => Ended::Panicked,
             }
-        });
+        }));
         self.running.insert(
             abort.id(),
             Running {
@@ -328,12 +330,21 @@ impl<J: Judge> Works<J> {
                 metrics.receive_failed(&partition.topic, place.kind);
             }
         }
-        self.burying.spawn(async move {
+        self.burying.spawn(host::bound(async move {
             if attempt == Try::First {
                 super::effects::audit(&trail, &burial);
             }
             let offset = burial.origin.offset;
             let disposition = burial.disposition;
+            if host::bug("burial-not-awaited") {
+                host::spawn(async move { dead_letters.bury(burial).await });
+                return Finished::Buried {
+                    partition,
+                    assignment,
+                    offset,
+                    result: Ok(()),
+                };
+            }
             let result = match AssertUnwindSafe(dead_letters.bury(burial))
                 .catch_unwind()
                 .await
@@ -352,7 +363,7 @@ impl<J: Judge> Works<J> {
                 offset,
                 result,
             }
-        });
+        }));
     }
 
     pub(super) fn gauge_inflight(&mut self, messages: usize) {

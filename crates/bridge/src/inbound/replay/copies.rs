@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cybermesh_contracts::replay::{Binding, Budget, Handled, Snapshot, StateKeys, StateRefused};
-use cybermesh_transport::TopicPartition;
+use cybermesh_transport::{TopicPartition, host};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -151,7 +151,7 @@ pub(crate) async fn write(
 ) {
     while let Some(copy) = copies.recv().await {
         let (state, sealing) = (Arc::clone(&state), Arc::clone(&sealing));
-        let writing = tokio::task::spawn_blocking(move || write_one(&state, &sealing, &copy));
+        let writing = host::spawn_blocking(move || write_one(&state, &sealing, &copy));
         match writing.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

@@ -6,7 +6,7 @@ use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::replay::{Claims, ReadBack};
 use cybermesh_transport::{
     Client, Event, FetchConfig, IsolationLevel, OffsetSpec, Position, Reader, RecordBatch,
-    ResetCause, StartPolicy, TopicPartition,
+    ResetCause, StartPolicy, TopicPartition, host,
 };
 use futures_util::future::BoxFuture;
 
@@ -177,7 +177,7 @@ impl FetchedLog {
         now_ms: i64,
     ) -> Result<Vec<Seen>, String> {
         let judge = Arc::clone(&self.judge);
-        let judging = tokio::task::spawn_blocking(move || {
+        let judging = host::spawn_blocking(move || {
             let records = batch.records.iter();
             records
                 .map(|record| seen(&judge, kind, &origin(&batch.partition, record), now_ms))

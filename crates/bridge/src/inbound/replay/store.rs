@@ -11,7 +11,7 @@ use cybermesh_contracts::replay::{
 };
 use cybermesh_contracts::trust::TrustStore;
 use cybermesh_contracts::verify::Verified;
-use cybermesh_transport::{Position, TopicPartition};
+use cybermesh_transport::{Position, TopicPartition, host};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
@@ -303,7 +303,7 @@ impl Source {
     ) -> Option<copies::Copy> {
         let state = Arc::clone(self.state.as_ref()?);
         let (source, partition) = (Arc::clone(self), partition.clone());
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = host::spawn_blocking(move || {
             let binding = source
                 .sealing
                 .binding(partition.partition, topic_id, offset);
