@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cybermesh_transport::host;
+
 use super::jitter::Jitter;
 
 /// What trips the breaker, and how it comes back.
@@ -164,10 +166,10 @@ impl Breaker {
     pub fn admit(&mut self, now: Instant) -> (Admission, Option<Transition>) {
         let mut transition = None;
         if let Phase::Open { until } = self.phase {
-            if now < until {
+            if now < until || host::bug("breaker-stays-open") {
                 return (
                     Admission::Refused {
-                        retry_after: until - now,
+                        retry_after: until.saturating_duration_since(now),
                     },
                     None,
                 );

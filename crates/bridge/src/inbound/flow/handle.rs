@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use cybermesh_contracts::rejection::Rejection;
+use cybermesh_transport::host;
 use tokio::time::Instant;
 
 use super::Flow;
@@ -97,6 +98,11 @@ impl<M: Believed> Flow<M> {
                 self.lanes.finish(offset);
                 self.done(offset, budget);
                 Effect::Declined { offset, reason }
+            }
+            Next::Again { .. } if host::bug("retry-is-done") => {
+                self.lanes.finish(offset);
+                self.done(offset, budget);
+                Effect::Handled { offset }
             }
             Next::Again { after, reason } => {
                 self.failed_at(offset, moment.wall_ms);

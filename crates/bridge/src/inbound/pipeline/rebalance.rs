@@ -1,6 +1,7 @@
 //! Partitions come and go.
 
 use cybermesh_contracts::kind::Kind;
+use cybermesh_transport::host;
 use tokio::time::Instant;
 
 use super::keeping::LastKept;
@@ -180,7 +181,8 @@ impl<J: Judge> Pipeline<J> {
                     held.closing = true;
                 }
             }
-            if !self.commit(partitions.into_iter(), Some(serial)) {
+            let commits = !host::bug("revoked-uncommitted");
+            if !(commits && self.commit(partitions.into_iter(), Some(serial))) {
                 self.release(serial);
             }
         }

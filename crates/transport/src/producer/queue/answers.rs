@@ -178,6 +178,15 @@ impl<T> PartitionQueue<T> {
         error: TransportError,
         doubtful: bool,
     ) {
+        if doubtful && crate::host::bug("lost-answer-is-written") {
+            return self.written(now, index, None, AppendTime::Unset);
+        }
+        if doubtful && crate::host::bug("resend-renumbered") {
+            let sent = self.sent.remove(index);
+            self.unsent.extend(sent.map(|sent| sent.batch));
+            self.unsent.rotate_right(1);
+            return;
+        }
         let is_head = self.head() == Some(index);
         let Some(sent) = self.sent.get_mut(index) else {
             return;
