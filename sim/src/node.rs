@@ -89,6 +89,9 @@ async fn send(within: &Within, publisher: Publisher, id: String, lane: String) {
                 partition: *partition,
                 offset: *offset,
             },
+            Ok(Receipt::Spooled { sequence }) => Outcome::Spooled {
+                sequence: *sequence,
+            },
             Ok(_) => Outcome::Unknown,
             Err(error) if error.may_be_written() => Outcome::Unknown,
             Err(_) => Outcome::NotSent,

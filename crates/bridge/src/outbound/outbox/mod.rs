@@ -11,6 +11,8 @@ mod file;
 mod index;
 mod storage;
 mod store;
+#[cfg(feature = "simulation")]
+mod unsynced;
 mod way_in;
 
 #[cfg(test)]

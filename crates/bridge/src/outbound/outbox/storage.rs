@@ -17,7 +17,7 @@ pub(super) const FILE: &str = "outbox.redb";
 const SET_ASIDE: &str = "outbox.redb.corrupt-";
 
 /// Gives the bytes under the outbox, again after each failure.
-pub(crate) trait Storage: fmt::Debug + Send {
+pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// The file, empty where there was none.
     fn open(&mut self) -> io::Result<Medium>;
     /// Moves a file out of the way that cannot be read; says where to.
@@ -93,6 +93,11 @@ impl Storage for InStateDir {
             sync_folder(self.0.path())?;
         }
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
+        #[cfg(feature = "simulation")]
+        if let Some(process) = cybermesh_transport::host::Process::current() {
+            let unsynced = super::unsynced::Unsynced::new(backend, path, process);
+            return Ok(Medium(Box::new(unsynced)));
+        }
         Ok(Medium(Box::new(backend)))
     }
 

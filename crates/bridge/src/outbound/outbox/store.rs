@@ -11,10 +11,10 @@
 use std::{
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     database::{Change, Database, DiskFault, Found},
@@ -71,7 +71,25 @@ enum Job {
 
 /// Hands work to the writer, in the order of the calls.
 #[derive(Debug)]
-pub(crate) struct Store(mpsc::Sender<Job>);
+pub(crate) struct Store(Jobs);
+
+#[derive(Debug)]
+enum Jobs {
+    Thread(mpsc::Sender<Job>),
+    #[cfg(feature = "simulation")]
+    Task(tokio::sync::mpsc::UnboundedSender<Job>),
+}
+
+impl Jobs {
+    /// A writer that has ended drops the job, which its owner is told.
+    fn send(&self, job: Job) {
+        match self {
+            Self::Thread(jobs) => drop(jobs.send(job)),
+            #[cfg(feature = "simulation")]
+            Self::Task(jobs) => drop(jobs.send(job)),
+        }
+    }
+}
 
 /// What comes of a write.
 pub(crate) type Written = oneshot::Receiver<Result<(), DiskFault>>;
@@ -79,7 +97,7 @@ pub(crate) type Written = oneshot::Receiver<Result<(), DiskFault>>;
 impl Store {
     /// Opens the file and starts the writer. Blocks.
     ///
-    /// A file that cannot be read is set aside. One that cannot be made is tried again later.
+    /// A file that cannot be read is set aside; one that cannot be made or opened is an error.
     pub(crate) fn open(
         mut storage: Box<dyn Storage>,
         sync: Sync,
@@ -95,7 +113,6 @@ impl Store {
             }
             Err(fault) => return Err(fault),
         };
-        let (jobs, waiting) = mpsc::channel();
         let mut writer = Writer {
             storage,
             database,
@@ -109,18 +126,24 @@ impl Store {
             clock,
         };
         writer.name_set_asides();
+        #[cfg(feature = "simulation")]
+        if cybermesh_transport::host::Process::current().is_some() {
+            let (jobs, waiting) = tokio::sync::mpsc::unbounded_channel();
+            cybermesh_transport::host::spawn(writer.run_simulated(waiting));
+            return Ok((Self(Jobs::Task(jobs)), found));
+        }
+        let (jobs, waiting) = mpsc::channel();
         thread::Builder::new()
             .name("outbox".to_owned())
             .spawn(move || writer.run(&waiting))
             .map_err(|error| DiskFault::Io(error.to_string()))?;
-        Ok((Self(jobs), found))
+        Ok((Self(Jobs::Thread(jobs)), found))
     }
 
     /// Writes all of it or nothing. It has its place before the next call's, whether anybody waits or not.
     pub(crate) fn write(&self, changes: Vec<Change>, urgency: Urgency) -> Written {
         let (done, written) = oneshot::channel();
-        // A writer that has ended drops the job, which its owner is told.
-        let _ = self.0.send(Job::Write {
+        self.0.send(Job::Write {
             changes,
             urgency,
             done,
@@ -131,16 +154,16 @@ impl Store {
     /// The entries at these places, as they are after all that was written before.
     pub(crate) async fn read(&self, places: Vec<u64>) -> Result<Vec<Option<Entry>>, DiskFault> {
         let (done, read) = oneshot::channel();
-        let _ = self.0.send(Job::Read { places, done });
+        self.0.send(Job::Read { places, done });
         read.await.unwrap_or(Err(DiskFault::Closed))
     }
 
     /// Ends the writer once all before this is done.
     pub(crate) async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.0.send(Job::Close { done }).is_ok() {
-            let _ = closed.await;
-        }
+        self.0.send(Job::Close { done });
+        // One that has ended has closed it.
+        let _ = closed.await;
     }
 }
 
@@ -187,6 +210,15 @@ fn set_aside(
     Ok(())
 }
 
+/// What the writer woke for.
+enum Came {
+    Job(Job),
+    /// What is owed is due, or something is to be looked at again.
+    Time,
+    /// Nobody has work any more.
+    End,
+}
+
 struct Writer {
     storage: Box<dyn Storage>,
     database: Option<Database>,
@@ -214,42 +246,91 @@ struct Trouble {
 type Waiting = Vec<(Vec<Change>, oneshot::Sender<Result<(), DiskFault>>)>;
 
 impl Writer {
-    fn run(mut self, jobs: &mpsc::Receiver<Job>) {
+    fn run(self, jobs: &mpsc::Receiver<Job>) {
+        let mut writer = self;
         let mut next = None;
         loop {
             let first = match next.take() {
                 Some(job) => Ok(job),
-                None => match self.wait() {
+                None => match writer.wait() {
                     Some(wait) => jobs.recv_timeout(wait),
                     None => jobs.recv().map_err(mpsc::RecvTimeoutError::from),
                 },
             };
-            match first {
-                Ok(Job::Write {
-                    changes,
-                    urgency,
-                    done,
-                }) => next = self.write_together(changes, urgency, done, jobs),
-                Ok(Job::Read { places, done }) => {
-                    let _ = done.send(self.read(&places));
-                }
-                Ok(Job::Close { done }) => {
-                    self.commit(Vec::new());
-                    // With its lock: whoever is told may be the next to open it.
-                    drop(self);
-                    let _ = done.send(());
-                    return;
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    self.commit(Vec::new());
-                    self.name_set_asides();
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    self.commit(Vec::new());
-                    return;
-                }
+            let came = match first {
+                Ok(job) => Came::Job(job),
+                Err(mpsc::RecvTimeoutError::Timeout) => Came::Time,
+                Err(mpsc::RecvTimeoutError::Disconnected) => Came::End,
+            };
+            match writer.step(came, &mut || jobs.try_recv().ok()) {
+                Some((left, also)) => (writer, next) = (left, also),
+                None => return,
             }
         }
+    }
+
+    /// The same as a task of a process that only seems to have a machine: each step takes as long as work does there.
+    #[cfg(feature = "simulation")]
+    async fn run_simulated(self, mut jobs: tokio::sync::mpsc::UnboundedReceiver<Job>) {
+        let mut writer = self;
+        let mut next = None;
+        loop {
+            let came = match next.take() {
+                Some(job) => Some(Some(job)),
+                None => match writer.wait() {
+                    Some(wait) => tokio::time::timeout(wait, jobs.recv()).await.ok(),
+                    None => Some(jobs.recv().await),
+                },
+            };
+            let came = match came {
+                Some(Some(job)) => Came::Job(job),
+                Some(None) => Came::End,
+                None => Came::Time,
+            };
+            let step = cybermesh_transport::host::spawn_blocking(move || {
+                let stepped = writer.step(came, &mut || jobs.try_recv().ok());
+                stepped.map(|(writer, next)| (writer, next, jobs))
+            });
+            match step.await {
+                Ok(Some((left, also, more))) => (writer, next, jobs) = (left, also, more),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Does one job, and with a write those that wait behind it; the writer again, and what came in that is no write.
+    fn step(
+        mut self,
+        came: Came,
+        more: &mut dyn FnMut() -> Option<Job>,
+    ) -> Option<(Self, Option<Job>)> {
+        let mut next = None;
+        match came {
+            Came::Job(Job::Write {
+                changes,
+                urgency,
+                done,
+            }) => next = self.write_together(changes, urgency, done, more),
+            Came::Job(Job::Read { places, done }) => {
+                let _ = done.send(self.read(&places));
+            }
+            Came::Job(Job::Close { done }) => {
+                self.commit(Vec::new());
+                // With its lock: whoever is told may be the next to open it.
+                drop(self);
+                let _ = done.send(());
+                return None;
+            }
+            Came::Time => {
+                self.commit(Vec::new());
+                self.name_set_asides();
+            }
+            Came::End => {
+                self.commit(Vec::new());
+                return None;
+            }
+        }
+        Some((self, next))
     }
 
     /// How long to wait for a job before there is something else to do.
@@ -270,7 +351,7 @@ impl Writer {
         changes: Vec<Change>,
         urgency: Urgency,
         done: oneshot::Sender<Result<(), DiskFault>>,
-        jobs: &mpsc::Receiver<Job>,
+        more: &mut dyn FnMut() -> Option<Job>,
     ) -> Option<Job> {
         let mut waiting = Waiting::new();
         let mut bytes = 0;
@@ -286,14 +367,13 @@ impl Writer {
                 waiting.push((changes, done));
             }
             if bytes < MOST_TOGETHER {
-                match jobs.try_recv() {
-                    Ok(Job::Write {
+                match more() {
+                    Some(Job::Write {
                         changes,
                         urgency,
                         done,
                     }) => job = Some((changes, urgency, done)),
-                    Ok(other) => next = Some(other),
-                    Err(_) => {}
+                    other => next = other,
                 }
             }
         }
