@@ -54,6 +54,25 @@ fn a_commit_over_an_unhandled_message_is_named_and_the_message_lost() {
 }
 
 #[test]
+fn what_the_group_had_committed_in_the_end_counts_though_nobody_saw_the_commit() {
+    let seen = through("c", "b", 0);
+    let missed = vec![sent("a", 0), logged("a", 1)];
+    let closing = vec![log(&["b", "a"]), offsets(2), end()];
+    let both = [Verdict::LostAcknowledged, Verdict::CommittedPast];
+    for commits in [vec![], vec![committed(1)]] {
+        let ended = 6 + commits.len();
+        let parts = [
+            vec![reads()],
+            seen.clone(),
+            commits,
+            missed.clone(),
+            closing.clone(),
+        ];
+        breaks(parts.concat(), &both, &[ended, ended + 2]);
+    }
+}
+
+#[test]
 fn a_commit_ahead_of_the_answer_is_named_though_the_answer_comes() {
     let events = vec![
         reads(),

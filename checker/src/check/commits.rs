@@ -1,5 +1,7 @@
 //! A commit says that everything before it is done.
 
+use std::collections::BTreeSet;
+
 use super::Court;
 use crate::index::{Group, Partition};
 use crate::{Place, Verdict};
@@ -8,15 +10,20 @@ impl Court<'_> {
     pub(super) fn commits(&mut self) {
         let index = self.index;
         for (name, group) in &index.groups {
-            for ((topic, partition), commits) in &group.commits {
-                let Some(log) = index.logs.get(&(*topic, *partition)) else {
+            let committed = group.commits.keys().chain(group.last.keys());
+            for (topic, partition) in committed.collect::<BTreeSet<_>>() {
+                let key = (*topic, *partition);
+                let Some(log) = index.logs.get(&key) else {
                     continue;
                 };
+                let commits = group.commits.get(&key).into_iter().flatten();
+                // Whoever looked may have missed the last one: what the group had in the end, it had committed.
+                let commits = commits.chain(group.last.get(&key));
                 let mut done_below = log.start;
                 for (at, offset) in commits {
                     self.report.look(Verdict::CommittedPast);
                     let passed = (done_below.min(*offset), *offset);
-                    self.passes(name, group, (topic, *partition), log, *at, passed);
+                    self.passes(name, group, key, log, *at, passed);
                     done_below = done_below.max(*offset);
                 }
             }
