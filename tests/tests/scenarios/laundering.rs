@@ -26,6 +26,7 @@ cybermesh_tests::scenarios! {
         what_was_too_old_already_when_its_signer_was_not_trusted_stays_buried,
         a_dead_letter_that_nobody_trusted_signed_moves_nothing,
         a_genuine_dead_letter_written_again_by_somebody_else_moves_nothing_twice,
+        what_cannot_be_read_does_not_stand_in_the_way_of_what_can,
     ],
 }
 
@@ -332,5 +333,42 @@ async fn a_genuine_dead_letter_written_again_by_somebody_else_moves_nothing_twic
     let run = office.redrive_one(&stage, 1).await;
     assert!(run.refusal().is_left_alone(), "{run:?}");
     assert_eq!(stage.end(&topic).await, 2);
+    stage.stop(backend).await;
+}
+
+/// More headers than any reader of ours takes, and a broker does.
+fn unreadable() -> Record {
+    Record {
+        key: None,
+        value: None,
+        headers: vec![Header::new("", Bytes::new()); 16_385],
+        timestamp_ms: now_ms(),
+    }
+}
+
+async fn what_cannot_be_read_does_not_stand_in_the_way_of_what_can(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    let (audience, topic) = (stage.own("audience"), stage.topic(Kind::Anomaly));
+    let newcomer = Identity::new(stage.dir(), "newcomer");
+    let sender = Forgery::new(newcomer.signer(), &audience, &topic);
+    stage
+        .put(&stage.dead_letter_topic(), vec![unreadable()])
+        .await;
+    stage.put(&topic, vec![unreadable()]).await;
+    let message = sender.record(&draft(Kind::Anomaly), 0);
+    stage.put(&topic, vec![message]).await;
+    stage.wait_committed(&stage.own("backend"), &topic, 2).await;
+    stage
+        .put(&stage.dead_letter_topic(), vec![unreadable()])
+        .await;
+    let mut entries = stage.trust_entries().to_vec();
+    entries.push(newcomer.trust_entry(&Kind::NODE, &[]));
+    office.believe(&stage, entries);
+    backend.reloader().reload();
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(run.totals.redriven, 1, "{run:?}");
+    assert_eq!(saw.next().await.signer, "newcomer");
     stage.stop(backend).await;
 }

@@ -22,14 +22,6 @@ pub enum ReadError {
     /// The cluster could not be reached, or refused us.
     #[error(transparent)]
     Cluster(#[from] TransportError),
-    /// A stretch of the log cannot be read.
-    #[error("{partition} cannot be read: {reason}")]
-    Corrupt {
-        /// Where.
-        partition: TopicPartition,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// Nothing came for so long.
     #[error("nothing was read of {topic} for {waited:?}")]
     Silent {
@@ -173,6 +165,18 @@ impl Scan {
         }
     }
 
+    /// Goes on behind what cannot be read, as receivers do: whoever may write to a topic can write that.
+    fn pass_over(&mut self, partition: &TopicPartition, to: i64) {
+        match self.open.get(&partition.partition) {
+            Some(end) if to < *end => self.reader.begin(partition, From::Offset(to)),
+            Some(_) => {
+                self.open.remove(&partition.partition);
+                self.reader.end(partition);
+            }
+            None => {}
+        }
+    }
+
     fn take(&mut self, event: Event) -> Result<(), ReadError> {
         match event {
             Event::Records(batch) => {
@@ -192,10 +196,12 @@ impl Scan {
                 }
             }
             Event::Corrupt { partition, fault } => {
-                return Err(ReadError::Corrupt {
-                    partition,
-                    reason: fault.to_string(),
-                });
+                tracing::warn!(%partition, offset = fault.offset, resume_at = fault.resume_at,
+                    reason = %fault.reason, "a stretch of the log cannot be read; it is passed over");
+                self.pass_over(
+                    &partition,
+                    fault.resume_at.max(fault.offset.saturating_add(1)),
+                );
             }
             Event::Failed(error) if error.class() == Class::Fatal => return Err(error.into()),
             // It is tried again; said where nothing else comes.

@@ -95,10 +95,7 @@ fn begin(filter: &FilterArgs) -> Begin {
 }
 
 fn read_failed(error: ReadError) -> Failure {
-    match error {
-        ReadError::Corrupt { .. } => Failure::no(error),
-        error => Failure::cluster(error),
-    }
+    Failure::cluster(error)
 }
 
 fn print(line: &str) -> Result<(), Failure> {
