@@ -160,8 +160,9 @@ pub(crate) struct DiscardArgs {
     pub(crate) at: Option<Position>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
-    /// Delete from the topic, for good and for everybody, all before this: PARTITION@OFFSET in that partition, or a time in every one
-    #[arg(long, value_name = "POINT", value_parser = before)]
+    /// Delete from the topic, for good and for everybody, all before this: PARTITION@OFFSET in that partition, or a time in
+    /// every one; filters do not go with it
+    #[arg(long, value_name = "POINT", value_parser = before, conflicts_with = "FilterArgs")]
     pub(crate) before: Option<Before>,
     /// Do it
     #[arg(long)]
@@ -245,6 +246,29 @@ mod tests {
         assert_eq!(offsets("7..9"), Ok(7..=9));
         for text in ["", "-1", "7..", "..9", "a", "7..-9"] {
             assert!(offsets(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_cannot_be_filtered() {
+        #[derive(Debug, clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            discard: DiscardArgs,
+        }
+        let read = |line: &str| <Line as clap::Parser>::try_parse_from(line.split(' '));
+        assert!(read("discard --before 0@5 --yes").is_ok());
+        assert!(read("discard --disposition decode --yes").is_ok());
+        for filter in [
+            "--disposition decode",
+            "--topic t",
+            "--group g",
+            "--until 2h",
+        ] {
+            assert!(
+                read(&format!("discard --before 0@5 {filter}")).is_err(),
+                "{filter}"
+            );
         }
     }
 
