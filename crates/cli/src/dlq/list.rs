@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::ListArgs;
 use super::time::written;
-use super::words::{count, plain};
+use super::words::{count, json_line, plain};
 use super::{begin, print, read_failed};
 use crate::failure::Failure;
 
@@ -35,7 +35,7 @@ pub(super) async fn run(args: &ListArgs, desk: &Desk, ledger: &Ledger) -> Result
         if args.count {
             *counted.entry(kind_of(&entry)).or_default() += 1;
         } else if args.json {
-            print(&as_json(&entry, state).to_string())?;
+            print(&json_line(&as_json(&entry, state)))?;
         } else {
             if shown == 1 {
                 print(&row(&HEADINGS))?;
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &ListArgs, desk: &Desk, ledger: &Ledger) -> Result
     for ((disposition, topic), number) in &counted {
         if args.json {
             let line = json!({"disposition": disposition, "topic": topic, "count": number});
-            print(&line.to_string())?;
+            print(&json_line(&line))?;
         } else {
             print(&format!("{number:>8}  {disposition:<18}  {}", plain(topic)))?;
         }

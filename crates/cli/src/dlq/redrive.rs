@@ -9,11 +9,11 @@ use cybermesh_bridge::dlq::{
     SignedRedrive, Told, Totals,
 };
 use cybermesh_contracts::redrive::MAX_COUNT;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::args::RedriveArgs;
-use super::words::{count, plain};
+use super::words::{count, json_line, plain};
 use super::{Folder, print, read_failed};
 use crate::failure::Failure;
 use crate::signal::Signals;
@@ -145,7 +145,7 @@ fn tell_recovered(
     };
     if args.json {
         let line = json!({"recovered": signed.key.as_str(), "count": signed.count, "result": end});
-        return print(&line.to_string());
+        return print(&json_line(&line));
     }
     print(&plain(&format!(
         "earlier redrive {1} of {0}: {end}",
@@ -191,7 +191,7 @@ fn tell(args: &RedriveArgs, told: &Told) -> Result<(), Failure> {
             "offset": offset,
             "said": text,
         });
-        return print(&Value::to_string(&line));
+        return print(&json_line(&line));
     }
     print(&plain(&format!(
         "{:<8}  {}  {text}",

@@ -1,8 +1,8 @@
 //! `dlq show` and `dlq verify`: all there is to say of one, and the verdict on many.
 
 use cybermesh_bridge::dlq::{
-    Appraisal, Asked, Begin, Desk, Entry, Filter, Index, Judged, Ledger, Origin, Standing, State,
-    Today, appraise,
+    Appraisal, Asked, Begin, Desk, Entry, Filter, Index, Judged, Ledger, Origin, Position,
+    Standing, State, Today, appraise,
 };
 use cybermesh_contracts::Disposition;
 use cybermesh_contracts::dead_letter::DeadLetter;
@@ -12,7 +12,7 @@ use super::args::{ShowArgs, VerifyArgs, Which};
 use super::list;
 use super::redrive::terms;
 use super::time::now_ms;
-use super::words::plain;
+use super::words::{json_line, plain};
 use super::{begin, print, read_failed};
 use crate::failure::Failure;
 
@@ -37,7 +37,12 @@ pub(super) async fn show(args: &ShowArgs, desk: &Desk, ledger: &Ledger) -> Resul
             "there is no such record in the dead-letter topic",
         ));
     }
-    for entry in &found {
+    for at in found {
+        // Deleted meanwhile.
+        let Some(entry) = desk.entry(at).await.map_err(read_failed)? else {
+            continue;
+        };
+        let entry = &entry;
         let state = State::of(entry, &topic_id, ledger);
         let appraisal = look(desk, entry, &index, ledger, state).await?;
         let mut shown = list::as_json(entry, state);
@@ -51,7 +56,7 @@ pub(super) async fn show(args: &ShowArgs, desk: &Desk, ledger: &Ledger) -> Resul
             }
         }
         if args.json {
-            print(&shown.to_string())?;
+            print(&json_line(&shown))?;
         } else {
             print_lines(&shown)?;
         }
@@ -89,7 +94,7 @@ pub(super) async fn verify(args: &VerifyArgs, desk: &Desk, ledger: &Ledger) -> R
         line.insert("standing".to_owned(), standing(&entry).into());
         line.extend(verdict(&entry, &appraisal));
         if args.json {
-            print(&Value::Object(line).to_string())?;
+            print(&json_line(&Value::Object(line)))?;
         } else {
             let told = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or("-");
             let mark = if is_fine { "ok" } else { "no" };
@@ -118,14 +123,15 @@ pub(super) async fn verify(args: &VerifyArgs, desk: &Desk, ledger: &Ledger) -> R
     Ok(())
 }
 
-async fn read(desk: &Desk, filter: &Filter) -> Result<(Index, Vec<Entry>), Failure> {
+/// Where they are; not what they hold: whoever may write to the topic can make any number of them.
+async fn read(desk: &Desk, filter: &Filter) -> Result<(Index, Vec<Position>), Failure> {
     let mut index = Index::default();
     let mut found = Vec::new();
     let mut entries = desk.entries(Begin::Earliest).await.map_err(read_failed)?;
     while let Some(entry) = entries.next().await.map_err(read_failed)? {
         index.note(&entry);
         if filter.matches(desk, &entry) {
-            found.push(entry);
+            found.push(entry.at);
         }
     }
     Ok((index, found))
