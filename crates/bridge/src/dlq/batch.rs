@@ -22,6 +22,10 @@ use super::reader::{Begin, ReadError};
 use super::redrive::{Outcome, Recovered, RedriveFault, Redriver};
 use crate::clock::WallClock;
 
+/// Those refused before their messages are looked for are told up to so many, and counted beyond: whoever may write to
+/// the topic can make any number of them.
+const MOST_TOLD: usize = 10_000;
+
 /// What became of one original, or would.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
@@ -76,6 +80,7 @@ pub struct Batch {
     copies: Copies,
     /// Told before anything else.
     refused: VecDeque<Told>,
+    untold: u64,
     letters: VecDeque<Position>,
     doing: Doing,
     waiting: VecDeque<(Position, String, Judged)>,
@@ -113,6 +118,7 @@ impl Batch {
             index: Index::default(),
             copies: Copies::default(),
             refused: VecDeque::new(),
+            untold: 0,
             letters: VecDeque::new(),
             doing: Doing::Nothing(ledger),
             waiting: VecDeque::new(),
@@ -140,8 +146,15 @@ impl Batch {
 
     /// Takes note of a dead letter that is meant; gives it back where it may be put back.
     fn consider(&mut self, entry: &Entry) -> Option<Meant> {
-        match admit(entry, &self.asked, self.is_discarded(entry)) {
-            Ok(_) => {
+        let admitted = admit(entry, &self.asked, self.is_discarded(entry)).map(|_| ());
+        // Each would be looked for again, with all that a summary stands for.
+        let earlier = self.index.earlier(entry).filter(|_| !self.asked.one);
+        let admitted = admitted.and_then(|()| match earlier {
+            Some(earlier) => Err(Refusal::SameRecord(earlier)),
+            None => Ok(()),
+        });
+        match admitted {
+            Ok(()) => {
                 let (topic, origin) = origin_of(entry)?;
                 Some(Meant {
                     topic,
@@ -153,7 +166,11 @@ impl Batch {
                 let told = self.left(entry, refusal);
                 // The others were not asked for, and may be many.
                 let says = self.asked.one || !told.is_left_alone();
-                self.refused.extend(says.then_some(told));
+                if says && self.refused.len() == MOST_TOLD {
+                    self.untold += 1;
+                } else {
+                    self.refused.extend(says.then_some(told));
+                }
                 None
             }
         }
@@ -245,6 +262,12 @@ impl Batch {
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// How many that were refused are counted without being told.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        self.untold
     }
 
     /// Whether it ended early, since something did not get through.

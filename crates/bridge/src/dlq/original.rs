@@ -19,8 +19,9 @@ use super::desk::Desk;
 use super::entry::Position;
 use super::reader::{ReadError, partition_exists, record_at, records_between};
 
-/// What the originals of one summary may take of memory, bytes.
+/// What the values of one summary may take, bytes; and with keys and headers, whatever it says itself.
 const MOST_BYTES: u64 = 256 << 20;
+const MOST_BYTES_READ: u64 = 2 * MOST_BYTES;
 /// How many there may be of one summary: what a second brings.
 const MOST_RECORDS: u64 = 200_000;
 
@@ -148,13 +149,14 @@ async fn summary(
     }
     let most = usize::try_from(count).unwrap_or(usize::MAX);
     let last = reference.last_offset.unwrap_or(first.offset);
+    let most = (most, MOST_BYTES_READ);
     let Some(records) = records_between(desk, topic, first, last, most).await? else {
         return Ok(Origin::SomeOfThem { count });
     };
     if records.is_empty() {
         return Ok(Origin::Gone);
     }
-    if records.len() != most {
+    if records.len() != most.0 {
         return Ok(Origin::SomeOfThem { count });
     }
     if hash_of_all(topic, first.partition, &records) != Some(reference.sha256) {

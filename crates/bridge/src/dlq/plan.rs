@@ -7,13 +7,14 @@
 use std::collections::HashMap;
 
 use cybermesh_contracts::dead_letter::{Content, DeadLetter, DeadLetterFault};
+use cybermesh_contracts::headers::DEAD_LETTER;
 use cybermesh_contracts::redrive::MAX_COUNT;
 use cybermesh_contracts::rejection::Disposition;
 use sha2::{Digest, Sha256};
 
 use super::entry::{Entry, Position, Standing};
 use super::journal::{Done, Key, Ledger};
-use super::original::{Origin, Original, Today};
+use super::original::{Origin, Original, Today, value_hash};
 use crate::inbound::guard::burials::from_words;
 
 /// What an operator asks for.
@@ -143,13 +144,17 @@ impl Refusal {
 
 /// The dead letters of a topic by what they are about: burials are repeated after a crash, and what was
 /// redriven is buried again under the same key with a higher count.
+///
+/// A topic that was made again has other records at the same places: what differs in its value is another record.
 #[derive(Debug, Default)]
 pub struct Index {
     signed: HashMap<Short, Best>,
     unsigned: HashMap<Short, Best>,
+    /// Where each signature was met first: whoever may write to the topic can append what stands there again.
+    seals: HashMap<Short, Position>,
 }
 
-/// A key, shortened: there may be millions.
+/// A hash, shortened: there may be millions.
 type Short = [u8; 16];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,22 +172,38 @@ impl Index {
             Standing::Unsigned => &mut self.unsigned,
             Standing::Forged(_) => return,
         };
+        if let Some(seal) = seal(entry) {
+            self.seals.entry(seal).or_insert(entry.at);
+        }
         let letter = &read.letter;
-        let Some(key) = own_key(letter) else { return };
+        let Some((key, hash)) = own_key(letter) else {
+            return;
+        };
         let this = Best {
             count: letter.redrive_count(),
             at: entry.at,
         };
-        let best = best.entry(short(&key)).or_insert(this);
+        let best = best.entry(short(&key, &hash)).or_insert(this);
         if this.count > best.count {
             *best = this;
         }
     }
 
+    /// Where the same dead letter, signature and all, stood before.
+    pub(super) fn earlier(&self, entry: &Entry) -> Option<Position> {
+        let first = self.seals.get(&seal(entry)?).copied();
+        first.filter(|first| *first != entry.at)
+    }
+
     /// The dead letter about this record that counts, unless it is the one `at`. What is not signed does not
     /// stand in the way of what is.
-    fn other(&self, key: &Key, standing: &Standing, at: Position) -> Option<Position> {
-        let short = short(key);
+    fn other(
+        &self,
+        (key, hash): (&Key, &[u8; 32]),
+        standing: &Standing,
+        at: Position,
+    ) -> Option<Position> {
+        let short = short(key, hash);
         let signed = self.signed.get(&short);
         let best = match standing {
             Standing::Signed(_) => signed,
@@ -194,21 +215,40 @@ impl Index {
     }
 }
 
-fn short(key: &Key) -> Short {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] =
-        <[u8; 32]>::from(Sha256::digest(key.as_str()));
+fn short(key: &Key, hash: &[u8; 32]) -> Short {
+    let both = Sha256::new().chain_update(key.as_str()).chain_update(hash);
+    cut(both.finalize().into())
+}
+
+fn cut(hash: [u8; 32]) -> Short {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = hash;
     [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
 }
 
-/// The key of a dead letter about one record.
-fn own_key(letter: &DeadLetter) -> Option<Key> {
+/// The signature of a dead letter that a key of ours signed: of the same content alone there is the same.
+fn seal(entry: &Entry) -> Option<Short> {
+    let read = entry.read.as_ref().ok()?;
+    if !matches!(read.standing, Standing::Signed(_)) {
+        return None;
+    }
+    let mut headers = entry.record.headers.iter();
+    let seal = headers.find(|header| header.name == DEAD_LETTER)?;
+    Some(cut(Sha256::digest(seal.value.as_deref()?).into()))
+}
+
+/// The key of a dead letter about one record, and the SHA-256 of the record's value.
+fn own_key(letter: &DeadLetter) -> Option<(Key, [u8; 32])> {
     let origin = letter.origin();
     let at = Position {
         partition: origin.partition?,
         offset: origin.offset?,
     };
+    let hash = match letter.content() {
+        Content::Copy(copy) => value_hash(copy.value.as_deref()),
+        Content::Reference(reference) => reference.sha256,
+    };
     let group = letter.group().unwrap_or_default();
-    (!is_summary(letter)).then(|| Key::new(group, &origin.topic, at))
+    (!is_summary(letter)).then(|| (Key::new(group, &origin.topic, at), hash))
 }
 
 fn is_summary(letter: &DeadLetter) -> bool {
@@ -304,7 +344,7 @@ pub(super) fn decide(
         .as_ref()
         .map_err(|fault| Refusal::NoLetter(fault.clone()))?;
     let key = Key::new(group, &read.letter.origin().topic, original.at);
-    if let Some(other) = index.other(&key, &read.standing, entry.at) {
+    if let Some(other) = index.other((&key, &original.hash()), &read.standing, entry.at) {
         return Err(Refusal::SameRecord(other));
     }
     match ledger.done(&key) {

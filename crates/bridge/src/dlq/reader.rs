@@ -244,7 +244,7 @@ pub(super) async fn record_at(
     topic: &str,
     at: Position,
 ) -> Result<Option<FetchedRecord>, ReadError> {
-    let records = records_between(desk, topic, at, at.offset, 1).await?;
+    let records = records_between(desk, topic, at, at.offset, (1, u64::MAX)).await?;
     Ok(records.into_iter().flatten().next())
 }
 
@@ -265,7 +265,7 @@ pub(super) async fn partition_exists(
 }
 
 /// The records from this place up to the last offset, as many as are there; `None` where they are more
-/// than `most`.
+/// than so many, or take more than so many bytes.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -274,7 +274,7 @@ pub(super) async fn records_between(
     topic: &str,
     from: Position,
     last: i64,
-    most: usize,
+    (most, most_bytes): (usize, u64),
 ) -> Result<Option<Vec<FetchedRecord>>, ReadError> {
     let partition = TopicPartition::new(topic, from.partition);
     if !partition_exists(desk, topic, from.partition).await? {
@@ -282,12 +282,24 @@ pub(super) async fn records_between(
     }
     let begun = vec![(partition, from.offset)];
     let mut scan = Scan::of(desk, topic, begun, Some(last.saturating_add(1))).await?;
-    let mut records = Vec::new();
+    let (mut records, mut bytes) = (Vec::new(), 0_u64);
     while let Some((_, record)) = scan.next().await? {
-        if records.len() == most {
+        bytes = bytes.saturating_add(bytes_of(&record));
+        if records.len() == most || bytes > most_bytes {
             return Ok(None);
         }
         records.push(record);
     }
     Ok(Some(records))
+}
+
+/// What a record takes of memory, about.
+fn bytes_of(record: &FetchedRecord) -> u64 {
+    let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = record.headers.iter();
+    let headers =
+        headers.map(|header| size_of_val(header) + header.name.len() + length(&header.value));
+    let all =
+        size_of_val(record) + length(&record.key) + length(&record.value) + headers.sum::<usize>();
+    u64::try_from(all).unwrap_or(u64::MAX)
 }

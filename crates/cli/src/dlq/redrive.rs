@@ -92,13 +92,16 @@ pub(super) async fn run(
             Err(fault) => break Err(failed(fault)),
         }
     };
-    let (totals, is_halted) = (batch.totals(), batch.is_halted());
+    let (totals, is_halted, untold) = (batch.totals(), batch.is_halted(), batch.untold());
     batch.close(Instant::now() + CLOSING).await;
     ended?;
     if told == 0 && args.at.is_some() {
         return Err(Failure::no(
             "there is no such record in the dead-letter topic",
         ));
+    }
+    if untold > 0 {
+        tell_untold(args, untold)?;
     }
     tell_totals(args, totals)?;
     if interrupted {
@@ -215,6 +218,15 @@ fn outcome_of(outcome: &Outcome) -> (&'static str, String) {
         Outcome::NotWritten(why) => ("not-written", format!("not written: {why}")),
         Outcome::Unknown(why) => ("unknown", format!("may have been written, or not: {why}")),
     }
+}
+
+fn tell_untold(args: &RedriveArgs, untold: u64) -> Result<(), Failure> {
+    if args.json {
+        return print(&json!({"refused_untold": untold}).to_string());
+    }
+    print(&format!(
+        "{untold} more were refused, for reasons such as the above"
+    ))
 }
 
 fn tell_totals(args: &RedriveArgs, totals: Totals) -> Result<(), Failure> {

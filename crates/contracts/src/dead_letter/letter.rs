@@ -8,7 +8,7 @@ use super::form::Form;
 use super::labels::{self, Labels};
 use super::read::{
     UNIX_MS, integer, json_body, natural, optional, read_json, read_labels, read_raw,
-    read_reference, read_seal, required,
+    read_reference, read_seal, required, topic,
 };
 use super::signature::Signed;
 use crate::headers::Header;
@@ -122,7 +122,7 @@ impl DeadLetter {
         })?;
         let text = |text: &str| Some(text.to_owned());
         let origin = Origin {
-            topic: required(&labels, labels::ORIGIN_TOPIC, "a topic", text)?,
+            topic: required(&labels, labels::ORIGIN_TOPIC, "a topic", topic)?,
             partition: optional(&labels, labels::ORIGIN_PARTITION, "a partition", natural)?,
             offset: optional(&labels, labels::ORIGIN_OFFSET, "an offset", natural)?,
             timestamp_ms: optional(&labels, labels::ORIGIN_TIMESTAMP, UNIX_MS, integer)?,

@@ -20,6 +20,13 @@ pub(super) fn natural<N: std::str::FromStr + PartialOrd + Default>(text: &str) -
     integer(text).filter(|number| *number >= N::default())
 }
 
+/// A name that a topic can have, by Kafka's rule.
+pub(super) fn topic(text: &str) -> Option<String> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_topic = (1..=249).contains(&text.len()) && text.bytes().all(is_allowed);
+    is_topic.then(|| text.to_owned())
+}
+
 /// The only header of this name, where there is one.
 fn single<'a>(
     record: &RecordView<'a>,

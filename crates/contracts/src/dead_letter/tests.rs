@@ -483,7 +483,8 @@ proptest! {
     #[test]
     fn what_was_buried_is_read_back_in_every_form(
         (key, headers, value) in originals(),
-        (topic, group, reason, node) in any::<(String, Option<String>, String, Option<String>)>(),
+        topic in "[a-zA-Z0-9._-]{1,249}",
+        (group, reason, node) in any::<(Option<String>, String, Option<String>)>(),
         (partition, offset) in (0..=i32::MAX, 0..=i64::MAX),
         (timestamp_ms, first, last, attempts) in any::<(i64, i64, i64, u32)>(),
         disposition in dispositions(),
@@ -584,4 +585,23 @@ proptest! {
 
 fn key_of_nobody() -> VerifyingKey {
     VerifyingKey::try_from(Ed25519Signer::from_seed(&[9; 32]).public_key()).unwrap()
+}
+
+#[test]
+fn a_topic_that_no_topic_can_be_called_is_none() {
+    let failure = failure();
+    for (topic, fine) in [
+        ("ai.anomalies_v1-2", true),
+        ("", false),
+        ("a/b", false),
+        (&"a".repeat(250), false),
+    ] {
+        let record = RecordView {
+            partition: Some(2),
+            offset: 41,
+            ..RecordView::new(topic, Some(b"v"))
+        };
+        let letter = written(&Burial::of_record(&record, &failure), Form::Json);
+        assert_eq!(read(&letter).is_ok(), fine, "{topic}");
+    }
 }

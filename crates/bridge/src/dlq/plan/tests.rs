@@ -406,3 +406,46 @@ fn a_summary_is_put_back_only_where_all_it_stands_for_may_be_in_bulk() {
         }
     }
 }
+
+#[test]
+fn another_value_at_the_same_place_is_another_record() {
+    let failure = failure(Disposition::HandlerRejected);
+    let record = RecordView {
+        partition: Some(0),
+        offset: 7,
+        ..RecordView::new(TOPIC, Some(b"of the topic that was deleted"))
+    };
+    let old = read(1, &Burial::of_record(&record, &failure), signed());
+    let new = rejected(2, 7, 0);
+    let ledger = Ledger::default();
+    assert!(decided(&new, &[&old, &new], &ledger, &Asked::default()).is_ok());
+    let again = rejected(3, 7, 0);
+    let same = decided(&again, &[&old, &new, &again], &ledger, &Asked::default());
+    assert_eq!(same, Err(Refusal::SameRecord(at(2))));
+}
+
+#[test]
+fn what_stands_there_again_with_its_signature_is_known_whatever_it_stands_for() {
+    let with_seal = |letter: i64, seal: &'static [u8]| {
+        let mut entry = rejected(letter, 7, 0);
+        let seal = cybermesh_transport::Header::new(DEAD_LETTER, seal);
+        entry.record.headers = vec![seal];
+        entry
+    };
+    let (first, again, other) = (with_seal(1, b"a"), with_seal(2, b"a"), with_seal(3, b"b"));
+    let forged = Entry {
+        read: entry(0, 7, 0, Disposition::HandlerRejected, forged()).read,
+        ..with_seal(0, b"a")
+    };
+    let mut index = Index::default();
+    for entry in [&forged, &first, &again, &other] {
+        index.note(entry);
+    }
+    assert_eq!(index.earlier(&again), Some(at(1)));
+    assert_eq!(
+        index.earlier(&first),
+        None,
+        "a forged one stands in nobody's way"
+    );
+    assert_eq!(index.earlier(&other), None);
+}
