@@ -210,22 +210,19 @@ impl Index {
     ) -> Result<Accepted, Full> {
         let held = self.held_for(arrival);
         let limit = self.bounds.bytes;
-        let mut dropped = Vec::new();
-        while self.bytes.saturating_add(held.bytes) > limit {
-            let oldest = match self.bounds.when_full {
-                WhenFull::Refuse => None,
-                WhenFull::DropOldest => self.oldest_waiting(),
-            };
-            match oldest.and_then(|place| Some((place, self.remove(place)?))) {
-                Some(oldest) => dropped.push(oldest),
-                None => {
-                    return Err(Full {
-                        bytes: self.bytes,
-                        limit,
-                    });
-                }
-            }
-        }
+        let beyond = self.bytes.saturating_add(held.bytes).saturating_sub(limit);
+        let room = match self.bounds.when_full {
+            WhenFull::Refuse => (beyond == 0).then(Vec::new),
+            WhenFull::DropOldest => self.oldest_waiting(beyond),
+        };
+        let oldest = room.ok_or(Full {
+            bytes: self.bytes,
+            limit,
+        })?;
+        let dropped = oldest
+            .into_iter()
+            .filter_map(|place| Some((place, self.remove(place)?)))
+            .collect();
         let place = place.unwrap_or_else(|| self.place());
         self.insert(place, held);
         Ok(Accepted { place, dropped })
@@ -437,11 +434,19 @@ impl Index {
         place
     }
 
-    fn oldest_waiting(&self) -> Option<u64> {
-        self.entries
-            .iter()
-            .find(|(_, held)| held.phase == Phase::Waiting)
-            .map(|(place, _)| *place)
+    /// The oldest that wait and take so many bytes together; `None` where all that wait take less.
+    fn oldest_waiting(&self, mut bytes: u64) -> Option<Vec<u64>> {
+        let mut oldest = Vec::new();
+        for (place, held) in &self.entries {
+            if bytes == 0 {
+                break;
+            }
+            if held.phase == Phase::Waiting {
+                bytes = bytes.saturating_sub(held.bytes);
+                oldest.push(*place);
+            }
+        }
+        (bytes == 0).then_some(oldest)
     }
 
     fn held_for(&self, arrival: &Arrival<'_>) -> Held {

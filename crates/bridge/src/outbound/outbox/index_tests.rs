@@ -65,6 +65,26 @@ fn a_message_larger_than_all_there_may_be_is_refused_whatever_the_policy() {
 }
 
 #[test]
+fn nothing_is_dropped_for_a_message_that_does_not_fit_all_the_same() {
+    let (topic, mut index) = (topic(), bounded(3 * EACH, WhenFull::DropOldest));
+    for number in 0..3 {
+        let place = index
+            .accept(None, &arrival(&topic, b"k", number))
+            .unwrap()
+            .place;
+        index.stored(place);
+    }
+    let taken = index.take(&(Arc::clone(&topic), Slot::Partition(0)), 1, u64::MAX);
+    index.on_its_way(taken[0], 0);
+    let large = Arrival {
+        bytes: 44 + 2 * usize::try_from(EACH).unwrap(),
+        ..arrival(&topic, b"k", 3)
+    };
+    index.accept(None, &large).unwrap_err();
+    assert_eq!((index.len(), index.bytes()), (3, 3 * EACH));
+}
+
+#[test]
 fn what_is_too_old_is_taken_out_and_the_rest_is_not() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
     for accepted_at_ms in [10, 20, 30] {
