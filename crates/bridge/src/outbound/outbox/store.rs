@@ -315,6 +315,10 @@ impl Writer {
                 let _ = done.send(self.read(&places));
             }
             Came::Job(Job::Close { done }) => {
+                // There is no later attempt.
+                if let Some(trouble) = &mut self.trouble {
+                    trouble.again_at = Instant::now();
+                }
                 self.commit(Vec::new());
                 // With its lock: whoever is told may be the next to open it.
                 drop(self);

@@ -259,6 +259,17 @@ async fn an_entry_that_cannot_be_read_is_set_aside_alone() {
     assert_eq!(next.found.unreadable, [2]);
 }
 
+#[tokio::test]
+async fn what_is_owed_is_written_at_the_close_though_the_disk_failed_a_moment_ago() {
+    let bench = Bench::start(Sync::Always);
+    bench.write(put(1)).await.unwrap();
+    bench.disk.fail(Some(Fault::Broken));
+    bench.write(Change::Remove { place: 1 }).await.unwrap_err();
+    bench.disk.fail(None);
+    let next = bench.after(Sync::Always).await;
+    assert!(next.places().is_empty(), "{:?}", next.places());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
