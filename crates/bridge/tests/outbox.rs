@@ -252,6 +252,29 @@ async fn behind_one_that_was_given_up_nothing_of_its_lane_is_logged_first() {
 }
 
 #[tokio::test]
+async fn what_stood_behind_one_that_may_be_written_is_kept_whatever_refused_that_in_the_end() {
+    let bench = Bench::set().await;
+    let bridge = bench
+        .start(&[
+            ("KAFKA_LINGER_MS", "0"),
+            ("KAFKA_BATCH_BYTES", "1024"),
+            ("KAFKA_MAX_RETRIES", "1"),
+        ])
+        .await;
+    let broker = &bench.stage.broker;
+    broker.fault(Fault::drop_before_apply(Api::Produce).once());
+    let refused = Fault::error(Api::Produce, ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    let refused = broker.fault(refused.skip(1).once());
+    let sent = join_all((1..10).map(|number| send(&bridge, "a", number))).await;
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    assert!(refused.hits() > 0);
+    empty(&bridge).await;
+    let log = bench.stage.broker.log(TOPIC);
+    assert_eq!(lanes(log.records())["a"], (1..10).collect::<Vec<_>>());
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
 async fn a_caller_that_went_away_leaves_its_message_to_the_outbox() {
     let bench = Bench::set().await;
     let bridge = bench.start(&[]).await;

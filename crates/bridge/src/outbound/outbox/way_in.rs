@@ -35,7 +35,9 @@ pub(in crate::outbound) fn is_kept(error: &DeliveryError) -> bool {
                 | ErrorCode::UnsupportedForMessageFormat
         )
     ) && error.class() == Class::Fatal;
+    // What stood behind another was not refused itself, whatever its error says of that one.
     error.written() == Written::Unknown
+        || error.reason() == GiveUp::Behind
         || (error.reason() != GiveUp::Unfit && !of_the_record && !is_topics_fault(error))
 }
 
