@@ -50,6 +50,9 @@ const PLACED_TOGETHER: usize = 1_024;
 /// How often it is looked for what has grown too old, at least.
 const LOOKED_OVER: Duration = Duration::from_secs(1);
 
+/// Why a partition's drafts do not go.
+const WAITS_FOR_DOUBTFUL: &str = "its partition waits for what may have been written";
+
 /// What came of a worker's turn.
 enum Turn {
     /// Something went; there may be more.
@@ -464,7 +467,7 @@ impl Inner {
         let _in_nonce_order = queue.lock().await;
         if outbox.lock().is_blocked(topic, partition) {
             outbox.wait_again(&all);
-            return Err("its partition waits for what may have been written".to_owned());
+            return Err(WAITS_FOR_DOUBTFUL.to_owned());
         }
         let (mut records, mut changes) = (Vec::new(), Vec::new());
         let mut hindered = None;
@@ -510,6 +513,17 @@ impl Inner {
         }
         let deadline = after(Instant::now(), self.patience);
         let mut index = outbox.lock();
+        // Something may have come back since, with an older nonce, and the transport's hold have ended already.
+        if index.is_blocked(topic, partition) {
+            let again = records.iter().map(|(place, entry, ..)| {
+                index.waits_again(*place);
+                let (place, bytes) = (*place, entry.encode().seal(*place));
+                Change::Replace { place, bytes }
+            });
+            // Nothing of it went out: the next process is not to take it for doubtful.
+            drop(outbox.store.write(again.collect(), Urgency::BySetting));
+            return Err(WAITS_FOR_DOUBTFUL.to_owned());
+        }
         let send = |(place, entry, record, room): (u64, Entry, Record, Reservation)| {
             index.on_its_way(place, partition);
             let to = self.addressed(&entry, partition, &record);

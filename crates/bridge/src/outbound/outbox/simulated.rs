@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use redb::StorageBackend;
@@ -43,6 +44,21 @@ struct State {
     /// Operations until the power goes.
     power: Option<u64>,
     set_asides: Vec<String>,
+    /// Syncs of writes with these bytes wait.
+    stalls: Option<&'static [u8]>,
+    /// A sync has waited.
+    stalled: bool,
+}
+
+impl State {
+    fn is_to_stall(&self) -> bool {
+        let has = |step: &Step, bytes: &[u8]| match step {
+            Step::Length(_) => false,
+            Step::Write(_, written) => written.windows(bytes.len()).any(|window| window == bytes),
+        };
+        self.stalls
+            .is_some_and(|bytes| self.pending.iter().any(|step| has(step, bytes)))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -58,6 +74,16 @@ pub(crate) struct Disk(Arc<Mutex<State>>);
 impl Disk {
     pub(crate) fn fail(&self, fault: Option<Fault>) {
         self.lock().fault = fault;
+    }
+
+    /// Lets syncs of writes that have these bytes wait, or go on.
+    pub(crate) fn stall(&self, stalls: Option<&'static [u8]>) {
+        self.lock().stalls = stalls;
+    }
+
+    /// Whether a sync has waited.
+    pub(crate) fn has_stalled(&self) -> bool {
+        self.lock().stalled
     }
 
     /// How often it was synced.
@@ -171,6 +197,10 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        while self.lock().is_to_stall() {
+            self.lock().stalled = true;
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut state = self.operate(true)?;
         if let Some(fault @ Fault::Sync) = state.fault {
             return Err(fault.error());

@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     Bridge, Receipt, SendError, SendOptions, Settings,
-    outbound::{breaker::BreakerConfig, receipt::NotSent},
+    outbound::{append::partition_of, breaker::BreakerConfig, receipt::NotSent},
     telemetry::Condition,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(10);
+const LANE: &str = "one-lane";
 
 /// Whether it is the fault that was meant.
 type IsIt = fn(&DiskFault) -> bool;
@@ -78,6 +79,10 @@ async fn soon<T>(event: impl Future<Output = T>) -> T {
 }
 
 async fn send(bridge: &Bridge) -> Result<Receipt, SendError> {
+    send_in(bridge, LANE).await
+}
+
+async fn send_in(bridge: &Bridge, key: &str) -> Result<Receipt, SendError> {
     let draft = AnomalyDraft::builder(uuid::Uuid::new_v4().to_string())
         .anomaly_type("scan")
         .source("edge")
@@ -87,7 +92,7 @@ async fn send(bridge: &Bridge) -> Result<Receipt, SendError> {
         .payload("{}")
         .build()
         .expect("a draft");
-    let options = SendOptions::new().key("one-lane");
+    let options = SendOptions::new().key(key);
     soon(bridge.publisher().send_with(draft, options)).await
 }
 
@@ -161,5 +166,60 @@ async fn what_cannot_be_signed_on_disk_is_not_sent_and_goes_when_it_can() {
         .await
         .expect("it lives");
     assert_eq!(bench.broker.log("ai.anomalies.v1").len(), 1);
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn what_is_signed_while_something_before_it_becomes_doubtful_waits_for_that() {
+    let bench = Bench::set().await;
+    let bridge = bench.start().await;
+    bench.broker.go_down().await;
+    send(&bridge).await.expect("spooled");
+    bench.disk.fail(Some(Fault::ReadOnly));
+    let mut status = bridge.publisher().outbox().expect("an outbox");
+    let before = status.borrow().failures;
+    bench.broker.come_up().await.expect("a broker");
+    soon(status.wait_for(|status| status.failures > before))
+        .await
+        .expect("it lives");
+
+    // On its way, in the same partition, while the one before it is being signed.
+    let lost = bench
+        .broker
+        .fault(cybermesh_devbroker::Fault::hold(cybermesh_devbroker::Api::Produce).once());
+    let partition = |key: &str| partition_of(key.as_bytes(), 2);
+    let other = (0..)
+        .map(|number| format!("other-{number}"))
+        .find(|key| partition(key) == partition(LANE))
+        .expect("a key");
+    let doubtful = async { send_in(&bridge, &other).await };
+    let meanwhile = async {
+        soon(async {
+            while lost.hits() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            bench.disk.stall(Some(b"cm-spooled-at"));
+            bench.disk.fail(None);
+            while !bench.disk.has_stalled() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            // Given up, with an outcome that nobody knows, before the disk goes on.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            bench.disk.stall(None);
+        })
+        .await;
+    };
+    let (kept, ()) = tokio::join!(doubtful, meanwhile);
+    assert!(matches!(kept, Ok(Receipt::Spooled { .. })), "{kept:?}");
+    soon(status.wait_for(|status| status.entries == 0))
+        .await
+        .expect("it lives");
+    let log = bench.broker.log("ai.anomalies.v1");
+    let keys: Vec<_> = log
+        .records()
+        .iter()
+        .map(|record| record.key.clone().expect("a key"))
+        .collect();
+    assert_eq!(keys, [other.as_bytes(), LANE.as_bytes()]);
     bridge.stop(STOP).await;
 }
