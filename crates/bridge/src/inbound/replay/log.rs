@@ -1,6 +1,8 @@
 //! What was accepted below a committed offset, read back from the log.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::replay::{Claims, ReadBack};
@@ -20,6 +22,8 @@ use crate::inbound::verify::ContractJudge;
 const BUFFER_BYTES: usize = 4 << 20;
 /// Records that are verified at a time.
 const RECORDS: usize = 128;
+/// The longest wait for what comes next: there is more, or there was when it was asked how far the log goes.
+const SILENT_FOR: Duration = Duration::from_secs(60);
 
 /// Where a partition's log begins and ends now.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +143,7 @@ impl FetchedLog {
         let reader = Reader::new(self.client.clone(), config, StartPolicy::Earliest);
         reader.begin(partition, Position::Offset(position));
         while position < to {
-            match reader.next().await {
+            match promptly(reader.next()).await? {
                 Some(Event::Records(batch)) => {
                     position = batch.next_offset;
                     for seen in self.judged(kind, batch, now_ms).await? {
@@ -189,17 +193,35 @@ impl FetchedLog {
     }
 }
 
+/// A reader asks again and again where a leader is not to be had, or a log has become shorter, and says nothing of that.
+async fn promptly<T>(next: impl Future<Output = T>) -> Result<T, String> {
+    let next = tokio::time::timeout(SILENT_FOR, next).await;
+    next.map_err(|_elapsed| format!("nothing more was read for {} s", SILENT_FOR.as_secs()))
+}
+
+/// A record on which verification fails by a fault of ours was buried when it was read, and counts for nothing here: the
+/// partition would wait for it for ever.
+fn unless_at_fault<T>(offset: i64, judge: impl FnOnce() -> Option<T>) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(judge)).unwrap_or_else(|_payload| {
+        tracing::error!(offset, "verification panicked on what was read back");
+        None
+    })
+}
+
 /// What was in bounds when it was appended counts, though it may be too old by now. Where the broker's own time does not
 /// stand in the log, the record's does, which its producer wrote: no later than now, or a message of the future
 /// would have been accepted yesterday.
 fn seen(judge: &ContractJudge, kind: Kind, origin: &Origin, now_ms: i64) -> Seen {
     let at = origin.append_time_ms.unwrap_or(origin.timestamp_ms);
-    let judged = judge.judge(&judge.trust(), kind, origin, at.min(now_ms));
+    let claims = unless_at_fault(origin.offset, || {
+        let judged = judge.judge(&judge.trust(), kind, origin, at.min(now_ms));
+        judged.ok().map(|message| *message.replay_claims())
+    });
     Seen {
         offset: origin.offset,
         bytes: origin.record_bytes(),
         timestamp_ms: origin.timestamp_ms,
-        claims: judged.ok().map(|message| *message.replay_claims()),
+        claims,
     }
 }
 
@@ -287,6 +309,22 @@ mod tests {
     #[test]
     fn what_was_signed_290_s_ahead_enters() {
         assert!(enters(&record(290_000, 0, None)));
+    }
+
+    #[test]
+    fn a_record_on_which_verification_panics_does_not_enter_and_keeps_no_other_out() {
+        assert_eq!(
+            unless_at_fault(5, || -> Option<i64> { panic!("a fault") }),
+            None
+        );
+        assert_eq!(unless_at_fault(6, || Some(6)), Some(6));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_of_which_nothing_more_comes_is_given_up_for_now() {
+        let never = promptly(std::future::pending::<()>()).await;
+        assert_eq!(never, Err("nothing more was read for 60 s".to_owned()));
+        assert_eq!(promptly(std::future::ready(7)).await, Ok(7));
     }
 
     #[test]
