@@ -178,6 +178,11 @@ impl<M: Believed> Flow<M> {
         admitted
     }
 
+    /// From `to` on the log is another one: what waits of that is not taken up any more.
+    pub(crate) fn cut(&mut self, to: i64) {
+        self.backlog.retain(|record| record.offset < to);
+    }
+
     /// Stops: what was not started is forgotten, what runs may end.
     pub(crate) fn drain(&mut self) {
         self.draining = true;

@@ -6,6 +6,7 @@
 //! or coordinator holds up no one but itself.
 
 mod commit;
+mod cut;
 mod effects;
 mod health;
 mod judging;
@@ -46,6 +47,7 @@ use crate::clock::{WallClock, is_plausible};
 use crate::settings::OnHang;
 use crate::telemetry::{Condition, Health, Metrics, PartitionGauges};
 use commit::Committed;
+use cut::Cut;
 use keeping::LastKept;
 use opening::{Opened, Read};
 use rebalance::Revocation;
@@ -94,6 +96,8 @@ struct Held<M> {
     life: Life,
     kind: Kind,
     flow: Flow<M>,
+    /// Where its log was cut, while what lies before that is being finished.
+    cut: Option<Cut>,
     committed: i64,
     /// The offset that the group has committed, if any.
     stands: Option<i64>,
@@ -109,9 +113,9 @@ struct Held<M> {
 }
 
 impl<M: super::judge::Believed> Held<M> {
-    /// Whether its watermark has moved since it was committed.
+    /// Whether its watermark has moved since it was committed, and is one of the log as it is now.
     fn is_to_be_committed(&self) -> bool {
-        self.flow.watermark() > self.committed
+        self.cut.is_none() && self.flow.watermark() > self.committed
     }
 }
 
@@ -232,6 +236,7 @@ impl<J: Judge> Pipeline<J> {
     /// Lets every flow decide, and carries it out.
     fn advance(&mut self) {
         let now = Instant::now();
+        self.go_on_after_cuts();
         let wall_ms = self.wall_ms();
         let clock_is_wrong =
             !is_plausible(self.clock.unix_ms()) || self.faults.clock.is_behind(wall_ms);
@@ -278,7 +283,7 @@ impl<J: Judge> Pipeline<J> {
             }
             let admitted = flow.admit(&mut self.budget, now);
             self.works.judge(&place, &trust, wall_ms, admitted);
-            let wants = flow.wants_records();
+            let wants = flow.wants_records() && held.cut.is_none();
             if wants != held.fetching {
                 held.fetching = wants;
                 let command = if wants {
@@ -350,7 +355,10 @@ impl<J: Judge> Pipeline<J> {
             {
                 self.faults.clock.appended(appended, wall_ms, now);
             }
-            held.flow.fetched(fetched.records, fetched.end);
+            match &mut held.cut {
+                Some(cut) => cut.fetched(fetched.records, fetched.end),
+                None => held.flow.fetched(fetched.records, fetched.end),
+            }
         }
     }
 

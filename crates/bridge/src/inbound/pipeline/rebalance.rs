@@ -66,6 +66,7 @@ impl<J: Judge> Pipeline<J> {
             life,
             kind,
             flow,
+            cut: None,
             committed: start,
             stands: None,
             kept: LastKept::default(),
@@ -82,8 +83,9 @@ impl<J: Judge> Pipeline<J> {
 
     /// Reading goes on from `to`. Ahead of what was read that is a gap like any other. Below it the
     /// topic was made again or its log was cut: other messages stand at these offsets now, so what
-    /// is in flight is dropped, and a lower offset may be committed. Of a partition on its way out
-    /// nothing is committed any more: its next owner begins where the log does.
+    /// is in flight is dropped, and a lower offset may be committed; what is in flight before `to` is [finished
+    /// first](super::cut). Of a partition on its way out nothing is committed any more: its next owner begins where the
+    /// log does.
     pub(super) fn on_reset(
         &mut self,
         partition: TopicPartition,
@@ -97,6 +99,10 @@ impl<J: Judge> Pipeline<J> {
         let Some(held) = self.held.get_mut(&partition) else {
             return;
         };
+        if held.cut(to, topic_id, life) {
+            tracing::warn!(%partition, to, "the log was cut; what lies before that is finished first");
+            return;
+        }
         if to >= held.flow.position() {
             held.life = life;
             return;
@@ -106,7 +112,17 @@ impl<J: Judge> Pipeline<J> {
         if held.closing || held.flow.is_draining() {
             return self.forget_log(&partition, topic_id);
         }
-        let kind = held.kind;
+        self.begin_again(partition, to, topic_id, life);
+    }
+
+    /// Drops what is in flight, and goes on from `to`.
+    pub(super) fn begin_again(
+        &mut self,
+        partition: TopicPartition,
+        to: i64,
+        topic_id: Option<TopicId>,
+        life: Life,
+    ) {
         self.works.cancel(&partition);
         self.budget.leave(&partition);
         let Some(former) = self.held.remove(&partition) else {
@@ -114,7 +130,7 @@ impl<J: Judge> Pipeline<J> {
         };
         let mut order = former.flow.into_order();
         order.log_begins_again(topic_id);
-        self.hold(&partition, life, kind, to, order);
+        self.hold(&partition, life, former.kind, to, order);
         self.group.tell(GroupCommand::Resume(partition));
     }
 

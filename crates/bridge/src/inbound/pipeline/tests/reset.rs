@@ -30,6 +30,81 @@ async fn a_partition_whose_log_begins_again_below_what_was_committed_is_handled_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_in_flight_before_the_place_where_its_log_was_cut_is_finished_before_reading_goes_on()
+ {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "gate"), ("b", "fine"), ("c", "fine")])
+        .await;
+    for _ in 0..3 {
+        rig.call().await;
+    }
+    rig.reset(0, 1, 2).await;
+    rig.next_offset.insert(0, 1);
+    rig.deliver(0, &[("d", "fine")]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    rig.nothing_is_committed();
+    assert!(!rig.log_began_again());
+    rig.gate.add_permits(1);
+    assert_eq!(rig.call().await, Call::Started(1, 1));
+    rig.committed_up_to(0, 2).await;
+    assert!(rig.log_began_again());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_cut_twice_goes_on_from_the_lower_place_with_what_was_fetched_before_the_other() {
+    for (second, expected) in [(1, vec![1]), (3, vec![2])] {
+        let mut rig = Rig::start();
+        rig.assign(&[0]).await;
+        rig.deliver(
+            0,
+            &[("a", "gate"), ("b", "fine"), ("c", "fine"), ("d", "fine")],
+        )
+        .await;
+        for _ in 0..4 {
+            rig.call().await;
+        }
+        rig.reset(0, 2, 2).await;
+        rig.next_offset.insert(0, 2);
+        rig.deliver(0, &[("e", "fine"), ("f", "gate")]).await;
+        rig.reset(0, second, 3).await;
+        rig.next_offset.insert(0, second);
+        rig.deliver(0, &[("g", "fine")]).await;
+        rig.settle().await;
+        rig.gate.add_permits(1);
+        for offset in expected {
+            assert_eq!(rig.call().await, Call::Started(offset, 1), "{second}");
+        }
+        rig.committed_up_to(0, second + 1).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_taken_away_before_its_cut_log_is_read_on_leaves_the_unfinished_to_its_next_owner()
+ {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "hang"), ("c", "fine")])
+        .await;
+    for _ in 0..3 {
+        rig.call().await;
+    }
+    rig.reset(0, 2, 2).await;
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let released = rig
+        .command(|command| {
+            assert!(!matches!(command, GroupCommand::Commit(..)), "{command:?}");
+            matches!(command, GroupCommand::Release(_))
+        })
+        .await;
+    assert!(matches!(released, GroupCommand::Release(_)));
+    assert!(!rig.log_began_again());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reset_that_skips_what_is_gone_leaves_what_is_in_flight_alone() {
     for to in [1, 7] {
         let mut rig = Rig::start();
