@@ -257,10 +257,11 @@ impl Source {
             Some(_) => self.copy(partition, topic_id, offset, keys).await,
             None => None,
         };
+        // No state is none to be missed where the log has nothing before the offset. One that is there and is refused is
+        // somebody's doing wherever it stands.
         if let Err(why) = &opened
-            && offset > extent.start
             && assignment.committed.is_some()
-            && (copy.is_none() || *why != StateRefused::Missing)
+            && (*why != StateRefused::Missing || (copy.is_none() && offset > extent.start))
         {
             self.metrics.replay_state_alarm((*why).into());
             tracing::warn!(%partition, offset, reason = %why, copy = copy.is_some(),

@@ -36,3 +36,15 @@ async fn a_partition_that_comes_back_raises_no_alarm_where_its_own_commit_stands
     assert_eq!(process.alarms(), "");
     assert!(process.started_from().contains(r#"{from="memory"} 1"#));
 }
+
+#[tokio::test]
+async fn a_state_that_is_refused_raises_an_alarm_where_the_log_has_nothing_before_it_as_well() {
+    let (mut world, process) = after(60, 60, World::new()).await;
+    drop(process);
+    *world.log.start.lock().unwrap() = 60;
+    for (text, alarms) in [("", ""), ("AgID", r#"{reason="malformed"} 1"#)] {
+        world.committed = Some((60, text.to_owned()));
+        let process = Process::started(&world).await;
+        assert_eq!(process.alarms(), alarms);
+    }
+}
