@@ -108,7 +108,6 @@ impl OrderStore<Verified<Message>> for Orders {
         let (source, log) = (Arc::clone(&self.source), Arc::clone(&self.log));
         let (at_once, assignment) = (Arc::clone(&self.at_once), assignment.clone());
         Opening::ToBeRead(Box::pin(async move {
-            let _place = at_once.acquire().await;
             let topic_id = match assignment.topic_id {
                 Some(id) => id,
                 None => log.topic_id(&assignment.partition).await?,
@@ -117,7 +116,7 @@ impl OrderStore<Verified<Message>> for Orders {
                 return Ok(source.at_start(&assignment, Some(topic_id)));
             }
             source
-                .restore(log.as_ref(), kind, &assignment, topic_id)
+                .restore(log.as_ref(), kind, &assignment, topic_id, &at_once)
                 .await
         }))
     }
@@ -183,6 +182,7 @@ impl Source {
         kind: Kind,
         assignment: &Assignment,
         topic_id: TopicId,
+        at_once: &Semaphore,
     ) -> Result<Box<dyn JudgeOrder<Verified<Message>>>, String> {
         let begun = Instant::now();
         let wall_ms = self.clock.unix_ms();
@@ -192,6 +192,8 @@ impl Source {
         let now_ms = i64::try_from(wall_ms).unwrap_or(i64::MAX);
         let partition = &assignment.partition;
         let extent = log.extent(partition).await?;
+        // Only now: those whose brokers do not answer would keep the others from their places.
+        let _place = at_once.acquire().await;
         let (offset, text) = match &assignment.committed {
             Some((offset, text)) => (*offset, text.as_str()),
             // Reading begins at the end.

@@ -254,3 +254,16 @@ async fn what_an_operator_sets_to_nothing_settled_passes_again_copies_and_all() 
     assert_eq!(process.alarms(), "");
     assert_eq!(process.reads(&world), [Order::Passes; 31]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn partitions_whose_leader_does_not_answer_keep_no_other_from_being_read_back() {
+    let (world, process) = after(60, 60, World::new()).await;
+    drop(process);
+    *world.log.silent.lock().unwrap() = (1..20).collect();
+    let mut process = world.process();
+    let silent = process.opens_others(&world, 1..20);
+    tokio::task::yield_now().await;
+    let opens = tokio::time::timeout(std::time::Duration::from_secs(1), process.opens(&world));
+    opens.await.unwrap().unwrap();
+    assert!(silent.iter().all(|one| !one.is_finished()));
+}

@@ -67,6 +67,8 @@ pub(super) struct FakeLog {
     pub(super) records: Mutex<Vec<Verified<Message>>>,
     pub(super) start: Mutex<i64>,
     pub(super) away: Mutex<bool>,
+    /// Partitions whose leader does not answer.
+    pub(super) silent: Mutex<Vec<i32>>,
 }
 
 impl Log for FakeLog {
@@ -74,7 +76,13 @@ impl Log for FakeLog {
         Box::pin(async { Ok(TOPIC_ID) })
     }
 
-    fn extent<'a>(&'a self, _: &'a TopicPartition) -> BoxFuture<'a, Result<Extent, String>> {
+    fn extent<'a>(
+        &'a self,
+        partition: &'a TopicPartition,
+    ) -> BoxFuture<'a, Result<Extent, String>> {
+        if self.silent.lock().unwrap().contains(&partition.partition) {
+            return Box::pin(std::future::pending());
+        }
         let extent = Extent {
             start: *self.start.lock().unwrap(),
             end: i64::try_from(self.records.lock().unwrap().len()).unwrap(),
@@ -206,6 +214,23 @@ impl Process {
         self.position = assignment.committed.map_or(0, |(offset, _)| offset);
         self.order = Some(order);
         Ok(())
+    }
+
+    /// It is assigned others, and looks for what is known of them.
+    pub(super) fn opens_others(
+        &mut self,
+        world: &World,
+        partitions: impl IntoIterator<Item = i32>,
+    ) -> Vec<tokio::task::JoinHandle<()>> {
+        let opened = partitions.into_iter().filter_map(|partition| {
+            let mut assignment = world.assignment();
+            assignment.partition.partition = partition;
+            match self.orders.open(Kind::Commit, &assignment) {
+                Opening::Known(_) => None,
+                Opening::ToBeRead(reading) => Some(tokio::spawn(async { drop(reading.await) })),
+            }
+        });
+        opened.collect()
     }
 
     /// A new process is assigned the partition.
