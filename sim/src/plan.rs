@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     SlowNetwork,
     TornConnection,
     CutLine,
+    Outage,
     LeaderMoves,
     BrokerStops,
     CoordinatorMoves,
@@ -32,7 +33,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::LostAnswer,
         Self::LostRequest,
         Self::DoubleAnswer,
@@ -43,6 +44,7 @@ impl Kind {
         Self::SlowNetwork,
         Self::TornConnection,
         Self::CutLine,
+        Self::Outage,
         Self::LeaderMoves,
         Self::BrokerStops,
         Self::CoordinatorMoves,
@@ -69,6 +71,7 @@ impl Kind {
             Self::SlowNetwork => "slow network",
             Self::TornConnection => "torn connection",
             Self::CutLine => "cut line",
+            Self::Outage => "outage",
             Self::LeaderMoves => "leader moves",
             Self::BrokerStops => "broker stops",
             Self::CoordinatorMoves => "coordinator moves",

@@ -1,7 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 //!
 //! [`mod@test`] runs every test and, with `CI=true`, every gate; [`lint`], [`no_c`] and [`musl`] are
-//! those gates; [`bench`](mod@bench) measures; [`chaos`] has everything fail at once; [`kafka`] brings a real cluster up and down; [`proto`] regenerates
+//! those gates; [`bench`](mod@bench) measures; [`chaos`] has everything fail at once, [`sim`] on virtual time; [`kafka`] brings a real cluster up and down; [`proto`] regenerates
 //! the protobuf code. [`process`] runs programs so that none outlives its task, and [`hold`] sees to
 //! that even when the task is killed.
 #![expect(
@@ -22,6 +22,7 @@ mod musl;
 mod no_c;
 mod process;
 mod proto;
+mod sim;
 mod test;
 mod workspace;
 
@@ -69,6 +70,8 @@ enum Task {
     },
     /// The binary at work over three brokers of Apache Kafka, all of which are killed and paused, and the verdict
     Chaos(chaos::ChaosArgs),
+    /// The whole bridge on virtual time, over a network, brokers and a disk that fail, decided by a seed
+    Sim(sim::SimArgs),
     /// Measures the signed way beside bare Ed25519, and end to end over the built-in broker
     Bench(bench::BenchArgs),
     /// Regenerates the protobuf code
@@ -126,6 +129,7 @@ async fn run(task: Task) -> Result<ExitCode, TaskError> {
         Task::ReleaseCheck { releases } => return test::release_check(&workspace, &releases).await,
         Task::Fuzz(args) => fuzz::run(&workspace, &args).await?,
         Task::Chaos(args) => chaos::run(&workspace, &args).await?,
+        Task::Sim(args) => sim::run(&workspace, &args).await?,
         Task::Bench(args) => bench::run(&workspace, &args).await?,
         Task::Lint => lint::run(&workspace).await?,
         Task::NoC { target } => no_c::run(&workspace, target.as_deref()).await.map(drop)?,

@@ -12,7 +12,7 @@ use crate::fuzz::{self, FuzzArgs};
 use crate::kafka::{self, Cluster, Controlled, Release};
 use crate::process::Run;
 use crate::workspace::Workspace;
-use crate::{lint, musl};
+use crate::{lint, musl, sim};
 
 /// A test binary that takes longer hangs.
 const BINARY_WITHIN: Duration = Duration::from_secs(15 * 60);
@@ -51,6 +51,7 @@ pub(super) async fn run(workspace: &Workspace, scope: Scope) -> Tally {
         tally.demand(Over::Kafka, "tests over Apache Kafka");
         let chaos = chaos::run(workspace, &ChaosArgs::new(2, 1)).await;
         tally.check("two minutes of chaos", chaos);
+        tally.check("simulation", sim::check(workspace).await);
         tally.check("fuzz targets compile", fuzz::check(workspace).await);
         gates_of_the_binary(workspace, &mut tally).await;
     }
