@@ -140,13 +140,7 @@ impl Nemesis {
             Kind::CutLine => {
                 let index = self.dice.index(self.slots.len());
                 let name = self.slots[index].name.clone();
-                // Long enough, now and then, for a breaker to open.
-                let longest = if self.dice.percent(25) {
-                    45_000
-                } else {
-                    15_000
-                };
-                let time = self.dice.ms(500..=longest);
+                let time = self.dice.ms(500..=15_000);
                 let loses = self.dice.percent(30);
                 if self.dice.percent(40) {
                     for broker in 1..=i32::from(BROKERS) {
@@ -154,6 +148,14 @@ impl Nemesis {
                     }
                 } else {
                     self.world.network.cut(&name, broker, time, loses);
+                }
+            }
+            Kind::Outage => {
+                let time = self.dice.ms(20_000..=40_000);
+                for slot in &self.slots {
+                    for broker in 1..=i32::from(BROKERS) {
+                        self.world.network.cut(&slot.name, broker, time, true);
+                    }
                 }
             }
             Kind::LeaderMoves => {
@@ -279,7 +281,7 @@ impl Nemesis {
         }
     }
 
-    fn step_a_clock(&self) {
+    fn step_a_clock(&mut self) {
         let index = self.dice.index(self.slots.len());
         let process = self.slots[index].name.clone();
         let off_by_ms = *self
@@ -290,6 +292,15 @@ impl Nemesis {
         self.world
             .recorder
             .event(Event::ClockStepped { process, off_by_ms });
+        // A machine whose clock was wrong is often started again.
+        let may_crash = self.world.plan.kinds.contains(&Kind::NodeCrashes);
+        if may_crash && self.slots[index].role == Role::Node && self.dice.percent(40) {
+            self.world.recorder.count(Kind::NodeCrashes.name());
+            let world = Arc::clone(&self.world);
+            self.slots[index].crash(&world);
+            let at = Instant::now() + self.dice.ms(10..=8_000);
+            self.back.push((at, index));
+        }
     }
 
     fn revoke(&mut self) {
