@@ -504,7 +504,7 @@ impl Builder {
         let (clock, metrics) = (Arc::clone(&self.clock), metrics.clone());
         let health = health.clone();
         let opening = move || Outbox::open(storage, &settings, clock, metrics, health);
-        let opened = tokio::task::spawn_blocking(opening).await;
+        let opened = host::spawn_blocking(opening).await;
         let opened = opened.unwrap_or(Err(DiskFault::Closed));
         let folder = state.path().to_owned();
         match opened {

@@ -225,8 +225,9 @@ impl Journal {
     /// It is not on disk, and is not taken note of.
     pub async fn write(&mut self, step: Step) -> Result<(), StateError> {
         let (state, line) = (Arc::clone(&self.state), Line::of(&step.to_json()));
-        let written =
-            tokio::task::spawn_blocking(move || state.append(JOURNAL_FILE, &line, MOST_BYTES));
+        let written = cybermesh_transport::host::spawn_blocking(move || {
+            state.append(JOURNAL_FILE, &line, MOST_BYTES)
+        });
         match written.await {
             Ok(written) => written?,
             Err(_cancelled) => {

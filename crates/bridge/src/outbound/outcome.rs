@@ -94,7 +94,7 @@ impl Inner {
 
     /// Waits for the disk in a task of its own: a caller that goes away only stops waiting.
     fn keep(self: &Arc<Self>, keeping: Keeping) -> JoinHandle<Result<u64, NotKept>> {
-        self.under_way.spawn(keeping.kept())
+        host::spawn(self.under_way.track_future(keeping.kept()))
     }
 
     /// The transport is done with a message: counts it, or gives it to the outbox.
@@ -129,13 +129,13 @@ impl Inner {
         match outbox.take_back(*place, to.partition, &entry, producer) {
             Ok(keeping) => {
                 let (publisher, to, counted) = (Arc::clone(self), to.clone(), error.clone());
-                let kept = self.under_way.spawn(async move {
+                let kept = host::spawn(self.under_way.track_future(async move {
                     let kept = keeping.kept().await;
                     if kept.is_err() {
                         publisher.count(&to, &Err(counted));
                     }
                     kept
-                });
+                }));
                 End::Keeping(error, kept)
             }
             Err(refusal) => {

@@ -170,9 +170,8 @@ impl Publisher {
         if let Some(outbox) = outbox.filter(|_| inner.parts.signer.is_some()) {
             let pace = RetrySchedule::new(settings.send.backoff, u32::MAX, seed);
             let publisher = Arc::downgrade(&inner);
-            inner
-                .under_way
-                .spawn(outbox::run(publisher, outbox, gate, pace, closing));
+            let draining = outbox::run(publisher, outbox, gate, pace, closing);
+            host::spawn(inner.under_way.track_future(draining));
         }
         Self(inner)
     }
