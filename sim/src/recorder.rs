@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cybermesh_checker::{Event, History};
+use cybermesh_checker::{Event, History, Outcome};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ struct Records {
     counts: BTreeMap<&'static str, u64>,
     /// Messages that are sent and tried again, by process.
     open: BTreeMap<String, u64>,
+    /// Ids of messages that lie on a disk, or did.
+    spooled: Vec<String>,
     ended: bool,
 }
 
@@ -47,6 +49,7 @@ impl Recorder {
             lines: keeps_lines.then(Vec::new),
             counts: BTreeMap::new(),
             open: BTreeMap::new(),
+            spooled: Vec::new(),
             ended: false,
         })))
     }
@@ -63,6 +66,11 @@ impl Recorder {
         let at_ms = self.now_ms();
         let mut records = self.lock();
         match &event {
+            Event::SendEnded {
+                id,
+                outcome: Outcome::Spooled { .. },
+                ..
+            } => records.spooled.push(id.clone()),
             Event::Crashed { process } | Event::Stopped { process, .. } => {
                 records.open.remove(process);
             }
@@ -86,6 +94,11 @@ impl Recorder {
         let mut records = self.lock();
         let open = records.open.entry(process.to_owned()).or_default();
         *open = open.saturating_sub(1);
+    }
+
+    /// Ids of messages that lie on a disk, or did.
+    pub(crate) fn spooled(&self) -> Vec<String> {
+        self.lock().spooled.clone()
     }
 
     /// Whether somebody has a message in hand.

@@ -1,7 +1,7 @@
 //! Takes note of what the brokers have, beside whoever asks them: commits, dead letters, who is in the group, and at
 //! the end the logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cybermesh_checker::{Event, Fate, LogRecord as Read, Place, Why};
@@ -98,8 +98,23 @@ fn buried(letter: &LogRecord) -> Option<Event> {
     })
 }
 
-/// Whether everything that is in the log is done for the group.
+/// Whether everything that is in the log is done for the group, and what was on disk is in the log.
 pub(crate) fn is_done(world: &World) -> bool {
+    committed_to_the_end(world) && drained(world)
+}
+
+fn drained(world: &World) -> bool {
+    let spooled = world.recorder.spooled();
+    let log = world.broker.log(TOPIC);
+    let ids: BTreeSet<_> = log
+        .records()
+        .iter()
+        .filter_map(|record| reading(record).id)
+        .collect();
+    spooled.iter().all(|id| ids.contains(id))
+}
+
+fn committed_to_the_end(world: &World) -> bool {
     (0..PARTITIONS).all(|partition| {
         let log = world.broker.partition_log(TOPIC, partition);
         let end = log.records().last().map_or(0, |record| record.offset + 1);
