@@ -24,7 +24,13 @@ const SIGN_BIT_CLEAR: u32 = 0x7fff_ffff;
 /// ```
 #[must_use]
 pub fn partition_for_key(key: &[u8], partitions: NonZeroU32) -> i32 {
-    ((murmur2(key) & SIGN_BIT_CLEAR) % partitions).cast_signed()
+    partition_for_hash(murmur2(key), partitions)
+}
+
+/// The same of a key of which only its [`murmur2`] is at hand.
+#[must_use]
+pub fn partition_for_hash(hash: u32, partitions: NonZeroU32) -> i32 {
+    ((hash & SIGN_BIT_CLEAR) % partitions).cast_signed()
 }
 
 /// MurmurHash2 of `key`, bit for bit what `org.apache.kafka.common.utils.Utils.murmur2` returns.

@@ -15,7 +15,7 @@ use cybermesh_contracts::{
     headers::{self, MAX_RECORD_BYTES, SPOOLED_AT},
     kind::Kind,
     message::{Draft, Stamp},
-    partition::partition_for_key,
+    partition::{murmur2, partition_for_hash},
     sign::Signer,
 };
 use cybermesh_transport::{
@@ -537,8 +537,13 @@ pub(super) fn not_kept(why: String, refusal: NotKept) -> SendError {
 }
 
 pub(super) fn partition_of(key: &[u8], partitions: i32) -> i32 {
+    partition_of_hash(murmur2(key), partitions)
+}
+
+/// The partition of a key by its murmur2.
+pub(super) fn partition_of_hash(hash: u32, partitions: i32) -> i32 {
     let partitions = u32::try_from(partitions).ok().and_then(NonZeroU32::new);
-    partitions.map_or(0, |partitions| partition_for_key(key, partitions))
+    partitions.map_or(0, |partitions| partition_for_hash(hash, partitions))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

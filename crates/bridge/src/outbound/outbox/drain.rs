@@ -29,9 +29,7 @@ use super::{
 use crate::{
     clock::after,
     outbound::{
-        append::{
-            Addressed, OWN_HEADERS_BYTES, Patience, SEAL_BYTES, Signing, ToSign, partition_of,
-        },
+        append::{Addressed, OWN_HEADERS_BYTES, Patience, SEAL_BYTES, Signing, ToSign},
         breaker::State,
         gate::ClusterGate,
         publisher::Inner,
@@ -45,13 +43,15 @@ use crate::{
 const AT_ONCE: usize = 16;
 /// Entries that are signed together, for one sync.
 const TOGETHER: usize = 512;
-/// Entries whose partitions are looked up together.
-const PLACED_TOGETHER: usize = 1_024;
 /// How often it is looked for what has grown too old, at least.
 const LOOKED_OVER: Duration = Duration::from_secs(1);
 
 /// Why a partition's drafts do not go.
 const WAITS_FOR_DOUBTFUL: &str = "its partition waits for what may have been written";
+
+/// Why nothing of a topic goes whose partitions have become more.
+const WAITS_FOR_TAKEN: &str =
+    "its topic has other partitions now, and some of it is on its way by the old ones";
 
 /// What came of a worker's turn.
 enum Turn {
@@ -242,29 +242,24 @@ struct Gone {
 impl Inner {
     /// One worker's turn at a group.
     async fn drain(self: &Arc<Self>, outbox: &Arc<Outbox>, group: &Group) -> Turn {
-        let turn = match group.1 {
-            Slot::Unplaced => self.place_drafts(outbox, group).await,
-            Slot::Keyless | Slot::Partition(_) => self.send_some(outbox, group).await,
-        };
+        let turn = self.send_some(outbox, group).await;
         turn.map_or_else(Turn::Hindered, |()| Turn::Went)
     }
 
-    /// Finds the partitions of keys.
-    async fn place_drafts(&self, outbox: &Outbox, group: &Group) -> Result<(), String> {
-        let partitions = self.partitions_of(&group.0).await?;
-        loop {
-            let taken = outbox.lock().take(group, PLACED_TOGETHER, u64::MAX);
-            if taken.is_empty() {
-                return Ok(());
-            }
-            let entries = outbox.read(taken).await?;
+    /// Takes of a group, once all drafts of its topic are where their keys are now.
+    async fn take(&self, outbox: &Outbox, group: &Group) -> Result<Vec<u64>, String> {
+        let (topic, slot) = group;
+        if *slot != Slot::Keyless {
+            let asked = self.partitions_of(topic).await?;
             let mut index = outbox.lock();
-            for (place, entry) in entries {
-                let key = entry.key.as_deref().unwrap_or_default();
-                index.put_in(place, partition_of(key, partitions));
-                index.waits_again(place);
+            // Under the lock: whoever was answered first is not to undo what another knows by now.
+            let known = self.parts.client.known_partition_count(topic);
+            if !index.counted(topic, known.unwrap_or(asked)) {
+                return Err(WAITS_FOR_TAKEN.to_owned());
             }
         }
+        let most_bytes = u64::try_from(self.parts.buffer_bytes / 2).unwrap_or(u64::MAX);
+        Ok(outbox.lock().take(group, TOGETHER, most_bytes))
     }
 
     async fn partitions_of(&self, topic: &str) -> Result<i32, String> {
@@ -294,9 +289,7 @@ impl Inner {
         outbox: &Arc<Outbox>,
         group: &Group,
     ) -> Result<(), String> {
-        let most_bytes = self.parts.buffer_bytes / 2;
-        let most_bytes = u64::try_from(most_bytes).unwrap_or(u64::MAX);
-        let taken = outbox.lock().take(group, TOGETHER, most_bytes);
+        let taken = self.take(outbox, group).await?;
         let entries = outbox.read(taken).await?;
         if entries.is_empty() {
             return Ok(());
@@ -318,9 +311,9 @@ impl Inner {
         let entries = ready
             .into_iter()
             .filter_map(|(place, entry)| Some((place, entry?)))
-            .collect();
-        let (partition, entries) = match self.whereto(outbox, group, entries, in_doubt).await {
-            Ok(found) => found,
+            .collect::<Vec<_>>();
+        let partition = match self.whereto(group, &entries).await {
+            Ok(partition) => partition,
             Err(reason) => {
                 outbox.wait_again(&places);
                 return Err(reason);
@@ -360,43 +353,16 @@ impl Inner {
         hindered.map_or(Ok(()), Err)
     }
 
-    /// The partition of these entries; those that another has by now are put there.
-    async fn whereto(
-        &self,
-        outbox: &Outbox,
-        group: &Group,
-        entries: Vec<(u64, Entry)>,
-        in_doubt: bool,
-    ) -> Result<(i32, Vec<(u64, Entry)>), String> {
-        let partition = match group.1 {
-            Slot::Partition(partition) => partition,
-            Slot::Keyless | Slot::Unplaced => {
-                let bytes = entries.iter().map(|(_, entry)| content_bytes(entry)).sum();
-                let producer = &self.parts.producer;
-                let chosen = self
-                    .unless_closing(producer.partition_without_key(&group.0, bytes))
-                    .await?
-                    .map_err(|error| error.to_string())?;
-                return Ok((chosen, entries));
-            }
-        };
-        if in_doubt {
-            return Ok((partition, entries));
+    /// The partition of these entries.
+    async fn whereto(&self, group: &Group, entries: &[(u64, Entry)]) -> Result<i32, String> {
+        if let Slot::Partition(partition) = group.1 {
+            return Ok(partition);
         }
-        let partitions = self.partitions_of(&group.0).await?;
-        let mut here = Vec::new();
-        let mut index = outbox.lock();
-        for (place, entry) in entries {
-            let key = entry.key.as_deref().unwrap_or_default();
-            match partition_of(key, partitions) {
-                now if now == partition => here.push((place, entry)),
-                other => {
-                    index.put_in(place, other);
-                    index.waits_again(place);
-                }
-            }
-        }
-        Ok((partition, here))
+        let bytes = entries.iter().map(|(_, entry)| content_bytes(entry)).sum();
+        let choosing = self.parts.producer.partition_without_key(&group.0, bytes);
+        self.unless_closing(choosing)
+            .await?
+            .map_err(|error| error.to_string())
     }
 
     /// Room for all of them. One worker at a time: two that each wait for the other's half would wait for ever.

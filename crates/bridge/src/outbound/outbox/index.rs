@@ -10,6 +10,8 @@
 //!   that the transport had of it has come back or is in the log: only then is it known in which order they go.
 //! - What is signed and may be in the log blocks its partition: its nonce is older than any that follows, and
 //!   receivers go by order. It goes first and alone, until it is acknowledged.
+//! - A topic's partitions may become more. Drafts with keys are put where their keys are then, all of a topic at once and
+//!   before any of it goes: else one that waits for its old partition is passed by what came later, for the new one.
 //!
 //! Lanes are told apart by a hash; two that share one only wait for each other.
 
@@ -19,7 +21,9 @@ use std::{
     sync::Arc,
 };
 
-use cybermesh_contracts::kind::Kind;
+use cybermesh_contracts::{kind::Kind, partition::murmur2};
+
+use crate::outbound::append::partition_of_hash;
 
 /// What an entry takes beside its bytes on disk, counted against the bound; in memory it takes less.
 pub(crate) const BESIDE_ITS_BYTES: u64 = 256;
@@ -48,6 +52,8 @@ pub(crate) struct Held {
     pub(crate) in_doubt: bool,
     pub(crate) bytes: u64,
     pub(crate) accepted_at_ms: u64,
+    /// The murmur2 of its key.
+    key_hash: Option<u32>,
     lane: u64,
     phase: Phase,
 }
@@ -138,6 +144,8 @@ pub(crate) struct Index {
     /// What is not on its way, in the order in which it goes.
     groups: BTreeMap<Group, BTreeSet<u64>>,
     partitions: BTreeMap<(Arc<str>, i32), Partition>,
+    /// How many partitions the drafts of a topic are put in.
+    counts: HashMap<Arc<str>, i32>,
     hashing: RandomState,
 }
 
@@ -151,6 +159,7 @@ impl Index {
             lanes: HashMap::new(),
             groups: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            counts: HashMap::new(),
             hashing: RandomState::new(),
         }
     }
@@ -311,8 +320,37 @@ impl Index {
         taken
     }
 
+    /// The topic has so many partitions: its drafts are put where their keys are then. `false`, and nothing is changed,
+    /// while some of them were taken for where they were before; nothing more of the topic goes until they are settled.
+    pub(crate) fn counted(&mut self, topic: &Arc<str>, partitions: i32) -> bool {
+        if self.counts.get(topic) == Some(&partitions) {
+            return true;
+        }
+        let mut moved = Vec::new();
+        for (place, held) in &self.entries {
+            if held.topic != *topic || held.in_doubt {
+                continue;
+            }
+            let Some(hash) = held.key_hash else {
+                continue;
+            };
+            if matches!(held.phase, Phase::Taken | Phase::OnItsWay) {
+                return false;
+            }
+            let now = partition_of_hash(hash, partitions);
+            if held.slot != Slot::Partition(now) {
+                moved.push((*place, now));
+            }
+        }
+        self.counts.insert(Arc::clone(topic), partitions);
+        for (place, partition) in moved {
+            self.put_in(place, partition);
+        }
+        true
+    }
+
     /// The key of a draft has this partition.
-    pub(crate) fn put_in(&mut self, place: u64, partition: i32) {
+    fn put_in(&mut self, place: u64, partition: i32) {
         let Some(held) = self.entries.get(&place) else {
             return;
         };
@@ -450,10 +488,16 @@ impl Index {
     }
 
     fn held_for(&self, arrival: &Arrival<'_>) -> Held {
-        let slot = match (arrival.partition, arrival.key) {
-            (Some(partition), _) => Slot::Partition(partition),
-            (None, Some(_)) => Slot::Unplaced,
-            (None, None) => Slot::Keyless,
+        let key_hash = arrival.key.map(murmur2);
+        let counted = self.counts.get(arrival.topic);
+        let slot = match (arrival.partition, key_hash, counted) {
+            // Whatever the caller counted: with others of its topic, or it passes them.
+            (_, Some(hash), Some(count)) if !arrival.in_doubt => {
+                Slot::Partition(partition_of_hash(hash, *count))
+            }
+            (Some(partition), ..) => Slot::Partition(partition),
+            (None, Some(_), _) => Slot::Unplaced,
+            (None, None, _) => Slot::Keyless,
         };
         let bytes = u64::try_from(arrival.bytes).unwrap_or(u64::MAX);
         Held {
@@ -463,6 +507,7 @@ impl Index {
             in_doubt: arrival.in_doubt,
             bytes: bytes.saturating_add(BESIDE_ITS_BYTES),
             accepted_at_ms: arrival.accepted_at_ms,
+            key_hash,
             lane: self.lane(arrival.topic, arrival.key),
             phase: Phase::Writing,
         }

@@ -134,6 +134,95 @@ fn nothing_of_a_partition_goes_beside_what_is_in_doubt() {
     assert_eq!(index.take(&group, 10, u64::MAX), [5]);
 }
 
+/// A key that is in one partition of few, and in another of many.
+fn key_that_moves(few: i32, from: i32, many: i32, to: i32) -> [u8; 1] {
+    let moves = |key: &[u8; 1]| {
+        let hash = murmur2(key);
+        partition_of_hash(hash, few) == from && partition_of_hash(hash, many) == to
+    };
+    (0..=u8::MAX).map(|key| [key]).find(moves).unwrap()
+}
+
+#[test]
+fn when_partitions_become_more_what_waits_is_not_passed_by_what_came_later() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let key = key_that_moves(3, 0, 6, 3);
+    let of = |partition| Arrival {
+        partition: Some(partition),
+        ..arrival(&topic, &key, 0)
+    };
+    assert!(index.counted(&topic, 3));
+    for partition in [0, 3] {
+        let place = index.accept(None, &of(partition)).unwrap().place;
+        index.stored(place);
+    }
+    assert!(index.counted(&topic, 6));
+    // Who counted before keeps nothing back there either.
+    let place = index.accept(None, &of(0)).unwrap().place;
+    index.stored(place);
+    let group = (Arc::clone(&topic), Slot::Partition(3));
+    assert_eq!(index.ready(), [group.clone()]);
+    assert_eq!(index.take(&group, 10, u64::MAX), [1, 2, 3]);
+}
+
+#[test]
+fn what_an_earlier_process_put_elsewhere_is_put_with_the_rest_of_its_lane() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let key = key_that_moves(3, 0, 6, 3);
+    for (place, partition) in [(1, 0), (2, 3)] {
+        let partition = Some(partition);
+        index.found(
+            place,
+            &Arrival {
+                partition,
+                ..arrival(&topic, &key, 0)
+            },
+        );
+    }
+    assert!(index.counted(&topic, 6));
+    let group = (topic, Slot::Partition(3));
+    assert_eq!(index.ready(), [group.clone()]);
+    assert_eq!(index.take(&group, 10, u64::MAX), [1, 2]);
+}
+
+#[test]
+fn nothing_is_put_elsewhere_while_some_of_it_is_on_its_way_by_the_old_partitions() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let key = key_that_moves(3, 0, 6, 3);
+    let of = |partition| Arrival {
+        partition: Some(partition),
+        ..arrival(&topic, &key, 0)
+    };
+    assert!(index.counted(&topic, 3));
+    index.found(1, &of(0));
+    let before = (Arc::clone(&topic), Slot::Partition(0));
+    assert_eq!(index.take(&before, 10, u64::MAX), [1]);
+    index.found(2, &of(0));
+    assert!(!index.counted(&topic, 6));
+    index.on_its_way(1, 0);
+    assert!(!index.counted(&topic, 6));
+    index.settled(&topic, 0);
+    index.waits_again(1);
+    assert!(index.counted(&topic, 6));
+    let group = (topic, Slot::Partition(3));
+    assert_eq!(index.take(&group, 10, u64::MAX), [1, 2]);
+}
+
+#[test]
+fn what_is_signed_stays_in_the_partition_it_is_signed_for() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let key = key_that_moves(3, 0, 6, 3);
+    let doubtful = Arrival {
+        in_doubt: true,
+        ..arrival(&topic, &key, 0)
+    };
+    index.found(1, &doubtful);
+    assert!(index.counted(&topic, 6));
+    let group = (Arc::clone(&topic), Slot::Partition(0));
+    assert_eq!(index.take(&group, 10, u64::MAX), [1]);
+    assert!(index.counted(&topic, 9), "nothing waits for it");
+}
+
 #[test]
 fn while_partitions_are_not_known_none_of_the_topics_messages_passes_another() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
@@ -145,15 +234,16 @@ fn while_partitions_are_not_known_none_of_the_topics_messages_passes_another() {
     index.found(1, &unplaced);
     let group = (Arc::clone(&topic), Slot::Unplaced);
     assert_eq!(index.ready(), std::slice::from_ref(&group));
-    assert_eq!(index.take(&group, 10, u64::MAX), [1]);
-    index.put_in(1, 0);
-    index.waits_again(1);
+    assert!(index.counted(&topic, 1));
     let placed = (topic, Slot::Partition(0));
     assert_eq!(index.ready(), std::slice::from_ref(&placed));
     assert_eq!(index.take(&placed, 10, u64::MAX), [1, 3]);
 }
 
+/// At the start.
 const PARTITIONS: i32 = 2;
+/// Once they have become more.
+const MORE_PARTITIONS: i32 = 4;
 
 /// A message on its way through the transport.
 #[derive(Debug, Clone, Copy)]
@@ -195,10 +285,12 @@ enum Step {
     },
     /// The process ends, and another begins.
     Crash,
+    /// The topic gets more partitions.
+    Grow,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let partition = || 0..usize::try_from(PARTITIONS).unwrap();
+    let partition = || 0..usize::try_from(MORE_PARTITIONS).unwrap();
     prop_oneof![
         6 => (0_u8..4).prop_map(|key| Step::Send { key }),
         3 => partition().prop_map(|partition| Step::Deliver { partition }),
@@ -208,6 +300,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Store),
         3 => any::<prop::sample::Index>().prop_map(|which| Step::Drain { which }),
         1 => Just(Step::Crash),
+        1 => Just(Step::Grow),
     ]
 }
 
@@ -216,12 +309,13 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     index: Index,
     topic: Arc<str>,
+    partitions: i32,
     /// Of each partition: what the transport has, and whether it is held.
     transport: Vec<(VecDeque<Travelling>, bool)>,
     heard: Vec<(usize, Travelling, Outcome)>,
-    /// On disk, by place: number, key, and whether it is in doubt.
-    disk: BTreeMap<u64, (u32, bool)>,
-    writing: VecDeque<(u64, u32, bool)>,
+    /// On disk, by place: number, whether it is in doubt, and the partition it was kept with.
+    disk: BTreeMap<u64, (u32, bool, i32)>,
+    writing: VecDeque<(u64, u32, bool, i32)>,
     keys: Vec<u8>,
     log: Vec<Vec<u32>>,
     crashed: bool,
@@ -232,22 +326,24 @@ impl World {
         Self {
             index: bounded(u64::MAX, WhenFull::Refuse),
             topic: topic(),
-            transport: vec![(VecDeque::new(), false); usize::try_from(PARTITIONS).unwrap()],
+            partitions: PARTITIONS,
+            transport: vec![(VecDeque::new(), false); usize::try_from(MORE_PARTITIONS).unwrap()],
             heard: Vec::new(),
             disk: BTreeMap::new(),
             writing: VecDeque::new(),
             keys: Vec::new(),
-            log: vec![Vec::new(); usize::try_from(PARTITIONS).unwrap()],
+            log: vec![Vec::new(); usize::try_from(MORE_PARTITIONS).unwrap()],
             crashed: false,
         }
     }
 
     fn partition(&self, number: u32) -> i32 {
-        i32::from(self.keys[usize::try_from(number).unwrap()]) % PARTITIONS
+        let key = [self.keys[usize::try_from(number).unwrap()]];
+        partition_of_hash(murmur2(&key), self.partitions)
     }
 
-    fn append(&mut self, travelling: Travelling) {
-        let partition = usize::try_from(self.partition(travelling.number)).unwrap();
+    fn append(&mut self, travelling: Travelling, partition: i32) {
+        let partition = usize::try_from(partition).unwrap();
         let (queue, held) = &mut self.transport[partition];
         if *held {
             self.heard.push((partition, travelling, Outcome::No));
@@ -256,15 +352,15 @@ impl World {
         }
     }
 
-    fn accept(&mut self, place: Option<u64>, number: u32, in_doubt: bool) {
+    fn accept(&mut self, place: Option<u64>, number: u32, in_doubt: bool, partition: i32) {
         let key = [self.keys[usize::try_from(number).unwrap()]];
         let arrival = Arrival {
-            partition: Some(self.partition(number)),
+            partition: Some(partition),
             in_doubt,
             ..arrival(&self.topic, &key, 0)
         };
         let place = self.index.accept(place, &arrival).unwrap().place;
-        self.writing.push_back((place, number, in_doubt));
+        self.writing.push_back((place, number, in_doubt, partition));
     }
 
     fn send(&mut self, key: u8) {
@@ -272,12 +368,15 @@ impl World {
         self.keys.push(key);
         let partition = self.partition(number);
         match self.index.admit(&self.topic, partition, Some(&[key])) {
-            Way::Behind => self.accept(None, number, false),
-            Way::On(place) => self.append(Travelling {
-                number,
-                place,
-                from_outbox: false,
-            }),
+            Way::Behind => self.accept(None, number, false, partition),
+            Way::On(place) => self.append(
+                Travelling {
+                    number,
+                    place,
+                    from_outbox: false,
+                },
+                partition,
+            ),
         }
     }
 
@@ -318,12 +417,13 @@ impl World {
                 Some(travelling.place),
                 travelling.number,
                 outcome == Outcome::Unknown,
+                number,
             ),
             (outcome, true) => {
                 if outcome == Outcome::Unknown {
                     self.index.in_doubt(travelling.place, number);
                     self.disk
-                        .insert(travelling.place, (travelling.number, true));
+                        .insert(travelling.place, (travelling.number, true, number));
                 }
                 self.index.waits_again(travelling.place);
             }
@@ -334,8 +434,8 @@ impl World {
     }
 
     fn store(&mut self) {
-        if let Some((place, number, in_doubt)) = self.writing.pop_front() {
-            self.disk.insert(place, (number, in_doubt));
+        if let Some((place, number, in_doubt, partition)) = self.writing.pop_front() {
+            self.disk.insert(place, (number, in_doubt, partition));
             self.index.stored(place);
         }
     }
@@ -348,14 +448,23 @@ impl World {
         let Slot::Partition(partition) = group.1 else {
             panic!("{group:?}");
         };
+        let topic = Arc::clone(&self.topic);
+        if !self.index.counted(&topic, self.partitions) {
+            return;
+        }
         for place in self.index.take(group, 3, u64::MAX) {
-            let (number, _) = self.disk[&place];
+            let (number, in_doubt, _) = self.disk[&place];
+            assert!(in_doubt || partition == self.partition(number), "{number}");
             self.index.on_its_way(place, partition);
-            self.append(Travelling {
-                number,
-                place,
-                from_outbox: true,
-            });
+            let from_outbox = true;
+            self.append(
+                Travelling {
+                    number,
+                    place,
+                    from_outbox,
+                },
+                partition,
+            );
         }
     }
 
@@ -364,10 +473,10 @@ impl World {
         self.crashed = true;
         let mut index = bounded(u64::MAX, WhenFull::Refuse);
         index.next_place = self.index.next_place();
-        for (place, (number, in_doubt)) in &self.disk {
+        for (place, (number, in_doubt, partition)) in &self.disk {
             let key = [self.keys[usize::try_from(*number).unwrap()]];
             let arrival = Arrival {
-                partition: Some(self.partition(*number)),
+                partition: Some(*partition),
                 in_doubt: *in_doubt,
                 ..arrival(&self.topic, &key, 0)
             };
@@ -430,7 +539,10 @@ proptest! {
                 // What was in the transport then is lost or there twice: told so, and another test's business.
                 Step::Crash if world.transport.iter().all(|(queue, _)| queue.is_empty())
                     && world.heard.is_empty() => world.crash(),
-                Step::Crash => {}
+                // What the transport has then is where it was before.
+                Step::Grow if world.transport.iter().all(|(queue, _)| queue.is_empty())
+                    && world.heard.is_empty() => world.partitions = MORE_PARTITIONS,
+                Step::Crash | Step::Grow => {}
             }
         }
         world.finish();

@@ -1,12 +1,21 @@
 //! A publisher whose outbox is on a disk that fails.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use cybermesh_contracts::{kind::Kind, message::AnomalyDraft, sign::Ed25519Signer};
+use cybermesh_contracts::{
+    headers::Header,
+    kind::Kind,
+    message::{AnomalyDraft, Draft},
+    sign::Ed25519Signer,
+};
 use cybermesh_devbroker::DevBroker;
 
 use super::{
-    DiskFault, NotKept,
+    Body, DiskFault, Entry, NotKept,
+    database::{Change, Database},
     simulated::{Disk, Fault},
 };
 use crate::{
@@ -83,7 +92,12 @@ async fn send(bridge: &Bridge) -> Result<Receipt, SendError> {
 }
 
 async fn send_in(bridge: &Bridge, key: &str) -> Result<Receipt, SendError> {
-    let draft = AnomalyDraft::builder(uuid::Uuid::new_v4().to_string())
+    let options = SendOptions::new().key(key);
+    soon(bridge.publisher().send_with(draft(), options)).await
+}
+
+fn draft() -> Draft {
+    AnomalyDraft::builder(uuid::Uuid::new_v4().to_string())
         .anomaly_type("scan")
         .source("edge")
         .severity(3)
@@ -91,9 +105,53 @@ async fn send_in(bridge: &Bridge, key: &str) -> Result<Receipt, SendError> {
         .model_version("m")
         .payload("{}")
         .build()
-        .expect("a draft");
-    let options = SendOptions::new().key(key);
-    soon(bridge.publisher().send_with(draft, options)).await
+        .expect("a draft")
+        .into()
+}
+
+/// What an earlier process kept of a message, with a header that says which it was.
+fn kept(number: u8, partition: i32, key: &str) -> Entry {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("a time");
+    Entry {
+        kind: Kind::Anomaly,
+        topic: Arc::from("ai.anomalies.v1"),
+        partition: Some(partition),
+        key: Some(key.as_bytes().to_vec()),
+        headers: vec![Header {
+            name: "number".to_owned(),
+            value: Some(vec![number]),
+        }],
+        traceparent: None,
+        accepted_at_ms: u64::try_from(now.as_millis()).expect("a time"),
+        body: Body::Draft(draft().to_proto()),
+    }
+}
+
+impl Bench {
+    /// Leaves these as an earlier process would, at the places from 1 on.
+    fn leave(&self, entries: &[Entry]) {
+        let (mut database, _) = Database::open(&mut self.disk.clone()).expect("a file");
+        let change = |(place, entry): (u64, &Entry)| {
+            let bytes = entry.encode().seal(place);
+            Change::Put { place, bytes }
+        };
+        let changes: Vec<Change> = (1..).zip(entries).map(change).collect();
+        database.apply(changes.iter()).expect("written");
+    }
+
+    /// The numbers in a partition's log, in order.
+    fn numbers(&self, partition: i32) -> Vec<u8> {
+        let log = self.broker.log("ai.anomalies.v1");
+        let number = |headers: &[(String, Option<bytes::Bytes>)]| {
+            let (_, value) = headers.iter().find(|(name, _)| name == "number")?;
+            value.as_ref()?.first().copied()
+        };
+        log.records()
+            .iter()
+            .filter(|record| record.partition == partition)
+            .filter_map(|record| number(&record.headers))
+            .collect()
+    }
 }
 
 #[tokio::test]
@@ -221,5 +279,29 @@ async fn what_is_signed_while_something_before_it_becomes_doubtful_waits_for_tha
         .map(|record| record.key.clone().expect("a key"))
         .collect();
     assert_eq!(keys, [other.as_bytes(), LANE.as_bytes()]);
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
+async fn what_was_kept_with_fewer_partitions_is_not_passed_by_what_came_after_they_became_more() {
+    let bench = Bench::set().await;
+    let of = |key: &str, partitions| partition_of(key.as_bytes(), partitions);
+    let key_of = |now: i32| {
+        let mut keys = (0..).map(|number| format!("key-{number}"));
+        let found = keys.find(|key| of(key, 2) == 0 && of(key, 4) == now);
+        found.expect("a key")
+    };
+    let (stays, moves) = (key_of(0), key_of(2));
+    // More than go together stand before the first of its lane.
+    let mut entries = vec![kept(0, 0, &stays); 600];
+    entries.extend([kept(1, 0, &moves), kept(2, 2, &moves), kept(3, 0, &moves)]);
+    bench.leave(&entries);
+    assert!(bench.broker.grow_topic("ai.anomalies.v1", 4));
+    let bridge = bench.start().await;
+    let mut status = bridge.publisher().outbox().expect("an outbox");
+    soon(status.wait_for(|status| status.entries == 0))
+        .await
+        .expect("it lives");
+    assert_eq!(bench.numbers(2), [1, 2, 3]);
     bridge.stop(STOP).await;
 }
