@@ -166,10 +166,9 @@ impl Drain {
 
 impl Outbox {
     fn expire(&self) {
-        let age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
-        let before_ms = self.clock.unix_ms().saturating_sub(age_ms);
+        let now_ms = self.clock.unix_ms();
         let mut index = self.lock();
-        let expired = index.expire(before_ms);
+        let expired = index.expire(now_ms, Instant::now(), self.age);
         if expired.is_empty() {
             return;
         }

@@ -19,9 +19,11 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},
     hash::BuildHasher,
     sync::Arc,
+    time::Duration,
 };
 
 use cybermesh_contracts::{kind::Kind, partition::murmur2};
+use tokio::time::Instant;
 
 use crate::outbound::append::partition_of_hash;
 
@@ -52,6 +54,8 @@ pub(crate) struct Held {
     pub(crate) in_doubt: bool,
     pub(crate) bytes: u64,
     pub(crate) accepted_at_ms: u64,
+    /// The same by the clock that nobody sets; `None` where an earlier process accepted it.
+    accepted_at: Option<Instant>,
     /// The murmur2 of its key.
     key_hash: Option<u32>,
     lane: u64,
@@ -81,6 +85,8 @@ pub(crate) struct Arrival<'a> {
     /// On disk.
     pub(crate) bytes: usize,
     pub(crate) accepted_at_ms: u64,
+    /// `None` where an earlier process accepted it.
+    pub(crate) accepted_at: Option<Instant>,
 }
 
 /// Where a message goes.
@@ -424,11 +430,19 @@ impl Index {
         Some(held)
     }
 
-    /// Takes out what was accepted before this and waits. One behind a younger one goes when that does.
-    pub(crate) fn expire(&mut self, before_ms: u64) -> Vec<(u64, Held)> {
+    /// Takes out what is older than this and waits. One behind a younger one goes when that does.
+    ///
+    /// What this process accepted has to be so old by both clocks: a time of day that was set forward makes nothing old.
+    pub(crate) fn expire(&mut self, now_ms: u64, now: Instant, age: Duration) -> Vec<(u64, Held)> {
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let before_ms = now_ms.saturating_sub(age_ms);
+        let is_old = |held: &Held| {
+            let lasted = |since| now.saturating_duration_since(since) >= age;
+            held.accepted_at_ms < before_ms && held.accepted_at.is_none_or(lasted)
+        };
         let mut expired = Vec::new();
         for (place, held) in &self.entries {
-            if held.accepted_at_ms >= before_ms {
+            if !is_old(held) {
                 break;
             }
             if held.phase == Phase::Waiting {
@@ -507,6 +521,7 @@ impl Index {
             in_doubt: arrival.in_doubt,
             bytes: bytes.saturating_add(BESIDE_ITS_BYTES),
             accepted_at_ms: arrival.accepted_at_ms,
+            accepted_at: arrival.accepted_at,
             key_hash,
             lane: self.lane(arrival.topic, arrival.key),
             phase: Phase::Writing,

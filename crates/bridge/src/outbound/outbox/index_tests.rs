@@ -23,6 +23,7 @@ fn arrival<'a>(topic: &'a Arc<str>, key: &'a [u8], accepted_at_ms: u64) -> Arriv
         in_doubt: false,
         bytes: 44,
         accepted_at_ms,
+        accepted_at: None,
     }
 }
 
@@ -94,13 +95,33 @@ fn what_is_too_old_is_taken_out_and_the_rest_is_not() {
             .place;
         index.stored(place);
     }
-    let expired: Vec<u64> = index
-        .expire(30)
-        .into_iter()
-        .map(|(place, _)| place)
-        .collect();
-    assert_eq!(expired, [1, 2]);
+    let now = Instant::now();
+    assert_eq!(expired(&mut index, 35, now, 5), [1, 2]);
     assert_eq!((index.len(), index.oldest_ms()), (1, Some(30)));
+}
+
+fn expired(index: &mut Index, now_ms: u64, now: Instant, age_ms: u64) -> Vec<u64> {
+    let expired = index.expire(now_ms, now, Duration::from_millis(age_ms));
+    expired.into_iter().map(|(place, _)| place).collect()
+}
+
+#[test]
+fn a_clock_that_is_set_forward_makes_nothing_old_that_this_process_accepted() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let now = Instant::now();
+    index.found(1, &arrival(&topic, b"earlier process", 1_000));
+    let ours = Arrival {
+        accepted_at: Some(now),
+        ..arrival(&topic, b"k", 1_000)
+    };
+    let place = index.accept(None, &ours).unwrap().place;
+    index.stored(place);
+    let just_before = now + Duration::from_millis(99);
+    assert_eq!(expired(&mut index, 1_000_000, just_before, 100), [1]);
+    let then = now + Duration::from_millis(100);
+    // Nor does the one clock alone.
+    assert!(expired(&mut index, 1_100, then, 100).is_empty());
+    assert_eq!(expired(&mut index, 1_000_000, then, 100), [place]);
 }
 
 #[test]

@@ -189,5 +189,6 @@ fn arrival(entry: &Entry, bytes: usize) -> Arrival<'_> {
         in_doubt: matches!(entry.body, Body::Signed { .. }),
         bytes,
         accepted_at_ms: entry.accepted_at_ms,
+        accepted_at: None,
     }
 }

@@ -8,9 +8,12 @@ use cybermesh_transport::{
     producer::{GiveUp, HoldPolicy},
 };
 
+use tokio::time::Instant;
+
 use super::{
     Body, Entry, NotKept, Outbox, arrival,
     database::Change,
+    index::Arrival,
     store::{self, Urgency},
 };
 use crate::{
@@ -88,7 +91,11 @@ impl Outbox {
     ) -> Result<Keeping, NotKept> {
         let encoded = entry.encode();
         let mut index = self.lock();
-        let accepted = index.accept(place, &arrival(entry, encoded.len()));
+        let arrival = Arrival {
+            accepted_at: Some(Instant::now()),
+            ..arrival(entry, encoded.len())
+        };
+        let accepted = index.accept(place, &arrival);
         let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(full) => {
