@@ -235,6 +235,7 @@ struct Gone {
     place: u64,
     entry: Entry,
     to: Addressed,
+    signed_at_ms: i64,
     delivery: Delivery,
 }
 
@@ -338,12 +339,13 @@ impl Inner {
             place,
             entry,
             to,
+            signed_at_ms,
             delivery,
         } in gone
         {
             let outcome = delivery.await;
             if let Err(reason) = self
-                .drained(outbox, place, &entry, &to, in_doubt, outcome)
+                .drained(outbox, place, &entry, &to, signed_at_ms, in_doubt, outcome)
                 .await
             {
                 hindered.get_or_insert(reason);
@@ -408,11 +410,13 @@ impl Inner {
             let record = record_of(&entry)?;
             index.on_its_way(place, partition);
             let to = self.addressed(&entry, partition, &record);
+            let signed_at_ms = record.timestamp_ms;
             let delivery = room.append_until(record, deadline);
             Some(Gone {
                 place,
                 entry,
                 to,
+                signed_at_ms,
                 delivery,
             })
         };
@@ -492,11 +496,13 @@ impl Inner {
         let send = |(place, entry, record, room): (u64, Entry, Record, Reservation)| {
             index.on_its_way(place, partition);
             let to = self.addressed(&entry, partition, &record);
+            let signed_at_ms = record.timestamp_ms;
             let delivery = room.append_until(record, deadline);
             Gone {
                 place,
                 entry,
                 to,
+                signed_at_ms,
                 delivery,
             }
         };
@@ -567,6 +573,7 @@ impl Inner {
         place: u64,
         entry: &Entry,
         to: &Addressed,
+        signed_at_ms: i64,
         was_in_doubt: bool,
         outcome: Result<cybermesh_transport::Appended, DeliveryError>,
     ) -> Result<(), String> {
@@ -596,7 +603,7 @@ impl Inner {
             let mut index = outbox.lock();
             index.hold(&to.topic, to.partition);
             if may_be_written {
-                index.in_doubt(place, to.partition);
+                index.in_doubt(place, to.partition, signed_at_ms);
             } else {
                 // It is signed on disk; the next time it goes it is to have a new time.
                 let bytes = entry.encode().seal(place);

@@ -9,7 +9,8 @@
 //! - A partition is *held* from the first message of it that the transport gave up and that is kept here, until all
 //!   that the transport had of it has come back or is in the log: only then is it known in which order they go.
 //! - What is signed and may be in the log blocks its partition: its nonce is older than any that follows, and
-//!   receivers go by order. It goes first and alone, until it is acknowledged.
+//!   receivers go by order. It goes first and alone, until it is acknowledged; several go as they were signed, whatever
+//!   their places: one accepted early may have been signed late.
 //! - A topic's partitions may become more. Drafts with keys are put where their keys are then, all of a topic at once and
 //!   before any of it goes: else one that waits for its old partition is passed by what came later, for the new one.
 //!
@@ -50,8 +51,8 @@ pub(crate) struct Held {
     pub(crate) kind: Kind,
     pub(crate) topic: Arc<str>,
     pub(crate) slot: Slot,
-    /// It is signed, and may be in the log.
-    pub(crate) in_doubt: bool,
+    /// It may be in the log, and was signed then, Unix milliseconds.
+    doubtful: Option<i64>,
     pub(crate) bytes: u64,
     pub(crate) accepted_at_ms: u64,
     /// The same by the clock that nobody sets; `None` where an earlier process accepted it.
@@ -81,7 +82,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) key: Option<&'a [u8]>,
     /// The partition that its key has, or that it is signed for.
     pub(crate) partition: Option<i32>,
-    pub(crate) in_doubt: bool,
+    /// When it was signed, Unix milliseconds, where it may be in the log.
+    pub(crate) doubtful: Option<i64>,
     /// On disk.
     pub(crate) bytes: usize,
     pub(crate) accepted_at_ms: u64,
@@ -134,8 +136,8 @@ struct Partition {
     /// Messages that the transport has.
     on_their_way: usize,
     held: bool,
-    /// What blocks it.
-    in_doubt: BTreeSet<u64>,
+    /// What blocks it: when it was signed, and its place.
+    in_doubt: BTreeSet<(i64, u64)>,
 }
 
 /// See the module.
@@ -277,7 +279,7 @@ impl Index {
                     let may_go = match first_in_doubt {
                         None => waits(places),
                         // Alone: what is on its way comes back, or is acknowledged, first.
-                        Some(place) => {
+                        Some((_, place)) => {
                             of.is_some_and(|of| of.on_their_way == 0)
                                 && self
                                     .entries
@@ -294,36 +296,51 @@ impl Index {
 
     /// The next entries of a group, which nobody else gets then: what is in doubt first and alone, else drafts.
     pub(crate) fn take(&mut self, group: &Group, most: usize, most_bytes: u64) -> Vec<u64> {
-        let in_doubt = match group.1 {
+        let doubtful = match group.1 {
             Slot::Partition(partition) => self
                 .partitions
                 .get(&(Arc::clone(&group.0), partition))
-                .map(|of| of.in_doubt.clone())
+                .map(|of| &of.in_doubt)
                 .filter(|places| !places.is_empty()),
             Slot::Unplaced | Slot::Keyless => None,
         };
-        let Some(places) = in_doubt.as_ref().or(self.groups.get(group)) else {
-            return Vec::new();
-        };
-        let mut taken = Vec::new();
-        let mut bytes = 0_u64;
-        for place in places {
-            let Some(held) = self.entries.get(place) else {
-                continue;
-            };
-            let fits = taken.is_empty() || bytes.saturating_add(held.bytes) <= most_bytes;
-            if held.phase != Phase::Waiting || !fits || taken.len() >= most {
-                break;
+        let taken = match (doubtful, self.groups.get(group)) {
+            (Some(doubtful), _) => {
+                let in_order = doubtful.iter().map(|(_, place)| *place);
+                self.first_of(in_order, most, most_bytes)
             }
-            bytes = bytes.saturating_add(held.bytes);
-            taken.push(*place);
-        }
+            (None, Some(places)) => self.first_of(places.iter().copied(), most, most_bytes),
+            (None, None) => Vec::new(),
+        };
         for place in &taken {
             if let Some(held) = self.entries.get_mut(place) {
                 held.phase = Phase::Taken;
             }
         }
         taken
+    }
+
+    /// As many of these as wait, up to the first that does not or is too much.
+    fn first_of(
+        &self,
+        places: impl Iterator<Item = u64>,
+        most: usize,
+        most_bytes: u64,
+    ) -> Vec<u64> {
+        let mut first = Vec::new();
+        let mut bytes = 0_u64;
+        for place in places.take(most) {
+            let Some(held) = self.entries.get(&place) else {
+                continue;
+            };
+            let fits = first.is_empty() || bytes.saturating_add(held.bytes) <= most_bytes;
+            if held.phase != Phase::Waiting || !fits {
+                break;
+            }
+            bytes = bytes.saturating_add(held.bytes);
+            first.push(place);
+        }
+        first
     }
 
     /// The topic has so many partitions: its drafts are put where their keys are then. `false`, and nothing is changed,
@@ -334,7 +351,7 @@ impl Index {
         }
         let mut moved = Vec::new();
         for (place, held) in &self.entries {
-            if held.topic != *topic || held.in_doubt {
+            if held.topic != *topic || held.doubtful.is_some() {
                 continue;
             }
             let Some(hash) = held.key_hash else {
@@ -397,20 +414,24 @@ impl Index {
         }
     }
 
-    /// What was a draft is signed, and may be in the log of this partition.
-    pub(crate) fn in_doubt(&mut self, place: u64, partition: i32) {
+    /// What was a draft was signed then, and may be in the log of this partition.
+    pub(crate) fn in_doubt(&mut self, place: u64, partition: i32, signed_at_ms: i64) {
         self.put_in_if_waiting(place, partition);
         let Some(held) = self.entries.get_mut(&place) else {
             return;
         };
-        held.in_doubt = true;
+        let signed_at_ms = *held.doubtful.get_or_insert(signed_at_ms);
         let topic = Arc::clone(&held.topic);
-        self.partition(&topic, partition).in_doubt.insert(place);
+        self.partition(&topic, partition)
+            .in_doubt
+            .insert((signed_at_ms, place));
     }
 
     /// Whether it may be in the log.
     pub(crate) fn is_in_doubt(&self, place: u64) -> bool {
-        self.entries.get(&place).is_some_and(|held| held.in_doubt)
+        self.entries
+            .get(&place)
+            .is_some_and(|held| held.doubtful.is_some())
     }
 
     /// It is in the log, or given up for good.
@@ -422,9 +443,11 @@ impl Index {
             self.leave_group(&(Arc::clone(&held.topic), held.slot), place);
         }
         if let Slot::Partition(partition) = held.slot {
-            self.partition(&held.topic, partition)
-                .in_doubt
-                .remove(&place);
+            if let Some(signed_at_ms) = held.doubtful {
+                self.partition(&held.topic, partition)
+                    .in_doubt
+                    .remove(&(signed_at_ms, place));
+            }
             self.forget(&held.topic, partition);
         }
         Some(held)
@@ -506,7 +529,7 @@ impl Index {
         let counted = self.counts.get(arrival.topic);
         let slot = match (arrival.partition, key_hash, counted) {
             // Whatever the caller counted: with others of its topic, or it passes them.
-            (_, Some(hash), Some(count)) if !arrival.in_doubt => {
+            (_, Some(hash), Some(count)) if arrival.doubtful.is_none() => {
                 Slot::Partition(partition_of_hash(hash, *count))
             }
             (Some(partition), ..) => Slot::Partition(partition),
@@ -518,7 +541,7 @@ impl Index {
             kind: arrival.kind,
             topic: Arc::clone(arrival.topic),
             slot,
-            in_doubt: arrival.in_doubt,
+            doubtful: arrival.doubtful,
             bytes: bytes.saturating_add(BESIDE_ITS_BYTES),
             accepted_at_ms: arrival.accepted_at_ms,
             accepted_at: arrival.accepted_at,
@@ -535,9 +558,11 @@ impl Index {
             .entry((Arc::clone(&held.topic), held.slot))
             .or_default()
             .insert(place);
-        if let (true, Slot::Partition(partition)) = (held.in_doubt, held.slot) {
+        if let (Some(signed_at_ms), Slot::Partition(partition)) = (held.doubtful, held.slot) {
             let topic = Arc::clone(&held.topic);
-            self.partition(&topic, partition).in_doubt.insert(place);
+            self.partition(&topic, partition)
+                .in_doubt
+                .insert((signed_at_ms, place));
         }
         self.entries.insert(place, held);
     }

@@ -20,7 +20,7 @@ fn arrival<'a>(topic: &'a Arc<str>, key: &'a [u8], accepted_at_ms: u64) -> Arriv
         topic,
         key: Some(key),
         partition: Some(0),
-        in_doubt: false,
+        doubtful: None,
         bytes: 44,
         accepted_at_ms,
         accepted_at: None,
@@ -138,7 +138,7 @@ fn what_is_found_at_the_start_is_taken_in_beyond_the_bound_and_places_go_on_behi
 fn nothing_of_a_partition_goes_beside_what_is_in_doubt() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
     let doubtful = Arrival {
-        in_doubt: true,
+        doubtful: Some(0),
         ..arrival(&topic, b"a", 0)
     };
     index.found(5, &arrival(&topic, b"b", 0));
@@ -162,6 +162,32 @@ fn key_that_moves(few: i32, from: i32, many: i32, to: i32) -> [u8; 1] {
         partition_of_hash(hash, few) == from && partition_of_hash(hash, many) == to
     };
     (0..=u8::MAX).map(|key| [key]).find(moves).unwrap()
+}
+
+#[test]
+fn what_is_in_doubt_goes_as_it_was_signed_wherever_it_stands() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let signed_at = |signed_at_ms| Arrival {
+        doubtful: Some(signed_at_ms),
+        ..arrival(&topic, b"a", 0)
+    };
+    // The first place waited long before it was signed.
+    index.found(1, &signed_at(30));
+    index.found(2, &signed_at(10));
+    index.found(3, &signed_at(10));
+    let place = index.accept(None, &arrival(&topic, b"b", 0)).unwrap().place;
+    index.stored(place);
+    let group = (Arc::clone(&topic), Slot::Partition(0));
+    assert_eq!(index.take(&group, 2, u64::MAX), [2, 3]);
+    for place in [2, 3] {
+        index.on_its_way(place, 0);
+        index.settled(&topic, 0);
+        index.remove(place);
+    }
+    assert_eq!(index.ready(), [group.clone()]);
+    assert_eq!(index.take(&group, 10, u64::MAX), [1]);
+    index.remove(1);
+    assert_eq!(index.take(&group, 10, u64::MAX), [place]);
 }
 
 #[test]
@@ -234,7 +260,7 @@ fn what_is_signed_stays_in_the_partition_it_is_signed_for() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
     let key = key_that_moves(3, 0, 6, 3);
     let doubtful = Arrival {
-        in_doubt: true,
+        doubtful: Some(0),
         ..arrival(&topic, &key, 0)
     };
     index.found(1, &doubtful);
@@ -272,6 +298,7 @@ struct Travelling {
     number: u32,
     place: u64,
     from_outbox: bool,
+    signed: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -334,11 +361,13 @@ struct World {
     /// Of each partition: what the transport has, and whether it is held.
     transport: Vec<(VecDeque<Travelling>, bool)>,
     heard: Vec<(usize, Travelling, Outcome)>,
-    /// On disk, by place: number, whether it is in doubt, and the partition it was kept with.
-    disk: BTreeMap<u64, (u32, bool, i32)>,
-    writing: VecDeque<(u64, u32, bool, i32)>,
+    /// On disk, by place: number, when it was signed if it is in doubt, and the partition it was kept with.
+    disk: BTreeMap<u64, (u32, Option<i64>, i32)>,
+    writing: VecDeque<(u64, u32, Option<i64>, i32)>,
     keys: Vec<u8>,
-    log: Vec<Vec<u32>>,
+    /// Numbers, and when they were signed.
+    log: Vec<Vec<(u32, i64)>>,
+    now: i64,
     crashed: bool,
 }
 
@@ -354,6 +383,7 @@ impl World {
             writing: VecDeque::new(),
             keys: Vec::new(),
             log: vec![Vec::new(); usize::try_from(MORE_PARTITIONS).unwrap()],
+            now: 0,
             crashed: false,
         }
     }
@@ -373,15 +403,20 @@ impl World {
         }
     }
 
-    fn accept(&mut self, place: Option<u64>, number: u32, in_doubt: bool, partition: i32) {
+    fn sign(&mut self) -> i64 {
+        self.now += 1;
+        self.now
+    }
+
+    fn accept(&mut self, place: Option<u64>, number: u32, doubtful: Option<i64>, partition: i32) {
         let key = [self.keys[usize::try_from(number).unwrap()]];
         let arrival = Arrival {
             partition: Some(partition),
-            in_doubt,
+            doubtful,
             ..arrival(&self.topic, &key, 0)
         };
         let place = self.index.accept(place, &arrival).unwrap().place;
-        self.writing.push_back((place, number, in_doubt, partition));
+        self.writing.push_back((place, number, doubtful, partition));
     }
 
     fn send(&mut self, key: u8) {
@@ -389,15 +424,16 @@ impl World {
         self.keys.push(key);
         let partition = self.partition(number);
         match self.index.admit(&self.topic, partition, Some(&[key])) {
-            Way::Behind => self.accept(None, number, false, partition),
-            Way::On(place) => self.append(
-                Travelling {
+            Way::Behind => self.accept(None, number, None, partition),
+            Way::On(place) => {
+                let travelling = Travelling {
                     number,
                     place,
                     from_outbox: false,
-                },
-                partition,
-            ),
+                    signed: self.sign(),
+                };
+                self.append(travelling, partition);
+            }
         }
     }
 
@@ -413,7 +449,7 @@ impl World {
             Some(_) => Outcome::Unknown,
         };
         if written == Some(true) {
-            self.log[partition].push(oldest.number);
+            self.log[partition].push((oldest.number, oldest.signed));
         }
         self.heard.push((partition, oldest, outcome));
         for travelling in behind {
@@ -437,14 +473,15 @@ impl World {
             (outcome, false) => self.accept(
                 Some(travelling.place),
                 travelling.number,
-                outcome == Outcome::Unknown,
+                (outcome == Outcome::Unknown).then_some(travelling.signed),
                 number,
             ),
             (outcome, true) => {
                 if outcome == Outcome::Unknown {
-                    self.index.in_doubt(travelling.place, number);
+                    let signed = travelling.signed;
+                    self.index.in_doubt(travelling.place, number, signed);
                     self.disk
-                        .insert(travelling.place, (travelling.number, true, number));
+                        .insert(travelling.place, (travelling.number, Some(signed), number));
                 }
                 self.index.waits_again(travelling.place);
             }
@@ -455,8 +492,8 @@ impl World {
     }
 
     fn store(&mut self) {
-        if let Some((place, number, in_doubt, partition)) = self.writing.pop_front() {
-            self.disk.insert(place, (number, in_doubt, partition));
+        if let Some((place, number, doubtful, partition)) = self.writing.pop_front() {
+            self.disk.insert(place, (number, doubtful, partition));
             self.index.stored(place);
         }
     }
@@ -474,8 +511,12 @@ impl World {
             return;
         }
         for place in self.index.take(group, 3, u64::MAX) {
-            let (number, in_doubt, _) = self.disk[&place];
-            assert!(in_doubt || partition == self.partition(number), "{number}");
+            let (number, doubtful, _) = self.disk[&place];
+            assert!(
+                doubtful.is_some() || partition == self.partition(number),
+                "{number}"
+            );
+            let signed = doubtful.unwrap_or_else(|| self.sign());
             self.index.on_its_way(place, partition);
             let from_outbox = true;
             self.append(
@@ -483,6 +524,7 @@ impl World {
                     number,
                     place,
                     from_outbox,
+                    signed,
                 },
                 partition,
             );
@@ -494,11 +536,11 @@ impl World {
         self.crashed = true;
         let mut index = bounded(u64::MAX, WhenFull::Refuse);
         index.next_place = self.index.next_place();
-        for (place, (number, in_doubt, partition)) in &self.disk {
+        for (place, (number, doubtful, partition)) in &self.disk {
             let key = [self.keys[usize::try_from(*number).unwrap()]];
             let arrival = Arrival {
                 partition: Some(*partition),
-                in_doubt: *in_doubt,
+                doubtful: *doubtful,
                 ..arrival(&self.topic, &key, 0)
             };
             index.found(*place, &arrival);
@@ -532,7 +574,7 @@ impl World {
 
     fn deliver(&mut self, partition: usize) {
         if let Some(oldest) = self.transport[partition].0.pop_front() {
-            self.log[partition].push(oldest.number);
+            self.log[partition].push((oldest.number, oldest.signed));
             self.heard.push((partition, oldest, Outcome::Logged));
         }
     }
@@ -570,10 +612,14 @@ proptest! {
         let mut seen = BTreeSet::new();
         for log in &world.log {
             let mut last = HashMap::new();
-            for number in log {
+            let mut last_signed = 0;
+            for (number, signed) in log {
                 let key = world.keys[usize::try_from(*number).unwrap()];
                 // A copy of what was in doubt is recognised as one.
                 if seen.insert(*number) {
+                    // Receivers go by order.
+                    prop_assert!(*signed > last_signed, "{number} signed before another: {log:?}");
+                    last_signed = *signed;
                     let before = last.insert(key, *number);
                     prop_assert!(before < Some(*number), "{number} after {before:?} of lane {key}: {log:?}");
                 }

@@ -186,7 +186,10 @@ fn arrival(entry: &Entry, bytes: usize) -> Arrival<'_> {
         topic: &entry.topic,
         key: entry.key.as_deref(),
         partition: entry.partition,
-        in_doubt: matches!(entry.body, Body::Signed { .. }),
+        doubtful: match entry.body {
+            Body::Signed { timestamp_ms, .. } => Some(timestamp_ms),
+            Body::Draft(_) => None,
+        },
         bytes,
         accepted_at_ms: entry.accepted_at_ms,
         accepted_at: None,
