@@ -388,6 +388,31 @@ async fn what_its_topic_refuses_when_it_is_drained_is_buried_as_a_draft_and_leav
 }
 
 #[tokio::test]
+async fn what_may_be_written_and_is_refused_then_is_given_up_without_a_letter_that_would_send_it_again()
+ {
+    let bench = Bench::set().await;
+    let bridge = bench.start(&[]).await;
+    let broker = &bench.stage.broker;
+    broker.fault(Fault::drop_after_apply(Api::Produce).once());
+    let refused = ErrorCode::TOPIC_AUTHORIZATION_FAILED;
+    broker.fault(
+        Fault::error(Api::Produce, refused)
+            .topic(TOPIC)
+            .skip(1)
+            .once(),
+    );
+    sequence(&send(&bridge, "a", 1).await.unwrap());
+    empty(&bridge).await;
+    assert_eq!(broker.log(TOPIC).len(), 1);
+    let text = bridge.exposition().unwrap().text().unwrap();
+    assert!(text.contains(r#"how="unknown""#), "{text}");
+    // Its partition is free.
+    assert!(send(&bridge, "a", 2).await.unwrap().is_logged());
+    bridge.stop(STOP).await;
+    assert_eq!(broker.log("ai.dlq").len(), 0);
+}
+
+#[tokio::test]
 async fn a_full_outbox_refuses_and_says_so_or_drops_the_oldest_and_counts_them() {
     for policy in ["refuse", "drop-oldest"] {
         let bench = Bench::set().await;

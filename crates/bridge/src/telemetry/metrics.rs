@@ -86,6 +86,8 @@ pub enum Left {
     Dropped,
     /// Its topic refuses it for good.
     Refused,
+    /// Its topic refuses it for good now, and may have it since an earlier attempt.
+    Unknown,
     /// It could not be read back.
     Unreadable,
 }
@@ -99,6 +101,7 @@ impl Left {
             Self::Expired => "expired",
             Self::Dropped => "dropped",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
             Self::Unreadable => "unreadable",
         }
     }

@@ -616,16 +616,26 @@ impl Inner {
             return Err(error.to_string());
         }
         outbox.settled(&to.topic, to.partition, &self.parts.producer);
-        let buried = match entry.draft() {
-            Ok(draft) => self.bury(to, &draft, &entry.headers, &error).await,
-            Err(_) => true,
+        let how = if was_in_doubt {
+            // No letter: put back it would be signed anew, and handled twice if it was written.
+            tracing::error!(
+                place, topic = %to.topic, partition = to.partition, %error,
+                "a message that may have been written is refused now, and given up"
+            );
+            Left::Unknown
+        } else {
+            let buried = match entry.draft() {
+                Ok(draft) => self.bury(to, &draft, &entry.headers, &error).await,
+                Err(_) => true,
+            };
+            if !buried {
+                outbox.lock().waits_again(place);
+                return Err(error.to_string());
+            }
+            Left::Refused
         };
-        if !buried {
-            outbox.lock().waits_again(place);
-            return Err(error.to_string());
-        }
         let lost = outbox.lock().remove(place).map(|held| (place, held));
-        outbox.tell_lost(lost.as_slice(), Left::Refused);
+        outbox.tell_lost(lost.as_slice(), how);
         outbox.leave(place);
         Ok(())
     }

@@ -162,7 +162,7 @@ impl Outbox {
         });
     }
 
-    /// Counts and names what leaves unsent. Never more than one line for a topic and kind at a time.
+    /// Counts and names what leaves unsent, or without its being known. Never more than one line for a topic and kind at a time.
     fn tell_lost(&self, lost: &[(u64, Held)], how: Left) {
         let mut counts = std::collections::BTreeMap::<_, usize>::new();
         for (_, held) in lost {
@@ -171,11 +171,12 @@ impl Outbox {
                 .entry((Arc::clone(&held.topic), held.kind.as_str()))
                 .or_default() += 1;
         }
+        let said = match how {
+            Left::Unknown => "messages left the outbox, and nobody knows whether they were sent",
+            _ => "messages left the outbox unsent",
+        };
         for ((topic, kind), count) in counts {
-            tracing::error!(
-                topic = %topic, kind, count, how = how.as_str(),
-                "messages left the outbox unsent"
-            );
+            tracing::error!(topic = %topic, kind, count, how = how.as_str(), "{said}");
         }
     }
 }
