@@ -305,3 +305,28 @@ async fn what_was_kept_with_fewer_partitions_is_not_passed_by_what_came_after_th
     assert_eq!(bench.numbers(2), [1, 2, 3]);
     bridge.stop(STOP).await;
 }
+
+#[tokio::test]
+async fn what_is_signed_for_a_partition_that_is_gone_waits_and_its_key_goes_by_way_of_the_outbox() {
+    let bench = Bench::set().await;
+    let gone = Entry {
+        body: Body::Signed {
+            timestamp_ms: 1,
+            headers: Vec::new(),
+            value: draft().to_proto(),
+        },
+        ..kept(1, 7, LANE)
+    };
+    bench.leave(&[gone]);
+    let bridge = bench.start().await;
+    let mut status = bridge.publisher().outbox().expect("an outbox");
+    let sent = send(&bridge).await;
+    assert!(matches!(sent, Ok(Receipt::Spooled { .. })), "{sent:?}");
+    // Tried more than once, and not given up for that.
+    soon(status.wait_for(|status| status.failures > 2 && status.entries == 1))
+        .await
+        .expect("it lives");
+    assert_eq!(bench.broker.log("ai.anomalies.v1").len(), 1);
+    assert_eq!(status.borrow().first, Some(1));
+    bridge.stop(STOP).await;
+}
