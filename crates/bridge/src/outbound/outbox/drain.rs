@@ -232,11 +232,16 @@ struct Ready {
 
 /// A record that the transport has.
 struct Gone {
+    sent: Sent,
+    delivery: Delivery,
+}
+
+/// What is known of a record that the transport has.
+struct Sent {
     place: u64,
     entry: Entry,
     to: Addressed,
     signed_at_ms: i64,
-    delivery: Delivery,
 }
 
 impl Inner {
@@ -335,19 +340,9 @@ impl Inner {
             self.sign_all(outbox, &group.0, partition, ready).await
         }?;
         let mut hindered = None;
-        for Gone {
-            place,
-            entry,
-            to,
-            signed_at_ms,
-            delivery,
-        } in gone
-        {
+        for Gone { sent, delivery } in gone {
             let outcome = delivery.await;
-            if let Err(reason) = self
-                .drained(outbox, place, &entry, &to, signed_at_ms, in_doubt, outcome)
-                .await
-            {
+            if let Err(reason) = self.drained(outbox, &sent, in_doubt, outcome).await {
                 hindered.get_or_insert(reason);
             }
         }
@@ -412,13 +407,13 @@ impl Inner {
             let to = self.addressed(&entry, partition, &record);
             let signed_at_ms = record.timestamp_ms;
             let delivery = room.append_until(record, deadline);
-            Some(Gone {
+            let sent = Sent {
                 place,
                 entry,
                 to,
                 signed_at_ms,
-                delivery,
-            })
+            };
+            Some(Gone { sent, delivery })
         };
         Ok(ready.into_iter().filter_map(send).collect())
     }
@@ -498,13 +493,13 @@ impl Inner {
             let to = self.addressed(&entry, partition, &record);
             let signed_at_ms = record.timestamp_ms;
             let delivery = room.append_until(record, deadline);
-            Gone {
+            let sent = Sent {
                 place,
                 entry,
                 to,
                 signed_at_ms,
-                delivery,
-            }
+            };
+            Gone { sent, delivery }
         };
         Ok(records.into_iter().map(send).collect())
     }
@@ -570,13 +565,11 @@ impl Inner {
     async fn drained(
         self: &Arc<Self>,
         outbox: &Arc<Outbox>,
-        place: u64,
-        entry: &Entry,
-        to: &Addressed,
-        signed_at_ms: i64,
+        sent: &Sent,
         was_in_doubt: bool,
         outcome: Result<cybermesh_transport::Appended, DeliveryError>,
     ) -> Result<(), String> {
+        let (place, entry, to) = (sent.place, &sent.entry, &sent.to);
         let error = match outcome {
             Ok(_) => {
                 outbox.leave(place);
@@ -603,7 +596,7 @@ impl Inner {
             let mut index = outbox.lock();
             index.hold(&to.topic, to.partition);
             if may_be_written {
-                index.in_doubt(place, to.partition, signed_at_ms);
+                index.in_doubt(place, to.partition, sent.signed_at_ms);
             } else {
                 // It is signed on disk; the next time it goes it is to have a new time.
                 let bytes = entry.encode().seal(place);
