@@ -22,7 +22,12 @@ pub struct ReadBack {
     ring: Ring,
     oldest_ms: Option<u64>,
     last_record_ms: Option<u64>,
+    /// Of the first record after what was committed.
+    next_ms: Option<u64>,
 }
+
+/// A message that was appended later than this after it was signed may be a copy of one that is gone.
+const PROMPT_MS: u64 = 300_000;
 
 /// What a partition starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,13 +70,30 @@ impl ReadBack {
             ring: Ring::default(),
             oldest_ms: None,
             last_record_ms: None,
+            next_ms: None,
         }
     }
 
-    /// The first offset to read; records end before the committed one.
+    /// The first offset to read; records end before the committed one, unless
+    /// [what comes next is asked for](Self::asks_for_the_next).
     #[must_use]
     pub const fn from(&self) -> i64 {
         self.from
+    }
+
+    /// Whether the first records after the committed offset have to be fed too: of what was accepted before
+    /// `log_start`, the first offset the log still has, nothing was read that tells how old it can be.
+    #[must_use]
+    pub const fn asks_for_the_next(&self, log_start: i64) -> bool {
+        self.is_something_lost(log_start)
+            && self.oldest_ms.is_none()
+            && self.last_record_ms.is_none()
+            && self.next_ms.is_none()
+    }
+
+    const fn is_something_lost(&self, log_start: i64) -> bool {
+        // A ring that begins at the committed offset is empty: there was nothing in it to be lost.
+        !self.is_restored || (log_start > self.from && self.from < self.committed)
     }
 
     /// Takes in one record. `claims` stand for an authentic message that was within bounds at its
@@ -85,11 +107,18 @@ impl ReadBack {
         timestamp_ms: i64,
         claims: Option<&Claims>,
     ) {
-        if offset < self.from || offset >= self.committed {
+        let record_ms = u64::try_from(timestamp_ms).ok();
+        if offset >= self.committed {
+            self.next_ms = self
+                .next_ms
+                .or_else(|| Some(came_at_ms(record_ms?, claims)));
+            return;
+        }
+        if offset < self.from {
             return;
         }
         self.ring.note(offset, bytes);
-        self.last_record_ms = u64::try_from(timestamp_ms).ok();
+        self.last_record_ms = Some(record_ms.unwrap_or(0));
         let Some(claims) = claims else { return };
         if self.ring.find(&claims.judged, offset) != Found::Nowhere {
             return;
@@ -104,16 +133,21 @@ impl ReadBack {
 
     /// Everything up to the committed offset was fed. `log_start` is the first offset the log still
     /// has; `now_ms` bounds what record timestamps, which anybody may write, can do to the floor.
+    ///
+    /// Where something was lost and nothing could be read back, the floor is just below the time of the first
+    /// record after it; where there is none, `now_ms`.
     #[must_use]
     pub fn finish(mut self, log_start: i64, now_ms: u64) -> (PartitionReplay, Origin) {
-        let origin = match self.is_restored {
-            false => Origin::ReadBackAlone,
-            true if log_start > self.from => Origin::RestoredInPart,
-            true => Origin::Restored,
+        let origin = match (self.is_restored, self.is_something_lost(log_start)) {
+            (false, _) => Origin::ReadBackAlone,
+            (true, true) => Origin::RestoredInPart,
+            (true, false) => Origin::Restored,
         };
         if origin != Origin::Restored {
-            let oldest_ms = self.oldest_ms.or(self.last_record_ms).unwrap_or(0);
-            self.table.raise_floor_over_all(oldest_ms.min(now_ms));
+            let read_ms = self.oldest_ms.or(self.last_record_ms);
+            let floor_ms = read_ms.or(self.next_ms.map(|next_ms| next_ms.saturating_sub(1)));
+            self.table
+                .raise_floor_over_all(floor_ms.unwrap_or(now_ms).min(now_ms));
             for claim in self.ring.all() {
                 self.table.settle_read_back(claim);
             }
@@ -129,4 +163,12 @@ impl ReadBack {
             PartitionReplay::assembled(self.limits, self.ring, settled, first, self.committed);
         (replay, origin)
     }
+}
+
+/// When a record came, as far as it tells how old can be what was accepted before it: when its message was signed, or
+/// its own time where the message came late.
+fn came_at_ms(record_ms: u64, claims: Option<&Claims>) -> u64 {
+    let signed_ms = claims.map(|claims| claims.judged.time_ms());
+    let prompt = signed_ms.filter(|signed_ms| signed_ms.saturating_add(PROMPT_MS) >= record_ms);
+    prompt.unwrap_or(record_ms)
 }

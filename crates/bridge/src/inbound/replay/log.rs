@@ -53,7 +53,7 @@ pub(super) trait Log: Send + Sync {
     /// Where the log begins and ends.
     fn extent<'a>(&'a self, partition: &'a TopicPartition)
     -> BoxFuture<'a, Result<Extent, String>>;
-    /// Feeds what is there from the ring's first offset on. Gives the first offset that the log had to be
+    /// Feeds what is there from the ring's first offset on, and what comes next where that is asked for. Gives the first offset that the log had to be
     /// read: later than the extent says where it was cut meanwhile.
     fn read_back<'a>(
         &'a self,
@@ -131,7 +131,10 @@ impl FetchedLog {
         } = wanted;
         let (mut log_start, to) = (extent.start, to.min(extent.end));
         let mut position = ring.from().max(log_start);
-        if position >= to {
+        let is_more = |position: i64, log_start: i64, ring: &ReadBack| {
+            position < to || (position < extent.end && ring.asks_for_the_next(log_start))
+        };
+        if !is_more(position, log_start, ring) {
             return Ok(log_start);
         }
         let config = FetchConfig {
@@ -142,7 +145,7 @@ impl FetchedLog {
         };
         let reader = Reader::new(self.client.clone(), config, StartPolicy::Earliest);
         reader.begin(partition, Position::Offset(position));
-        while position < to {
+        while is_more(position, log_start, ring) {
             match promptly(reader.next()).await? {
                 Some(Event::Records(batch)) => {
                     position = batch.next_offset;

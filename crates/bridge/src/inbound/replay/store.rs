@@ -203,7 +203,8 @@ impl Source {
             .find(assignment, topic_id, (offset, text), extent, now_ms)
             .await;
         let (replay, is_cut) = match found.snapshot {
-            None if offset <= extent.start => {
+            // What was deleted before the log's first offset may have been accepted by whoever committed there.
+            None if offset == 0 || (assignment.committed.is_none() && offset <= extent.start) => {
                 (PartitionReplay::at_start_of_log(self.limits, offset), false)
             }
             snapshot => {

@@ -465,6 +465,89 @@ fn where_nothing_authentic_was_read_back_the_floor_is_the_last_records_time_but_
     }
 }
 
+/// A state at 60 whose ring began at 44: one signer is listed, at 943.
+fn before_the_log() -> ReadBack {
+    let mut replay = fresh();
+    for offset in 0..60_i64 {
+        replay.judge(offset, BYTES, &node(1, 1, 900 + offset.unsigned_abs()));
+    }
+    let snapshot = replay.checkpoint(60);
+    assert_eq!(snapshot.ring_first(), 44);
+    ReadBack::restored(small(), 60, snapshot)
+}
+
+#[test]
+fn where_the_whole_ring_is_gone_and_the_log_is_empty_everything_until_now_is_settled() {
+    for read_back in [before_the_log(), ReadBack::without_state(small(), 60)] {
+        assert!(read_back.asks_for_the_next(60));
+        let (mut replay, _) = read_back.finish(60, 5_000);
+        for (offset, time_ms, judgement) in [
+            (60, 950, Judgement::Replay),
+            (61, 5_000, Judgement::Replay),
+            (62, 5_001, Judgement::Accepted),
+        ] {
+            let message = node(1, 1, time_ms);
+            assert_eq!(replay.judge(offset, BYTES, &message), judgement);
+            let message = node(2, 1, time_ms);
+            assert_eq!(replay.judge(offset, BYTES, &message), judgement);
+        }
+    }
+}
+
+#[test]
+fn where_the_whole_ring_is_gone_everything_before_the_logs_first_record_is_settled() {
+    // By the message's own time, where it came when it was signed; else by the record's.
+    for (timestamp_ms, claims, floor_ms) in [
+        (970, Some(node(1, 1, 960)), 959),
+        (300_960, Some(node(1, 1, 960)), 959),
+        (300_961, Some(node(1, 1, 950)), 300_960),
+        (970, None, 969),
+        (i64::MAX, None, 999_999),
+    ] {
+        for mut read_back in [before_the_log(), ReadBack::without_state(small(), 60)] {
+            read_back.record(60, BYTES, timestamp_ms, claims.as_ref());
+            assert!(!read_back.asks_for_the_next(60));
+            read_back.record(61, BYTES, 100, Some(&node(1, 1, 100)));
+            let (replay, _) = read_back.finish(60, 999_999);
+            let floor = replay.checkpoint(60).floor_ms();
+            assert_eq!(floor, floor_ms, "{timestamp_ms}");
+            assert_eq!(replay.ring_len(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_record_without_a_time_does_not_tell_when_the_log_begins() {
+    let mut read_back = before_the_log();
+    read_back.record(60, BYTES, -1, None);
+    assert!(read_back.asks_for_the_next(60));
+    read_back.record(61, BYTES, 970, None);
+    let (replay, _) = read_back.finish(60, 5_000);
+    assert_eq!(replay.checkpoint(60).floor_ms(), 969);
+}
+
+#[test]
+fn where_an_operator_settled_nothing_nothing_is_lost_however_far_the_log_was_cut() {
+    let read_back = ReadBack::restored(small(), 60, Snapshot::nothing_settled(60));
+    assert!(!read_back.asks_for_the_next(70));
+    let (mut replay, origin) = read_back.finish(70, 5_000);
+    assert_eq!(origin, Origin::Restored);
+    let judgement = replay.judge(70, BYTES, &node(1, 1, 1));
+    assert_eq!(judgement, Judgement::Accepted);
+}
+
+#[test]
+fn what_comes_after_the_commit_is_asked_for_where_nothing_else_tells_what_was_lost() {
+    assert!(!before_the_log().asks_for_the_next(44), "nothing was lost");
+    let mut read_back = before_the_log();
+    assert!(read_back.asks_for_the_next(59));
+    read_back.record(59, BYTES, 970, None);
+    assert!(!read_back.asks_for_the_next(59));
+    let (whole, origin) = before_the_log().finish(44, 5_000);
+    assert_eq!(origin, Origin::Restored);
+    assert_eq!(whole.checkpoint(60).floor_ms(), 0);
+}
+
 #[test]
 fn where_the_log_starts_after_the_rings_first_offset_the_larger_values_count() {
     let table = Table {

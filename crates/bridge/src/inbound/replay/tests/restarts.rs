@@ -88,7 +88,7 @@ async fn after_a_reset_to_the_start_of_the_log_everything_passes_again_and_nothi
 }
 
 #[tokio::test]
-async fn at_the_first_offset_that_the_log_has_nothing_was_accepted_before() {
+async fn at_the_first_offset_that_the_log_has_copies_of_what_was_deleted_before_it_do_not_pass() {
     let (mut world, process) = after(60, 60, World::new()).await;
     drop(process);
     *world.log.start.lock().unwrap() = 30;
@@ -97,7 +97,7 @@ async fn at_the_first_offset_that_the_log_has_nothing_was_accepted_before() {
     assert_eq!(process.alarms(), "");
     assert_eq!(process.reads(&world), [Order::Passes; 30]);
     world.append(message(3, 3));
-    assert_eq!(process.reads(&world), [Order::Passes], "nobody knows of it");
+    assert_eq!(process.reads(&world), [Order::Replay]);
 }
 
 #[tokio::test]
@@ -180,6 +180,47 @@ async fn where_the_log_was_cut_above_the_ring_what_is_missing_counts_as_settled(
     world.append(message(50, 50));
     world.append(message(57, 57));
     assert_eq!(process.reads(&world), [Order::Replay, Order::Duplicate]);
+}
+
+/// The fake log's clock is an hour ahead of the first message.
+const NOW_S: u64 = 3_600;
+
+#[tokio::test]
+async fn where_everything_was_deleted_copies_of_it_do_not_pass_with_a_state_or_without() {
+    for (has_state, alarms) in [(true, r#"{reason="ring-cut"} 1"#), (false, "")] {
+        let (mut world, process) = after(60, 60, World::new()).await;
+        drop(process);
+        *world.log.start.lock().unwrap() = 60;
+        if !has_state {
+            world.committed = Some((60, String::new()));
+        }
+        let mut process = Process::started(&world).await;
+        assert_eq!(process.alarms(), alarms);
+        world.append(message(50, 50));
+        world.append(message(60, NOW_S + 1));
+        assert_eq!(process.reads(&world), [Order::Replay, Order::Passes]);
+        // What was appended meanwhile tells how old the rest was.
+        world.log.records.lock().unwrap().truncate(60);
+        world.append(message(60, 60));
+        let mut process = Process::started(&world).await;
+        world.append(message(50, 50));
+        world.append(message(61, 61));
+        assert_eq!(
+            process.reads(&world),
+            [Order::Passes, Order::Replay, Order::Passes]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_begins_at_the_end_of_an_emptied_log_has_accepted_nothing() {
+    let (mut world, process) = after(60, 60, World::new()).await;
+    drop(process);
+    *world.log.start.lock().unwrap() = 60;
+    (world.committed, world.start) = (None, Position::Latest);
+    let mut process = Process::started(&world).await;
+    let order = process.order.as_mut().unwrap();
+    assert_eq!(order.judge(60, 1, &message(60, 60)), Order::Passes);
 }
 
 #[tokio::test]
