@@ -108,10 +108,13 @@ impl ReadBack {
         claims: Option<&Claims>,
     ) {
         let record_ms = u64::try_from(timestamp_ms).ok();
+        // A copy of what is settled does not tell how old the log is.
+        let is_settled = claims.is_some_and(|claims| self.table.compare(&claims.judged).is_le());
         if offset >= self.committed {
-            self.next_ms = self
-                .next_ms
-                .or_else(|| Some(came_at_ms(record_ms?, claims)));
+            let came_at_ms = record_ms
+                .filter(|_| !is_settled)
+                .map(|record_ms| came_at_ms(record_ms, claims));
+            self.next_ms = self.next_ms.or(came_at_ms);
             return;
         }
         if offset < self.from {
@@ -124,8 +127,10 @@ impl ReadBack {
             return;
         }
         // A redriven message is as old as it is: what tells the age of the log is its redrive.
-        let time_ms = claims.judged.time_ms();
-        self.oldest_ms = Some(self.oldest_ms.map_or(time_ms, |oldest| oldest.min(time_ms)));
+        if !is_settled {
+            let time_ms = claims.judged.time_ms();
+            self.oldest_ms = Some(self.oldest_ms.map_or(time_ms, |oldest| oldest.min(time_ms)));
+        }
         for claim in claims.all() {
             self.ring.insert(offset, claim);
         }

@@ -527,6 +527,15 @@ fn a_record_without_a_time_does_not_tell_when_the_log_begins() {
 }
 
 #[test]
+fn a_copy_of_what_the_state_binds_does_not_tell_when_the_log_begins() {
+    let mut read_back = before_the_log();
+    read_back.record(60, BYTES, 3, Some(&node(1, 1, 943)));
+    assert!(read_back.asks_for_the_next(60));
+    let (replay, _) = read_back.finish(60, 5_000);
+    assert_eq!(replay.checkpoint(60).floor_ms(), 5_000);
+}
+
+#[test]
 fn where_an_operator_settled_nothing_nothing_is_lost_however_far_the_log_was_cut() {
     let read_back = ReadBack::restored(small(), 60, Snapshot::nothing_settled(60));
     assert!(!read_back.asks_for_the_next(70));
@@ -596,6 +605,50 @@ fn where_the_log_starts_after_the_rings_first_offset_the_larger_values_count() {
     );
     assert_eq!(part.judge(102, BYTES, &node(2, 1, 979)), Judgement::Replay);
     assert_eq!(part.judge(103, BYTES, &node(3, 1, 990)), Judgement::Replay);
+}
+
+#[test]
+fn a_copy_of_what_the_state_binds_does_not_lower_the_floor_of_what_is_lost() {
+    let table = Table {
+        floor_ms: 50,
+        keys: [(
+            key(1),
+            KeyEntry {
+                second: Some(1),
+                instances: [(
+                    1,
+                    Value {
+                        time: 943,
+                        counter: 0,
+                    },
+                )]
+                .into(),
+                ..KeyEntry::default()
+            },
+        )]
+        .into(),
+    };
+    let snapshot = Snapshot {
+        ring_first: 90,
+        table,
+    };
+    for copy in [
+        node(1, 1, 3),
+        node(1, 1, 943),
+        control(1, 1, 9),
+        node(2, 1, 50),
+    ] {
+        for (read, floor_ms) in [(Some(node(1, 1, 990)), 990), (None, 970)] {
+            let mut read_back = ReadBack::restored(small(), 100, snapshot.clone());
+            read_back.record(97, BYTES, 0, Some(&copy));
+            read_back.record(98, BYTES, 970, read.as_ref());
+            let (mut replay, origin) = read_back.finish(95, 5_000);
+            assert_eq!(origin, Origin::RestoredInPart);
+            assert_eq!(replay.checkpoint(100).floor_ms(), floor_ms, "{copy:?}");
+            let lost = node(1, 1, 950);
+            assert_eq!(replay.judge(100, BYTES, &lost), Judgement::Replay);
+        }
+    }
 }
 
 #[test]
