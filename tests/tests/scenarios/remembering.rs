@@ -22,7 +22,7 @@ use cybermesh_tests::identity::trust_file;
 use cybermesh_tests::process::{Conduct, Recorder};
 use cybermesh_tests::stage::Role;
 use cybermesh_tests::witness::{Witness, done, witness};
-use cybermesh_transport::admin::NewTopic;
+use cybermesh_transport::admin::{DeleteUpTo, NewTopic};
 use cybermesh_transport::producer::FixedSchedule;
 use cybermesh_transport::{
     Admin, OffsetToCommit, Producer, ProducerConfig, Record, TopicPartition,
@@ -35,6 +35,7 @@ cybermesh_tests::scenarios! {
         what_was_accepted_by_a_process_that_was_killed_does_not_pass_again,
         what_was_accepted_by_one_member_does_not_pass_at_another,
         after_another_tool_set_an_offset_what_comes_from_there_on_is_handled_again_and_nothing_older,
+        after_everything_it_accepted_was_deleted_a_copy_of_it_does_not_pass,
         after_its_offsets_are_gone_a_group_handles_all_again_and_buries_nothing,
         what_is_copied_into_another_partition_or_topic_is_buried_record_by_record,
         a_commit_that_is_copied_for_another_topic_is_foreign_and_the_log_tells_what_it_can,
@@ -247,6 +248,34 @@ async fn set_offset(stage: &Stage, group: &str, topic: &str, offset: i64, metada
         .alter_group_offsets(&stage.own(group), vec![offset])
         .await;
     set.unwrap();
+}
+
+async fn after_everything_it_accepted_was_deleted_a_copy_of_it_does_not_pass(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut past = Past::put(&stage).await;
+    let topic = past.signer.topic.clone();
+    let (first, mut saw) = backend(&stage).await;
+    saw.take(ACCEPTED as usize).await;
+    stage.stop(first).await;
+    let admin = Admin::new(stage.client().await);
+    let deleted = admin
+        .delete_records(&TopicPartition::new(&*topic, 0), DeleteUpTo::HighWatermark)
+        .await;
+    assert_eq!(deleted, Ok(i64::from(ACCEPTED)));
+    let (new, record) = past.signer.next();
+    stage.put(&topic, vec![record]).await;
+    let (second, mut saw) = backend(&stage).await;
+    assert_eq!(saw.next().await.draft, new);
+    let (new, record) = past.signer.next();
+    // The last that was accepted was in the ring, and no state binds it.
+    let copy = past.records[ACCEPTED as usize - 1].clone();
+    stage.put(&topic, vec![copy, record]).await;
+    assert_eq!(saw.next().await.draft, new);
+    let cut = [("reason", "ring-cut")];
+    let alarms = number(&second, "bridge_replay_state_alarms_total", &cut);
+    assert_eq!(alarms, 1.0);
+    stage.stop(second).await;
+    assert_eq!(dispositions(&stage).await, ["replay"]);
 }
 
 async fn after_its_offsets_are_gone_a_group_handles_all_again_and_buries_nothing(stage: Stage) {
