@@ -121,7 +121,7 @@ where
                 }
             }
             None if may_be_its_size(&error) && is_about_states => {
-                request = whole.smaller(sealing, request).await;
+                request = whole.another_way(&error, sealing, request).await;
             }
             None => {
                 whole.was_not_it(sealing);
@@ -134,12 +134,24 @@ where
 /// What is done about a request that is refused whole: perhaps it is too large.
 #[derive(Default)]
 struct Whole {
+    is_sent_again: bool,
     before: Option<crate::inbound::replay::Room>,
 }
 
 impl Whole {
-    /// First with half the room for states, then without them.
-    async fn smaller(&mut self, sealing: &Arc<Sealing>, request: Vec<Sealed>) -> Vec<Sealed> {
+    /// First as it is, where the error may be one that passes: room that is given up does not come back. Then with half
+    /// the room for states, then without them.
+    async fn another_way(
+        &mut self,
+        error: &TransportError,
+        sealing: &Arc<Sealing>,
+        request: Vec<Sealed>,
+    ) -> Vec<Sealed> {
+        let may_pass = error.error_code() == Some(ErrorCode::UnknownServerError);
+        if may_pass && !self.is_sent_again && self.before.is_none() {
+            self.is_sent_again = true;
+            return request;
+        }
         if self.before.is_none() {
             self.before = Some(sealing.refused());
             return sealing.again(request).await;
