@@ -61,6 +61,11 @@ impl Default for Budget {
 pub(super) struct BytesLeft(usize);
 
 impl BytesLeft {
+    #[cfg(test)]
+    pub(super) const fn of(bytes: usize) -> Self {
+        Self(bytes)
+    }
+
     pub(super) const fn fits(self, bytes: usize) -> bool {
         bytes <= self.0
     }

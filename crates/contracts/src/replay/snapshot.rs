@@ -1,7 +1,7 @@
 //! A partition's settled values as of one watermark, and their bytes.
 
 use super::budget::BytesLeft;
-use super::claim::Value;
+use super::claim::{Value, second_ms};
 use super::limits::RingLimits;
 use super::table::{KeyEntry, MAX_INSTANCES_PER_KEY, Table};
 use super::varint;
@@ -11,6 +11,10 @@ const FOLD: u8 = 0b0000_0001;
 const SECOND: u8 = 0b0000_0010;
 const INSTANCES_SHIFT: u32 = 4;
 const KNOWN_FLAGS: u8 = 0b1111_0011;
+const KEY_BYTES: usize = 8;
+const FLAGS_BYTES: usize = 1;
+/// An instance's id.
+const INSTANCE_BYTES: usize = 4;
 
 /// The settled values of a partition as of one watermark: what travels with its commit.
 ///
@@ -71,13 +75,12 @@ impl Snapshot {
         let mut times: Vec<u64> = self.table.times_ms().collect();
         times.sort_unstable();
         times.dedup();
-        // Folding everything up to `times[n]` leaves less the larger n is: find the least that fits.
-        let folded = |n: usize| {
-            times
-                .get(n)
-                .map(|time| encode(&self.table.folded_up_to(*time)))
+        // Folding everything up to `times[n]` leaves less the larger n is: find the least that fits. Only that is written:
+        // a table may have ten thousands of entries, and a commit waits for its state.
+        let fits = |n: usize| {
+            let length = |time: &u64| encoded_len(&self.table, Some(*time));
+            times.get(n).is_some_and(|time| budget.fits(length(time)))
         };
-        let fits = |n: usize| folded(n).is_some_and(|bytes| budget.fits(bytes.len()));
         let (mut low, mut high) = (0, times.len());
         while low < high {
             let middle = low.midpoint(high);
@@ -87,21 +90,60 @@ impl Snapshot {
                 low = middle + 1;
             }
         }
-        folded(low).filter(|bytes| budget.fits(bytes.len()))
+        let cut = times.get(low).filter(|_| fits(low))?;
+        Some(encode(&self.table.folded_up_to(*cut)))
     }
 }
 
+/// How many bytes [`encode`] writes of a table, or of what is left of it once everything up to a time is
+/// [folded](Table::folded_up_to).
+pub(super) fn encoded_len(table: &Table, folded_up_to_ms: Option<u64>) -> usize {
+    let floor_ms = table.floor_ms.max(folded_up_to_ms.unwrap_or(0));
+    let is_left = |time_ms: u64| folded_up_to_ms.is_none() || time_ms > floor_ms;
+    let newest = newest_ms(table, is_left);
+    let mut keys: u64 = 0;
+    let mut bytes = varint::len(floor_ms) + varint::len(newest);
+    for entry in table.keys.values() {
+        let fold = (entry.fold_ms > 0 && is_left(entry.fold_ms))
+            .then(|| varint::len(newest - entry.fold_ms));
+        let second = entry
+            .second
+            .filter(|second| is_left(second_ms(*second)))
+            .map(varint::len);
+        let instances = entry
+            .instances
+            .values()
+            .filter(|value| is_left(value.time))
+            .map(|value| {
+                INSTANCE_BYTES
+                    + varint::len(newest - value.time)
+                    + varint::len(u64::from(value.counter))
+            });
+        let values = fold.into_iter().chain(second).chain(instances);
+        let (count, length) = values.fold((0_usize, 0), |(count, sum), length| {
+            (count + 1, sum + length)
+        });
+        // A key of which nothing is left is listed no longer.
+        if count > 0 || folded_up_to_ms.is_none() {
+            keys += 1;
+            bytes += KEY_BYTES + FLAGS_BYTES + length;
+        }
+    }
+    bytes + varint::len(keys)
+}
+
+/// The newest nonce time or fold among those that are left.
+fn newest_ms(table: &Table, is_left: impl Fn(u64) -> bool) -> u64 {
+    let times = table.keys.values().flat_map(|entry| {
+        let instances = entry.instances.values().map(|value| value.time);
+        instances.chain([entry.fold_ms])
+    });
+    times.filter(|time| is_left(*time)).max().unwrap_or(0)
+}
+
 /// Writes the entries of a table.
-fn encode(table: &Table) -> Vec<u8> {
-    let newest = table
-        .keys
-        .values()
-        .flat_map(|entry| {
-            let instances = entry.instances.values().map(|value| value.time);
-            instances.chain([entry.fold_ms])
-        })
-        .max()
-        .unwrap_or(0);
+pub(super) fn encode(table: &Table) -> Vec<u8> {
+    let newest = newest_ms(table, |_| true);
     let mut out = Vec::new();
     varint::put(&mut out, table.floor_ms);
     varint::put(&mut out, newest);

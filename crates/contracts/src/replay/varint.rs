@@ -12,6 +12,12 @@ pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
     }
 }
 
+/// How many bytes [`put`] writes.
+pub(super) const fn len(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
 /// Takes one number off the front; nothing where there is none, or where it is longer than it need be.
 pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut value: u64 = 0;
@@ -42,6 +48,7 @@ mod tests {
             let value = value >> shift;
             let mut bytes = Vec::new();
             put(&mut bytes, value);
+            prop_assert_eq!(len(value), bytes.len());
             bytes.extend_from_slice(&tail);
             let mut rest = bytes.as_slice();
             prop_assert_eq!(take(&mut rest), Some(value));

@@ -3,9 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::*;
+use crate::replay::budget::BytesLeft;
 use crate::replay::claim::Value;
+use crate::replay::snapshot::{encode, encoded_len};
 use crate::replay::table::{KeyEntry, Table};
 use crate::sign::{Ed25519Signer, Signer};
 use crate::trust::{Right, TrustStore, TrustedKey, Window};
@@ -685,6 +688,29 @@ fn tables() -> impl Strategy<Value = Table> {
     (time, keys).prop_map(|(floor_ms, keys)| Table { floor_ms, keys })
 }
 
+/// What a table is cut to where each cut that is looked at is written out whole.
+fn cut_by_writing(table: &Table, room: usize) -> Option<Vec<u8>> {
+    let fits = |bytes: &Vec<u8>| bytes.len() <= room;
+    let whole = encode(table);
+    if fits(&whole) {
+        return Some(whole);
+    }
+    let mut times: Vec<u64> = table.times_ms().collect();
+    times.sort_unstable();
+    times.dedup();
+    let folded = |n: usize| Some(encode(&table.folded_up_to(*times.get(n)?)));
+    let (mut low, mut high) = (0, times.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if folded(middle).is_some_and(|bytes| fits(&bytes)) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    folded(low).filter(fits)
+}
+
 proptest! {
     #[test]
     fn what_was_stored_is_loaded(table in tables(), ring_first in 0..i64::MAX, is_signed: bool) {
@@ -728,6 +754,22 @@ proptest! {
                 prop_assert!(stored.table.compare(&claim).is_le(), "{claim:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_table_is_cut_as_if_every_cut_were_written_out(table in tables(), room in 0usize..1500) {
+        let expected = cut_by_writing(&table, room);
+        let snapshot = Snapshot { ring_first: 5, table };
+        prop_assert_eq!(snapshot.entries_within(BytesLeft::of(room)), expected);
+    }
+
+    #[test]
+    fn the_length_of_a_table_is_told_without_writing_it(table in tables(), above_ms: Index) {
+        prop_assert_eq!(encoded_len(&table, None), encode(&table).len());
+        let times: Vec<u64> = table.times_ms().chain([0, table.floor_ms]).collect();
+        let above_ms = *above_ms.get(&times);
+        let folded = table.folded_up_to(above_ms);
+        prop_assert_eq!(encoded_len(&table, Some(above_ms)), encode(&folded).len());
     }
 
     #[test]
