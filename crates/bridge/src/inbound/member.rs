@@ -14,9 +14,9 @@ use cybermesh_transport::{
     RecordBatch, ResetCause, TopicPartition, TransportError,
 };
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use super::group::{Assignment, CommitError, Fetched, GroupCommand, GroupEvent, Life};
+use super::group::{Assignment, Fetched, GroupCommand, GroupEvent, Life};
 use super::held_back::HeldBack;
 use super::origin::Origin;
 use super::replay::Sealing;
@@ -115,14 +115,7 @@ async fn obey(
             GroupCommand::Resume(partition) => consumer.resume(&partition),
             GroupCommand::Commit(offsets, reply) => {
                 let send = |offsets| consumer.commit(offsets);
-                let commit = commits::commit(lives, sealing, offsets, send);
-                let result = match timeout(COMMIT_TIMEOUT, commit).await {
-                    Ok(result) => result,
-                    Err(_elapsed) => Err(CommitError::NotNow(format!(
-                        "no answer within {} s",
-                        COMMIT_TIMEOUT.as_secs()
-                    ))),
-                };
+                let result = commits::commit(lives, sealing, offsets, COMMIT_TIMEOUT, send).await;
                 if reply.send(result).is_err() {
                     tracing::debug!("nobody waits for this commit any more");
                 }

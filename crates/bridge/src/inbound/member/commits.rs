@@ -7,8 +7,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cybermesh_transport::{Class, ErrorCode, OffsetToCommit, TopicPartition, TransportError};
+use tokio::time::{Instant, timeout_at};
 
 use crate::inbound::group::{Commit, CommitError, Life};
 use crate::inbound::replay::{Sealed, Sealing};
@@ -41,11 +43,13 @@ struct LeftOut {
 }
 
 /// Has `send` commit what may be committed, in as many requests as that takes. What is refused for the sake of one
-/// partition is sent again at once without it.
+/// partition is sent again at once without it; what
+/// is not answered `within` that time is left out.
 pub(super) async fn commit<F>(
     lives: &Lives,
     sealing: &Arc<Sealing>,
     commits: Vec<Commit>,
+    within: Duration,
     mut send: impl FnMut(Vec<OffsetToCommit>) -> F,
 ) -> Result<(), CommitError>
 where
@@ -53,18 +57,30 @@ where
 {
     let mut left_out = LeftOut::default();
     let mut is_any_committed = false;
+    let deadline = Instant::now() + within;
     let mut waiting = VecDeque::from(commits);
     while !waiting.is_empty() {
         let request = sealing.request(&mut waiting).await;
-        match commit_request(lives, sealing, request, &mut left_out, &mut send).await {
-            Ok(is_committed) => is_any_committed |= is_committed,
-            Err((error, request)) => {
-                let rest = waiting.drain(..).map(|commit| commit.partition);
-                let request = request.into_iter().map(|sealed| sealed.commit.partition);
-                left_out.partitions.extend(request.chain(rest));
-                left_out.why = Some(error.into());
+        let asked: Vec<_> = request.iter().map(partition_of).collect();
+        let committing = commit_request(lives, sealing, request, &mut left_out, &mut send);
+        let (not_done, why) = match timeout_at(deadline, committing).await {
+            Ok(Ok(is_committed)) => {
+                is_any_committed |= is_committed;
+                continue;
+            }
+            Ok(Err((error, request))) => (request.iter().map(partition_of).collect(), error.into()),
+            Err(_elapsed) => {
+                let why = format!("no answer within {} s", within.as_secs());
+                (asked, CommitError::NotNow(why))
+            }
+        };
+        let rest = waiting.drain(..).map(|commit| commit.partition);
+        for partition in not_done.into_iter().chain(rest) {
+            if !left_out.partitions.contains(&partition) {
+                left_out.partitions.push(partition);
             }
         }
+        left_out.why = Some(why);
     }
     match left_out.why {
         None => Ok(()),
@@ -165,6 +181,10 @@ impl Whole {
             sealing.restore(before);
         }
     }
+}
+
+fn partition_of(sealed: &Sealed) -> TopicPartition {
+    sealed.commit.partition.clone()
 }
 
 fn is_state_of(request: &[Sealed], named: usize) -> bool {

@@ -12,6 +12,8 @@ use crate::inbound::group::State;
 use crate::inbound::replay::StateSigning;
 use crate::telemetry::Exposition;
 
+const WITHIN: Duration = Duration::from_secs(10);
+
 fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("t", partition)
 }
@@ -57,7 +59,7 @@ async fn committed(
             .filter_map(|partition| Some(refused(partition, refuse(partition)?)));
         std::future::ready(codes.next().map_or(Ok(()), Err))
     };
-    let result = commit(lives, &sealing(), commits, send).await;
+    let result = commit(lives, &sealing(), commits, WITHIN, send).await;
     (asked.into_inner(), result)
 }
 
@@ -168,7 +170,7 @@ async fn committed_at(
         asked.borrow_mut().push(lengths);
         std::future::ready(answer(&offsets))
     };
-    let result = commit(&Lives::default(), sealing, commits, send).await;
+    let result = commit(&Lives::default(), sealing, commits, WITHIN, send).await;
     (asked.into_inner(), result)
 }
 
@@ -318,4 +320,38 @@ async fn three_hundred_partitions_of_many_signers_are_committed_in_requests_of_h
     assert_eq!(asked.len(), 2);
     assert_eq!(left_out(&result).len(), 300 - asked[0].len());
     assert!(!left_out(&result).contains(&tp(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_committed_before_the_time_was_up_is_said_to_be() {
+    let lives = Lives::default();
+    for answered in [0, 1] {
+        let mut commits: Vec<Commit> = (0..300)
+            .map(|partition| with_state(partition, 230))
+            .collect();
+        // Left out once, and not once more for the lack of an answer.
+        commits[0].life = lives.begin(&tp(0));
+        lives.begin(&tp(0));
+        let asked = RefCell::new(Vec::new());
+        let send = |offsets: Vec<OffsetToCommit>| {
+            asked.borrow_mut().push(offsets.len());
+            let is_answered = asked.borrow().len() <= answered;
+            async move {
+                if !is_answered {
+                    std::future::pending::<()>().await;
+                }
+                Ok(())
+            }
+        };
+        let result = commit(&lives, &sealing(), commits, WITHIN, send).await;
+        let asked = asked.into_inner();
+        assert_eq!(asked.len(), answered + 1, "no more is asked for");
+        if answered == 0 {
+            let why = "no answer within 10 s".to_owned();
+            assert_eq!(result, Err(CommitError::NotNow(why)));
+        } else {
+            assert_eq!(left_out(&result).len(), 300 - asked[0]);
+            assert!(!result.unwrap_err().is_final());
+        }
+    }
 }
