@@ -13,6 +13,7 @@ mod store;
 
 use std::sync::Arc;
 
+use cybermesh_contracts::replay::Snapshot;
 use cybermesh_transport::{Client, IsolationLevel, host};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -39,7 +40,9 @@ pub(crate) fn orders(
             let (copies, waiting) = mpsc::channel(WAITING);
             let (state, sealing) = (Arc::clone(state), Arc::clone(&source.sealing));
             let metrics = source.metrics.clone();
-            let writing = host::spawn(copies::write(state, sealing, metrics, waiting));
+            let most_bytes = Snapshot::MOST_TEXT_BYTES;
+            let writing = copies::write(state, sealing, metrics, most_bytes, waiting);
+            let writing = host::spawn(writing);
             (Some(copies), Some(writing))
         }
     };

@@ -34,8 +34,6 @@ const HEAD_BYTES: usize = 1 + 8 + 8;
 const SEAL_BYTES: usize = 8 + 64;
 /// Head, floor and counts at their longest, and a signature: below this nothing is sure to fit.
 pub(super) const LEAST_CHARACTERS: usize = (HEAD_BYTES + 10 + 10 + 1 + SEAL_BYTES).div_ceil(3) * 4;
-/// The longest text that is looked at. A commit's is below 4096; a state folder's is larger.
-const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
 /// What one stored state belongs to: a copy made for anything else is foreign.
 ///
@@ -133,6 +131,9 @@ pub enum StateRefused {
 }
 
 impl Snapshot {
+    /// The longest text that [`open`](Self::open) looks at: 16 MiB. A commit's is below 4096; a state folder's is larger.
+    pub const MOST_TEXT_BYTES: usize = 16 * 1024 * 1024;
+
     /// Writes the state for a commit of `binding.offset`, signed where there is a `signer` that may
     /// sign `replay_state`.
     ///
@@ -201,7 +202,7 @@ struct Stored {
 
 impl Stored {
     fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAX_TEXT_BYTES {
+        if text.len() > Snapshot::MOST_TEXT_BYTES {
             return None;
         }
         let bytes = BASE64.decode(text).ok()?;

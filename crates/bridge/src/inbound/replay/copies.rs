@@ -19,7 +19,7 @@ use crate::telemetry::{Metrics, ReplayAlarm};
 
 const FOLDER: &str = "replay";
 const HEAD: &str = "cybermesh-replay-state 1";
-/// The longest copy that is looked at.
+/// The longest copy that is looked at: a state of [`Snapshot::MOST_TEXT_BYTES`] and what was handled.
 const MOST_BYTES: usize = 17 << 20;
 
 /// The copy of one partition.
@@ -112,13 +112,11 @@ fn checksum(text: &str) -> String {
     sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn text(sealing: &Sealing, copy: &Kept) -> Option<String> {
-    let partition = copy.partition.partition;
-    let state = sealing.seal(partition, copy.offset, &copy.state, Budget::WHOLE)?;
+fn text(state: &str, copy: &Kept) -> String {
     let handled = copy.handled.encode(copy.offset);
     let text = format!("{HEAD}\n{state}\n{handled}");
     let sum = checksum(&text);
-    Some(format!("{text}\n{sum}\n"))
+    format!("{text}\n{sum}\n")
 }
 
 /// Reads these bytes as a copy, as they are and with head and checksum put right.
@@ -142,16 +140,19 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     ));
 }
 
-/// Writes copies as they come, until nobody makes any more.
+/// Writes copies as they come, until nobody makes any more. One with a state of more than `most_bytes` is not written: it
+/// would be taken for damaged.
 pub(crate) async fn write(
     state: Arc<StateDir>,
     sealing: Arc<Sealing>,
     metrics: Metrics,
+    most_bytes: usize,
     mut copies: mpsc::Receiver<Kept>,
 ) {
     while let Some(copy) = copies.recv().await {
         let (state, sealing) = (Arc::clone(&state), Arc::clone(&sealing));
-        let writing = host::spawn_blocking(move || write_one(&state, &sealing, &copy));
+        let writing =
+            host::spawn_blocking(move || write_one(&state, &sealing, &copy, most_bytes));
         match writing.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -163,10 +164,27 @@ pub(crate) async fn write(
     }
 }
 
-fn write_one(state: &StateDir, sealing: &Sealing, copy: &Kept) -> Result<(), StateError> {
-    let (Some(name), Some(text)) = (name(&copy.partition), text(sealing, copy)) else {
+fn write_one(
+    state: &StateDir,
+    sealing: &Sealing,
+    copy: &Kept,
+    most_bytes: usize,
+) -> Result<(), StateError> {
+    let partition = copy.partition.partition;
+    let Some(name) = name(&copy.partition) else {
         return Ok(());
     };
+    let sealed = sealing.seal(partition, copy.offset, &copy.state, Budget::WHOLE);
+    let Some(sealed) = sealed else {
+        return Ok(());
+    };
+    if sealed.len() > most_bytes {
+        return Err(StateError::Full {
+            path: state.path().join(name),
+            most_bytes: u64::try_from(most_bytes).unwrap_or(u64::MAX),
+        });
+    }
+    let text = text(&sealed, copy);
     if let Some(folder) = name.parent() {
         state.make_folder(folder)?;
     }

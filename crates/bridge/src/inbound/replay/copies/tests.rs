@@ -10,6 +10,8 @@ const BINDING: Binding<'_> = Binding {
     offset: 40,
 };
 
+const MOST: usize = Snapshot::MOST_TEXT_BYTES;
+
 fn partition() -> TopicPartition {
     TopicPartition::new("t", 3)
 }
@@ -41,9 +43,9 @@ fn a_copy_is_read_as_it_was_written_and_only_for_its_own_commit() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(folder.path()).unwrap();
     assert!(read_back(&state).is_none());
-    write_one(&state, &sealing(), &kept(40)).unwrap();
+    write_one(&state, &sealing(), &kept(40), MOST).unwrap();
     assert_eq!(read_back(&state).unwrap().snapshot.ring_first(), 24);
-    write_one(&state, &sealing(), &kept(41)).unwrap();
+    write_one(&state, &sealing(), &kept(41), MOST).unwrap();
     assert!(read_back(&state).is_none());
     assert!(
         folder.path().join("replay/t/3").exists(),
@@ -51,11 +53,31 @@ fn a_copy_is_read_as_it_was_written_and_only_for_its_own_commit() {
     );
 }
 
+#[tokio::test]
+async fn a_copy_that_would_not_be_read_is_not_written_and_an_alarm_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = Arc::new(StateDir::open(folder.path()).unwrap());
+    let sealed = sealing().seal(3, 40, &kept(40).state, Budget::WHOLE);
+    let length = sealed.unwrap().len();
+    for (most_bytes, is_kept) in [(length - 1, false), (length, true)] {
+        let exposition = crate::telemetry::Exposition::new().unwrap();
+        let (copies, waiting) = mpsc::channel(1);
+        copies.try_send(kept(40)).unwrap();
+        drop(copies);
+        let (state, sealing) = (Arc::clone(&state), Arc::new(sealing()));
+        write(state, sealing, exposition.metrics(), most_bytes, waiting).await;
+        assert_eq!(folder.path().join("replay/t/3").exists(), is_kept);
+        let alarm = r#"bridge_replay_state_alarms_total{reason="copy-not-kept"} 1"#;
+        let is_said = exposition.text().unwrap().contains(alarm);
+        assert_eq!(is_said, !is_kept);
+    }
+}
+
 #[test]
 fn a_copy_with_any_byte_changed_or_cut_off_is_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(folder.path()).unwrap();
-    write_one(&state, &sealing(), &kept(40)).unwrap();
+    write_one(&state, &sealing(), &kept(40), MOST).unwrap();
     let file = folder.path().join("replay/t/3");
     let whole = std::fs::read(&file).unwrap();
     let changed = (0..whole.len()).map(|at| {
@@ -81,7 +103,7 @@ fn a_copy_with_any_byte_changed_or_cut_off_is_set_aside() {
 fn a_copy_of_another_version_is_set_aside() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(folder.path()).unwrap();
-    write_one(&state, &sealing(), &kept(40)).unwrap();
+    write_one(&state, &sealing(), &kept(40), MOST).unwrap();
     let file = folder.path().join("replay/t/3");
     let text = std::fs::read_to_string(&file).unwrap();
     let later = text.replace("state 1", "state 2");
@@ -96,7 +118,7 @@ fn a_copy_that_is_forgotten_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(folder.path()).unwrap();
     assert!(!forget_copy(&state, &partition()).unwrap());
-    write_one(&state, &sealing(), &kept(40)).unwrap();
+    write_one(&state, &sealing(), &kept(40), MOST).unwrap();
     assert!(forget_copy(&state, &partition()).unwrap());
     assert!(read_back(&state).is_none());
 }
@@ -114,7 +136,7 @@ fn nobody_else_may_read_copies() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(folder.path()).unwrap();
-    write_one(&state, &sealing(), &kept(40)).unwrap();
+    write_one(&state, &sealing(), &kept(40), MOST).unwrap();
     for path in ["replay", "replay/t", "replay/t/3"] {
         let metadata = std::fs::metadata(folder.path().join(path)).unwrap();
         assert_eq!(metadata.permissions().mode() & 0o077, 0, "{path}");

@@ -287,6 +287,7 @@ impl Process {
             state,
             Arc::clone(&self.sealing),
             self.metrics.clone(),
+            Snapshot::MOST_TEXT_BYTES,
             waiting,
         )
         .await;
