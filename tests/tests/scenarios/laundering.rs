@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use cybermesh_bridge::bridge::Bridge;
-use cybermesh_bridge::dlq::{Asked, Fate, Filter, Refusal, Totals};
+use cybermesh_bridge::dlq::{Asked, Fate, Filter, Position, Refusal, Totals};
+use cybermesh_bridge::handler::{HandlerError, Verdict};
 use cybermesh_contracts::RecordView;
 use cybermesh_contracts::dead_letter::{Burial, Failure, Form, Signing};
 use cybermesh_contracts::kind::Kind;
@@ -13,7 +14,7 @@ use cybermesh_tests::drafts::draft;
 use cybermesh_tests::forge::{Forgery, flipped};
 use cybermesh_tests::identity::Identity;
 use cybermesh_tests::log::now_ms;
-use cybermesh_tests::office::Office;
+use cybermesh_tests::office::{Office, Run};
 use cybermesh_tests::stage::Role;
 use cybermesh_tests::witness::{Witness, done, witness};
 use cybermesh_transport::{Header, Record};
@@ -23,6 +24,9 @@ cybermesh_tests::scenarios! {
         old_copies_that_were_buried_as_replays_are_not_put_back_in_bulk,
         old_copies_in_a_flood_that_was_summed_up_are_not_put_back_with_the_rest,
         copies_made_while_their_signer_was_not_trusted_are_not_put_back_with_the_rest,
+        what_was_copied_since_its_signer_is_trusted_is_not_put_back_with_the_rest,
+        a_copy_made_while_a_run_goes_on_keeps_what_was_copied_from_being_put_back,
+        a_copy_that_its_handler_rejected_is_put_back_instead_of_what_was_copied,
         what_was_too_old_already_when_its_signer_was_not_trusted_stays_buried,
         a_dead_letter_that_nobody_trusted_signed_moves_nothing,
         a_genuine_dead_letter_written_again_by_somebody_else_moves_nothing_twice,
@@ -168,6 +172,117 @@ async fn copies_made_while_their_signer_was_not_trusted_are_not_put_back_with_th
     stage.stop(backend).await;
 }
 
+/// Messages of a newcomer, buried as nobody's; then the newcomer is trusted.
+async fn mended(
+    stage: &Stage,
+    office: &mut Office,
+    backend: &Bridge,
+    counts: std::ops::Range<u32>,
+) -> Vec<Record> {
+    let (audience, topic) = (stage.own("audience"), stage.topic(Kind::Anomaly));
+    let newcomer = Identity::new(stage.dir(), "newcomer");
+    let sender = Forgery::new(newcomer.signer(), &audience, &topic);
+    let records: Vec<_> = counts
+        .map(|count| sender.record(&draft(Kind::Anomaly), count))
+        .collect();
+    stage.put(&topic, records.clone()).await;
+    let end = i64::try_from(records.len()).unwrap();
+    stage
+        .wait_committed(&stage.own("backend"), &topic, end)
+        .await;
+    let mut entries = stage.trust_entries().to_vec();
+    entries.push(newcomer.trust_entry(&Kind::NODE, &[]));
+    office.believe(stage, entries);
+    backend.reloader().reload();
+    records
+}
+
+fn refusals(run: &Run) -> Vec<(i64, &Refusal)> {
+    let refusals = run.told.iter().filter_map(|told| match &told.fate {
+        Fate::Left(refusal) => Some((told.origin.as_ref()?.1.offset, refusal)),
+        _ => None,
+    });
+    refusals.collect()
+}
+
+fn at(offset: i64) -> Position {
+    Position {
+        partition: 0,
+        offset,
+    }
+}
+
+async fn what_was_copied_since_its_signer_is_trusted_is_not_put_back_with_the_rest(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    let topic = stage.topic(Kind::Anomaly);
+    let records = mended(&stage, &mut office, &backend, 0..2).await;
+    // Anybody who may write to the topic.
+    stage.put(&topic, vec![records[0].clone()]).await;
+    let copy = saw.next().await;
+    assert_eq!(copy.offset, 2);
+    stage.wait_committed(&stage.own("backend"), &topic, 3).await;
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(refusals(&run), [(0, &Refusal::CopiedTo(at(2)))], "{run:?}");
+    assert_eq!((run.totals.redriven, run.totals.refused), (1, 1), "{run:?}");
+    let seen = saw.next().await;
+    assert_eq!(seen.offset, 3);
+    assert_ne!(seen.draft, copy.draft, "handled again");
+    // Who names it has looked.
+    let refused = run
+        .told
+        .iter()
+        .find(|told| matches!(told.fate, Fate::Left(_)));
+    let letter = refused.unwrap().letter.offset;
+    let run = office.redrive_one(&stage, letter).await;
+    assert_eq!(run.totals.redriven, 1, "{run:?}");
+    assert_eq!(saw.next().await.offset, 4);
+    stage.stop(backend).await;
+}
+
+async fn a_copy_made_while_a_run_goes_on_keeps_what_was_copied_from_being_put_back(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    let records = mended(&stage, &mut office, &backend, 0..2).await;
+    let batch = office
+        .batch(&stage, Filter::default(), Asked::default())
+        .await;
+    stage
+        .put(&stage.topic(Kind::Anomaly), vec![records[1].clone()])
+        .await;
+    assert_eq!(saw.next().await.offset, 2);
+    let run = office.run(&stage, batch).await;
+    assert_eq!(refusals(&run), [(1, &Refusal::CopiedTo(at(2)))], "{run:?}");
+    assert_eq!(saw.next().await.offset, 3);
+    stage.stop(backend).await;
+}
+
+async fn a_copy_that_its_handler_rejected_is_put_back_instead_of_what_was_copied(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let (handlers, mut saw) = witness(&Kind::NODE, |message| match message.offset {
+        2 => Err(HandlerError::permanent("downstream is away")),
+        _ => Ok(Verdict::Done),
+    });
+    let settings = office.settings();
+    let settings = [(settings[0].0, settings[0].1.as_str())];
+    let backend = stage.bridge_with(Role::Backend, handlers, &settings).await;
+    let records = mended(&stage, &mut office, &backend, 0..2).await;
+    stage
+        .put(&stage.topic(Kind::Anomaly), vec![records[0].clone()])
+        .await;
+    assert_eq!(saw.next().await.offset, 2);
+    stage.dead_letters(3).await;
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(refusals(&run), [(0, &Refusal::CopiedTo(at(2)))], "{run:?}");
+    assert_eq!((run.totals.redriven, run.totals.refused), (2, 1), "{run:?}");
+    let handled = saw.take(2).await;
+    assert_ne!(handled[0].draft, handled[1].draft, "handled twice");
+    stage.stop(backend).await;
+}
+
 async fn what_was_too_old_already_when_its_signer_was_not_trusted_stays_buried(stage: Stage) {
     const DAY_MS: i64 = 86_400_000;
     stage.make_topics(1).await;
@@ -289,10 +404,7 @@ async fn a_dead_letter_that_nobody_trusted_signed_moves_nothing(stage: Stage) {
     };
     for offset in [1, 2, 3] {
         let filter = Filter {
-            at: Some(cybermesh_bridge::dlq::Position {
-                partition: 0,
-                offset,
-            }),
+            at: Some(at(offset)),
             ..Filter::default()
         };
         let run = office.redrive(&stage, filter, asked.clone()).await;

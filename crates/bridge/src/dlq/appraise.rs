@@ -109,7 +109,7 @@ pub async fn appraise(
         (Err(_), _) => Vec::new(),
     };
     let (letter, topic) = (&read.letter, &read.letter.origin().topic);
-    let is_unjudged = is_before_order(letter.disposition()) && letter.redrive_count() == 0;
+    let is_unjudged = is_before_order(letter) && letter.redrive_count() == 0;
     let unjudged_at_ms = is_unjudged.then(|| letter.first_failed_at_ms());
     let judged = shown.into_iter().map(|original| {
         let today = original.today(desk, topic, now_ms, unjudged_at_ms);

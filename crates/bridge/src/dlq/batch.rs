@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 
 use super::appraise::{Judged, PutBack, appraise};
-use super::copies::{Copies, is_before_order};
+use super::copies::{Asker, Copies, is_before_order};
 use super::desk::Desk;
-use super::entry::{Entry, Position};
+use super::entry::{Entry, Position, Standing};
 use super::filter::Filter;
 use super::journal::{Ledger, SignedRedrive};
 use super::original::{self, Origin};
@@ -83,10 +83,20 @@ pub struct Batch {
     untold: u64,
     letters: VecDeque<Position>,
     doing: Doing,
-    waiting: VecDeque<(Position, String, Judged)>,
+    waiting: VecDeque<Waiting>,
     totals: Totals,
     /// Nothing more is sent: the last one has not got through.
     is_halted: bool,
+}
+
+/// An original in hand.
+#[derive(Debug)]
+struct Waiting {
+    letter: Position,
+    topic: String,
+    judged: Judged,
+    /// Nobody judged its order, nor named it by itself.
+    asks_for_copies: bool,
 }
 
 /// Whether anything is done.
@@ -138,7 +148,7 @@ impl Batch {
                 admitted.push(meant);
             }
         }
-        batch.copies.look(&batch.desk).await?;
+        batch.copies.look(&batch.desk, &batch.index).await?;
         admitted.sort_unstable();
         batch.letters = admitted.into_iter().map(|meant| meant.letter).collect();
         Ok(batch)
@@ -181,9 +191,14 @@ impl Batch {
         let Some(letter) = entry.letter().filter(|_| !self.asked.one) else {
             return Ok(());
         };
-        if !is_before_order(letter.disposition()) {
+        if !is_before_order(letter) {
             return Ok(());
         }
+        let group = self.asked.for_group.as_deref().or(letter.group());
+        let asker = Asker {
+            group: group.unwrap_or_default().to_owned(),
+            is_signed: matches!(&entry.read, Ok(read) if matches!(read.standing, Standing::Signed(_))),
+        };
         let topic = &letter.origin().topic;
         let originals = match original::copy_of(letter) {
             Some(copy) => vec![copy],
@@ -193,7 +208,8 @@ impl Batch {
             },
         };
         for original in originals {
-            self.copies.ask(topic, original.at, &original.hash());
+            self.copies
+                .ask(topic, original.at, &original.hash(), &asker);
         }
         Ok(())
     }
@@ -239,8 +255,8 @@ impl Batch {
             if self.is_halted {
                 return Ok(None);
             }
-            if let Some((letter, topic, judged)) = self.waiting.pop_front() {
-                return self.tell(letter, topic, judged).await.map(Some);
+            if let Some(waiting) = self.waiting.pop_front() {
+                return self.tell(waiting).await.map(Some);
             }
             if let Some(told) = self.refused.pop_front() {
                 return Ok(Some(told));
@@ -293,11 +309,17 @@ impl Batch {
         if let Some(refusal) = appraisal.refusal {
             return Ok(Some(self.left(entry, refusal)));
         }
-        let topic = entry.letter().map(|letter| letter.origin().topic.clone());
+        let letter = entry.letter();
+        let topic = letter.map(|letter| letter.origin().topic.clone());
         let topic = topic.unwrap_or_default();
+        let asks_for_copies = !self.asked.one && letter.is_some_and(is_before_order);
         let judged = appraisal.originals.into_iter();
-        self.waiting
-            .extend(judged.map(|judged| (entry.at, topic.clone(), judged)));
+        self.waiting.extend(judged.map(|judged| Waiting {
+            letter: entry.at,
+            topic: topic.clone(),
+            judged,
+            asks_for_copies,
+        }));
         Ok(None)
     }
 
@@ -318,20 +340,31 @@ impl Batch {
         }
     }
 
-    async fn tell(
-        &mut self,
-        letter: Position,
-        topic: String,
-        judged: Judged,
-    ) -> Result<Told, RedriveFault> {
-        let earlier = || {
-            let original = &judged.original;
-            self.copies.earlier(&topic, original.at, &original.hash())
+    async fn tell(&mut self, waiting: Waiting) -> Result<Told, RedriveFault> {
+        let (letter, topic, judged) = (waiting.letter, waiting.topic, waiting.judged);
+        let (at, hash) = (judged.original.at, judged.original.hash());
+        let this = (topic.as_str(), at, &hash);
+        let is_copied = |copies: &Copies, put_back: &PutBack| match waiting.asks_for_copies {
+            true => copies.judge(this, &put_back.group),
+            false => Ok(()),
         };
-        let decision = judged.decision.and_then(|put_back| match earlier() {
-            Some(earlier) => Err(Refusal::CopyOf(earlier)),
-            None => Ok(put_back),
-        });
+        let mut decision = judged.decision;
+        if let Ok(put_back) = &decision
+            && let Err(refusal) = is_copied(&self.copies, put_back)
+        {
+            decision = Err(refusal);
+        }
+        if let (Ok(put_back), Doing::All(_, pace)) = (&decision, &mut self.doing) {
+            sleep_until(pace.next(Instant::now())).await;
+            // Whoever sees what is put back could copy what is still to come.
+            if waiting.asks_for_copies {
+                let (desk, index) = (&self.desk, &self.index);
+                self.copies.look_again(desk, index, this).await?;
+            }
+            if let Err(refusal) = is_copied(&self.copies, put_back) {
+                decision = Err(refusal);
+            }
+        }
         let fate = match decision {
             Err(refusal) => {
                 self.count_left(&refusal);
@@ -342,8 +375,7 @@ impl Batch {
                     self.totals.redriven += 1;
                     Fate::Would(put_back)
                 }
-                Doing::All(redriver, pace) => {
-                    sleep_until(pace.next(Instant::now())).await;
+                Doing::All(redriver, _) => {
                     let outcome = redriver
                         .put_back(letter, &topic, &judged.original, &put_back)
                         .await?;

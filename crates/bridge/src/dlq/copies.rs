@@ -1,37 +1,57 @@
-//! Copies: whether what a dead letter is about stood in its partition before.
+//! Copies: whether what a dead letter is about stands in its partition a second time.
 //!
 //! What is buried before its order was asked for, since its key was not believed just then, may be a copy of
-//! something handled long ago: whoever knows of a wrong trust file could write it. A receiver that takes a
-//! redrive does not ask for the message's own order any more; so it is asked for here, of the log itself. A
-//! topic keeps messages as long as they may be old, and what was too old when it was buried is refused for that.
+//! something handled long ago: whoever knows of a wrong trust file could write it. Or it was copied since its key
+//! is believed, and the copy was handled. A receiver that takes a redrive does not ask for the message's own order
+//! any more; so it is asked for here, of the log itself. A topic keeps messages as long as they may be old, and
+//! what was too old when it was buried is refused for that.
 
 use std::collections::HashMap;
 
+use cybermesh_contracts::dead_letter::DeadLetter;
+use cybermesh_contracts::headers::REDRIVE;
 use cybermesh_contracts::rejection::Disposition;
-use cybermesh_transport::TopicPartition;
+use cybermesh_transport::{FetchedRecord, TopicPartition};
 
 use super::desk::Desk;
 use super::entry::Position;
 use super::original::value_hash;
+use super::plan::{Index, Refusal};
 use super::reader::{ReadError, Scan, partition_exists};
 
 /// The hash of a value, shortened: there may be millions.
 type Short = [u8; 16];
 
-/// Where values first stood.
+/// Who asks whether a value stands elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asker {
+    /// The group that is to take it.
+    pub(super) group: String,
+    /// Whether the dead letter is signed: then another must be as well to be believed.
+    pub(super) is_signed: bool,
+}
+
+/// Where values stand.
 #[derive(Debug, Default)]
 pub(super) struct Copies(HashMap<TopicPartition, OfPartition>);
 
 #[derive(Debug, Default)]
 struct OfPartition {
-    /// The values that are asked about, and where each was seen first.
-    first: HashMap<Short, Option<i64>>,
-    /// The last place that is asked about.
-    last: i64,
+    values: HashMap<Short, OfValue>,
+    /// The first offset that was not read.
+    unread: i64,
+}
+
+#[derive(Debug, Default)]
+struct OfValue {
+    /// Where it stands first.
+    first: Option<i64>,
+    /// Who asks, and the last place where it may have been handled for them.
+    askers: Vec<(Asker, Option<i64>)>,
 }
 
 /// Whether the order of what is buried so was never judged, though it is put back in bulk.
-pub(super) const fn is_before_order(disposition: Disposition) -> bool {
+const fn is_name_before_order(disposition: Disposition) -> bool {
     matches!(
         disposition,
         Disposition::UnknownKey
@@ -41,41 +61,114 @@ pub(super) const fn is_before_order(disposition: Disposition) -> bool {
     )
 }
 
+/// Whether the order of what `letter` stands for was never judged, though it is put back in bulk.
+pub(super) fn is_before_order(letter: &DeadLetter) -> bool {
+    is_name_before_order(letter.disposition())
+}
+
 impl Copies {
     /// Will be asked about a record whose value has this SHA-256.
-    pub(super) fn ask(&mut self, topic: &str, at: Position, hash: &[u8; 32]) {
+    pub(super) fn ask(&mut self, topic: &str, at: Position, hash: &[u8; 32], asker: &Asker) {
         let partition = TopicPartition::new(topic, at.partition);
-        let asked = self.0.entry(partition).or_default();
-        asked.first.entry(short(hash)).or_insert(None);
-        asked.last = asked.last.max(at.offset);
+        let values = &mut self.0.entry(partition).or_default().values;
+        let askers = &mut values.entry(short(hash)).or_default().askers;
+        if !askers.iter().any(|(known, _)| known == asker) {
+            askers.push((asker.clone(), None));
+        }
     }
 
-    /// Reads the partitions that are asked about, each up to the last record in question.
-    pub(super) async fn look(&mut self, desk: &Desk) -> Result<(), ReadError> {
+    /// Reads the partitions that are asked about; `index` knows of all dead letters.
+    pub(super) async fn look(&mut self, desk: &Desk, index: &Index) -> Result<(), ReadError> {
         for (partition, asked) in &mut self.0 {
-            let topic = &partition.topic;
-            if !partition_exists(desk, topic, partition.partition).await? {
-                continue;
-            }
-            let from = vec![(partition.clone(), 0)];
-            let until = asked.last.saturating_add(1);
-            let mut scan = Scan::of(desk, topic, from, Some(until)).await?;
-            while let Some((_, record)) = scan.next().await? {
-                let hash = value_hash(record.value.as_deref());
-                if let Some(first @ None) = asked.first.get_mut(&short(&hash)) {
-                    *first = Some(record.offset);
-                }
-            }
+            asked.read_on(desk, partition, index).await?;
         }
         Ok(())
     }
 
-    /// Where the same value stood before.
-    pub(super) fn earlier(&self, topic: &str, at: Position, hash: &[u8; 32]) -> Option<Position> {
+    /// Reads what has come since to the partition of a record, where its value is asked about.
+    pub(super) async fn look_again(
+        &mut self,
+        desk: &Desk,
+        index: &Index,
+        (topic, at, hash): (&str, Position, &[u8; 32]),
+    ) -> Result<(), ReadError> {
         let partition = TopicPartition::new(topic, at.partition);
-        let first = *self.0.get(&partition)?.first.get(&short(hash))?;
-        let offset = first.filter(|first| *first < at.offset)?;
-        Some(Position { offset, ..at })
+        match self.0.get_mut(&partition) {
+            Some(asked) if asked.values.contains_key(&short(hash)) => {
+                asked.read_on(desk, &partition, index).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this record may be put back for `group`, for what stands elsewhere.
+    ///
+    /// # Errors
+    /// It is a copy, or was copied to where the group may have handled it.
+    pub(super) fn judge(
+        &self,
+        (topic, at, hash): (&str, Position, &[u8; 32]),
+        group: &str,
+    ) -> Result<(), Refusal> {
+        let partition = TopicPartition::new(topic, at.partition);
+        let asked = self.0.get(&partition);
+        let Some(value) = asked.and_then(|asked| asked.values.get(&short(hash))) else {
+            return Ok(());
+        };
+        let position = |offset| Position { offset, ..at };
+        if let Some(first) = value.first.filter(|first| *first < at.offset) {
+            return Err(Refusal::CopyOf(position(first)));
+        }
+        let askers = value.askers.iter();
+        let last = askers
+            .filter(|(asker, _)| asker.group == group)
+            .filter_map(|(_, last)| last.filter(|last| *last > at.offset))
+            .max();
+        last.map_or(Ok(()), |last| Err(Refusal::CopiedTo(position(last))))
+    }
+}
+
+impl OfPartition {
+    async fn read_on(
+        &mut self,
+        desk: &Desk,
+        partition: &TopicPartition,
+        index: &Index,
+    ) -> Result<(), ReadError> {
+        let topic = &partition.topic;
+        if !partition_exists(desk, topic, partition.partition).await? {
+            return Ok(());
+        }
+        let from = vec![(partition.clone(), self.unread)];
+        let mut scan = Scan::of(desk, topic, from, None).await?;
+        let end = scan.end_of(partition.partition);
+        while let Some((_, record)) = scan.next().await? {
+            self.note(partition, &record, index);
+        }
+        self.unread = end.unwrap_or(self.unread);
+        Ok(())
+    }
+
+    fn note(&mut self, partition: &TopicPartition, record: &FetchedRecord, index: &Index) {
+        let hash = value_hash(record.value.as_deref());
+        let Some(value) = self.values.get_mut(&short(&hash)) else {
+            return;
+        };
+        value.first.get_or_insert(record.offset);
+        // Its own order is not judged, and it counts once.
+        if record.headers.iter().any(|header| header.name == REDRIVE) {
+            return;
+        }
+        let at = Position {
+            partition: partition.partition,
+            offset: record.offset,
+        };
+        for (asker, last) in &mut value.askers {
+            let place = (asker.group.as_str(), &*partition.topic, at);
+            if !index.keeps_from_handling(place, &hash, asker.is_signed) {
+                *last = Some(record.offset);
+            }
+        }
     }
 }
 

@@ -33,6 +33,7 @@ mod plan;
 mod reader;
 mod redrive;
 mod spill;
+mod stretches;
 mod topic;
 mod writer;
 

@@ -12,9 +12,11 @@ use cybermesh_contracts::redrive::MAX_COUNT;
 use cybermesh_contracts::rejection::Disposition;
 use sha2::{Digest, Sha256};
 
+use super::copies::is_before_order;
 use super::entry::{Entry, Position, Standing};
 use super::journal::{Done, Key, Ledger};
 use super::original::{Origin, Original, Today, value_hash};
+use super::stretches::Stretches;
 use crate::inbound::guard::burials::from_words;
 
 /// What an operator asks for.
@@ -105,6 +107,11 @@ pub enum Refusal {
     /// The same stood in its partition before, and nobody judged its order.
     #[error("a copy of what stood at {0} before: only by itself, by its position")]
     CopyOf(Position),
+    /// The same stands in its partition behind it, and may have been taken there: nobody judged the order of this one.
+    #[error(
+        "the same stands at {0} as well, and may have been handled there: only by itself, by its position"
+    )]
+    CopiedTo(Position),
     /// Its time has not come.
     #[error(
         "it is {ahead_ms} ms ahead of our clock: put back before its time, it would make replays of its signer's \
@@ -152,6 +159,8 @@ pub struct Index {
     unsigned: HashMap<Short, Best>,
     /// Where each signature was met first: whoever may write to the topic can append what stands there again.
     seals: HashMap<Short, Position>,
+    /// What signed summaries stand for wholly, by group, topic and partition.
+    summed: HashMap<Short, Stretches>,
 }
 
 /// A hash, shortened: there may be millions.
@@ -161,6 +170,8 @@ type Short = [u8; 16];
 struct Best {
     count: u8,
     at: Position,
+    /// None of those about the same record is put back in bulk without a look for copies.
+    keeps: bool,
 }
 
 impl Index {
@@ -176,16 +187,66 @@ impl Index {
             self.seals.entry(seal).or_insert(entry.at);
         }
         let letter = &read.letter;
+        let keeps = keeps_from_handling(letter);
         let Some((key, hash)) = own_key(letter) else {
+            if keeps && matches!(read.standing, Standing::Signed(_)) {
+                self.note_summary(letter);
+            }
             return;
         };
         let this = Best {
             count: letter.redrive_count(),
             at: entry.at,
+            keeps,
         };
         let best = best.entry(short(&key, &hash)).or_insert(this);
+        let keeps = best.keeps && keeps;
         if this.count > best.count {
             *best = this;
+        }
+        best.keeps = keeps;
+    }
+
+    /// A summary does not say which: only one that stands for all of its range is known to stand for one of it.
+    fn note_summary(&mut self, letter: &DeadLetter) {
+        let Content::Reference(reference) = letter.content() else {
+            return;
+        };
+        let origin = letter.origin();
+        let (Some(first), Some(last), Some(partition)) = (
+            reference.first_offset,
+            reference.last_offset,
+            origin.partition,
+        ) else {
+            return;
+        };
+        let span = last
+            .checked_sub(first)
+            .and_then(|span| u64::try_from(span).ok());
+        if span.and_then(|span| span.checked_add(1)) != Some(reference.count) {
+            return;
+        }
+        let group = letter.group().unwrap_or_default();
+        let place = place(group, &origin.topic, partition);
+        self.summed.entry(place).or_default().add(first, last);
+    }
+
+    /// Whether a dead letter tells that what stands there was not handled, nor will be by a bulk redrive without a
+    /// look for copies. Where only what is signed counts, what is not signed tells nothing.
+    pub(super) fn keeps_from_handling(
+        &self,
+        (group, topic, at): (&str, &str, Position),
+        hash: &[u8; 32],
+        only_signed: bool,
+    ) -> bool {
+        let short = short(&Key::new(group, topic, at), hash);
+        let unsigned = || self.unsigned.get(&short).filter(|_| !only_signed);
+        match self.signed.get(&short).or_else(unsigned) {
+            Some(of_its_own) => of_its_own.keeps,
+            None => {
+                let stretches = self.summed.get(&place(group, topic, at.partition));
+                stretches.is_some_and(|stretches| stretches.has(at.offset))
+            }
         }
     }
 
@@ -218,6 +279,11 @@ impl Index {
 fn short(key: &Key, hash: &[u8; 32]) -> Short {
     let both = Sha256::new().chain_update(key.as_str()).chain_update(hash);
     cut(both.finalize().into())
+}
+
+fn place(group: &str, topic: &str, partition: i32) -> Short {
+    // No topic has a slash in its name.
+    cut(Sha256::digest(format!("{group}/{topic}/{partition}")).into())
 }
 
 fn cut(hash: [u8; 32]) -> Short {
@@ -264,6 +330,12 @@ fn is_mixed(letter: &DeadLetter) -> bool {
             .is_some_and(|all| all.into_iter().all(Disposition::redriven_by_default))
     };
     is_summary(letter) && !may_all()
+}
+
+/// Whether what it stands for was not handled, nor is put back in bulk without a look for copies.
+fn keeps_from_handling(letter: &DeadLetter) -> bool {
+    let is_in_bulk = letter.disposition().redriven_by_default() && !is_mixed(letter);
+    is_before_order(letter) || !is_in_bulk
 }
 
 /// What can be said of a dead letter before its original is looked for: the group that takes it, and the

@@ -155,6 +155,11 @@ impl Scan {
         }
     }
 
+    /// Up to before which offset this partition is read; nothing where there is nothing to read.
+    pub(super) fn end_of(&self, partition: i32) -> Option<i64> {
+        self.open.get(&partition).copied()
+    }
+
     fn silent(&mut self) -> ReadError {
         match self.failed.take() {
             Some(error) => error.into(),

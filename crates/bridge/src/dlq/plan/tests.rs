@@ -364,6 +364,57 @@ fn of_a_summary_what_has_a_dead_letter_of_its_own_is_left_to_that() {
 }
 
 #[test]
+fn what_a_dead_letter_keeps_from_being_handled_is_told_by_signed_ones_and_whole_summaries() {
+    let hash = value_hash(Some(b"value"));
+    let keeps = |entries: &[Entry], offset, only_signed| {
+        let mut index = Index::default();
+        for entry in entries {
+            index.note(entry);
+        }
+        index.keeps_from_handling(("backend", TOPIC, at(offset)), &hash, only_signed)
+    };
+    assert!(!keeps(&[], 7, true));
+    for (disposition, does) in [
+        (Disposition::UnknownKey, true),
+        (Disposition::Replay, true),
+        // It is put back in its own right.
+        (Disposition::HandlerRejected, false),
+    ] {
+        let own = || entry(1, 7, 0, disposition, signed());
+        assert_eq!(keeps(&[own()], 7, true), does, "{disposition}");
+        assert!(!keeps(&[own()], 8, true), "another record");
+        let again = entry(2, 7, 1, Disposition::UnknownKey, signed());
+        assert_eq!(keeps(&[own(), again], 7, true), does, "{disposition}");
+        let unsigned = || entry(3, 7, 0, disposition, Standing::Unsigned);
+        assert!(!keeps(&[unsigned()], 7, true));
+        assert_eq!(keeps(&[unsigned()], 7, false), does);
+        let forged = entry(4, 7, 0, disposition, forged());
+        assert!(!keeps(&[forged], 7, false));
+    }
+    let record = |offset| RecordView {
+        partition: Some(0),
+        offset,
+        ..RecordView::new(TOPIC, Some(b"value"))
+    };
+    let summary = |offsets: &[i64], standing| {
+        let mut flood = Flood::starting_with(&record(offsets[0]));
+        for offset in &offsets[1..] {
+            flood.add(&record(*offset));
+        }
+        let failure = Failure {
+            reason: "too many to bury one by one: unknown-key 2",
+            ..failure(Disposition::UnknownKey)
+        };
+        read(1, &Burial::of_flood(&flood, &failure), standing)
+    };
+    assert!(keeps(&[summary(&[6, 7, 8], signed())], 7, true));
+    assert!(!keeps(&[summary(&[6, 7, 8], signed())], 9, true));
+    assert!(!keeps(&[summary(&[6, 8], signed())], 8, true), "not all");
+    let unsigned = || summary(&[6, 7], Standing::Unsigned);
+    assert!(!keeps(&[unsigned()], 7, false));
+}
+
+#[test]
 fn what_is_discarded_is_left_alone_unless_it_is_named() {
     let entry = rejected(1, 7, 0);
     assert_eq!(
