@@ -39,11 +39,13 @@ cybermesh_tests::scenarios! {
         a_dead_letter_whose_message_was_deleted_needs_the_operators_word,
         what_a_wrong_trust_file_buried_is_handled_when_it_is_mended_summaries_too,
         a_message_from_the_future_is_not_put_back_before_its_time,
+        what_was_put_back_of_a_topic_tells_nothing_of_the_one_made_again_under_its_name,
         the_headers_that_other_tools_go_by_name_where_a_message_came_from,
     ],
     devbroker_only: [
         a_redrive_whose_answer_was_lost_is_found_in_the_log_and_not_sent_again: "Apache Kafka loses no answer on request",
         a_redrive_that_never_arrived_is_sent_again_as_the_same_bytes: "Apache Kafka loses no request on request",
+        a_redrive_that_never_arrived_is_not_sent_to_the_topic_made_again: "Apache Kafka loses no request on request",
     ],
 }
 
@@ -519,4 +521,61 @@ async fn a_redrive_that_never_arrived_is_sent_again_as_the_same_bytes(stage: Sta
         .find(|header| header.name == REDRIVE);
     let header: Option<Bytes> = header.and_then(|header| header.value.clone());
     assert_eq!(header.as_deref(), Some(signed.header.as_slice()));
+}
+
+async fn make_again(stage: &Stage, topic: &str) {
+    let admin = Admin::new(stage.client().await);
+    admin.delete_topic(topic).await.unwrap();
+    stage.make_topic(topic, 1).await;
+}
+
+async fn what_was_put_back_of_a_topic_tells_nothing_of_the_one_made_again_under_its_name(
+    stage: Stage,
+) {
+    let office = Office::new(&stage, &[]);
+    let (downstream, backend, mut saw, _) = buried(&stage, &office, 1).await;
+    downstream.is_back();
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(run.totals.redriven, 1, "{run:?}");
+    saw.next().await;
+    stage.stop(backend).await;
+
+    let topic = stage.topic(Kind::Anomaly);
+    make_again(&stage, &topic).await;
+    let downstream = Downstream::away();
+    let (handlers, mut saw) = downstream.handlers();
+    let backend = self::backend(&stage, &office, handlers, &[]).await;
+    let (draft, record) = honest(&stage, 1..2).remove(0);
+    stage.put(&topic, vec![record]).await;
+    assert_eq!(saw.next().await.offset, 0);
+    stage.dead_letters(2).await;
+    downstream.is_back();
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(run.totals.redriven, 1, "{run:?}");
+    let seen = saw.next().await;
+    assert_eq!((seen.draft, seen.offset), (draft, 1));
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(
+        (run.totals.redriven, run.totals.left_alone),
+        (0, 1),
+        "{run:?}"
+    );
+    stage.stop(backend).await;
+}
+
+async fn a_redrive_that_never_arrived_is_not_sent_to_the_topic_made_again(stage: Stage) {
+    let office = hasty(&stage);
+    let (_away, backend, _saw, _) = buried(&stage, &office, 1).await;
+    stage.stop(backend).await;
+    let topic = stage.topic(Kind::Anomaly);
+    let fault = Fault::drop_before_apply(Api::Produce).topic(&topic).once();
+    stage.devbroker().fault(fault);
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(run.totals.unknown, 1, "{run:?}");
+    make_again(&stage, &topic).await;
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(run.recovered, [Recovered::OtherTopic]);
+    assert!(!run.is_halted, "{run:?}");
+    assert_eq!(stage.end(&topic).await, 0);
+    assert_eq!(office.desk_journal().unknown().len(), 1);
 }

@@ -111,11 +111,12 @@ pub async fn appraise(
     let (letter, topic) = (&read.letter, &read.letter.origin().topic);
     let is_unjudged = is_before_order(letter) && letter.redrive_count() == 0;
     let unjudged_at_ms = is_unjudged.then(|| letter.first_failed_at_ms());
+    let topic_id = desk.id_of(topic).await?;
     let judged = shown.into_iter().map(|original| {
         let today = original.today(desk, topic, now_ms, unjudged_at_ms);
         let decision = match (&refusal, &admitted) {
             (None, Ok((group, count))) => {
-                let terms = (*group, *count);
+                let terms = (*group, *count, topic_id.as_str());
                 plan::decide(entry, &original, terms, &today, index, ledger).map(|key| PutBack {
                     key,
                     group: (*group).to_owned(),

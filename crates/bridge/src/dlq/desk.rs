@@ -6,7 +6,7 @@ use cybermesh_contracts::rejection::WindowFault;
 use cybermesh_contracts::sign::Signer;
 use cybermesh_contracts::trust::{Right, TrustStore};
 use cybermesh_contracts::verify::{RedriveFor, Verifier};
-use cybermesh_transport::{Client, IsolationLevel, TransportError};
+use cybermesh_transport::{Client, ErrorCode, IsolationLevel, TransportError};
 
 use super::entry::{Entry, Position};
 use super::reader::{Begin, ReadError, Scan, record_at};
@@ -118,6 +118,25 @@ impl Desk {
     pub async fn topic_id(&self) -> Result<String, TransportError> {
         let topic = self.client().topic(self.topic()).await?;
         Ok(topic.id().map(hex::encode).unwrap_or_default())
+    }
+
+    /// The id of the topic of messages, in hex; empty where there is none, by these settings or at all, or the cluster
+    /// tells none.
+    ///
+    /// # Errors
+    /// The cluster cannot be asked.
+    pub async fn id_of(&self, topic: &str) -> Result<String, TransportError> {
+        // Whoever may write a dead letter could name any number of others.
+        if self.settings().topics.kind_of(topic).is_none() {
+            return Ok(String::new());
+        }
+        match self.client().topic(topic).await {
+            Ok(topic) => Ok(topic.id().map(hex::encode).unwrap_or_default()),
+            Err(error) if error.error_code() == Some(ErrorCode::UnknownTopicOrPartition) => {
+                Ok(String::new())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The record of the dead-letter topic at this place, where there is one.

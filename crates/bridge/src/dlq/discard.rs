@@ -3,13 +3,58 @@
 //! Kafka deletes the oldest records of a partition, never single ones. So a discarded dead letter is written
 //! down as such; and what is older than a point can be deleted for good, for everybody.
 
+use std::collections::BTreeMap;
+
+use cybermesh_contracts::kind::Kind;
 use cybermesh_transport::admin::DeleteUpTo;
-use cybermesh_transport::{Admin, OffsetSpec, TopicPartition, TransportError};
+use cybermesh_transport::{Admin, ErrorCode, OffsetSpec, TopicPartition, TransportError};
 
 use super::desk::Desk;
 use super::entry::{Entry, Position, Standing};
 use super::journal::{Done, Key, Ledger};
 use cybermesh_contracts::dead_letter::Content;
+
+/// The ids of topics, in hex: the journal tells of those with the same id alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Topics {
+    dead_letters: String,
+    messages: BTreeMap<String, String>,
+}
+
+impl Topics {
+    /// Asks for the ids of the dead-letter topic and of those that carry a kind.
+    ///
+    /// # Errors
+    /// There is no dead-letter topic, or the cluster cannot be asked.
+    pub async fn of(desk: &Desk) -> Result<Self, TransportError> {
+        let mut messages = BTreeMap::new();
+        for kind in Kind::ALL {
+            let topic = desk.settings().topics.of(kind);
+            let id = match desk.id_of(topic).await {
+                // Who may not know of a topic put nothing back into it.
+                Err(error) if error.error_code() == Some(ErrorCode::TopicAuthorizationFailed) => {
+                    String::new()
+                }
+                id => id?,
+            };
+            messages.insert(topic.to_owned(), id);
+        }
+        Ok(Self {
+            dead_letters: desk.topic_id().await?,
+            messages,
+        })
+    }
+
+    /// The id of the dead-letter topic.
+    #[must_use]
+    pub fn dead_letters(&self) -> &str {
+        &self.dead_letters
+    }
+
+    fn id_of(&self, topic: &str) -> &str {
+        self.messages.get(topic).map_or("", String::as_str)
+    }
+}
 
 /// Whether a record of the dead-letter topic still waits for somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +70,10 @@ pub enum State {
 }
 
 impl State {
-    /// What the journal says of `entry`.
+    /// What the journal says of `entry`, by the ids of the dead-letter topic and of its message's.
     #[must_use]
-    pub fn of(entry: &Entry, topic_id: &str, ledger: &Ledger) -> Self {
-        if ledger.is_discarded(topic_id, entry.at) {
+    pub fn of(entry: &Entry, topics: &Topics, ledger: &Ledger) -> Self {
+        if ledger.is_discarded(&topics.dead_letters, entry.at) {
             return Self::Discarded;
         }
         let letter = match &entry.read {
@@ -46,9 +91,10 @@ impl State {
             Content::Reference(reference) => reference.last_offset.unwrap_or(first),
             Content::Copy(_) => first,
         };
+        let topic_id = topics.id_of(&origin.topic);
         let mut states = (first..=last).map(|offset| {
             let at = Position { partition, offset };
-            match ledger.done(&Key::new(group, &origin.topic, at)) {
+            match ledger.done(&Key::new(group, &origin.topic, at).of_topic(topic_id)) {
                 Some(Done::Unknown(_)) => Self::Unknown,
                 Some(Done::Redriven { count, .. }) if count > letter.redrive_count() => {
                     Self::Redriven

@@ -21,21 +21,44 @@ pub const JOURNAL_FILE: &str = "dead-letter-journal.ndjson";
 /// What the file may take; beyond it nothing more is redriven.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// A record, and the group it is put back for: `group/topic/partition/offset`, as the key of its dead letter.
+/// A record, and the group it is put back for: `group/topic/partition/offset`, as the key of its dead letter, and the
+/// topic's id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(String);
+pub struct Key {
+    text: String,
+    topic_id: String,
+}
 
 impl Key {
-    /// The record at this place of `topic`, for this group.
+    /// The record at this place of `topic`, for this group; of a topic without an id.
     #[must_use]
     pub fn new(group: &str, topic: &str, at: Position) -> Self {
-        Self(format!("{group}/{topic}/{}/{}", at.partition, at.offset))
+        Self {
+            text: format!("{group}/{topic}/{}/{}", at.partition, at.offset),
+            topic_id: String::new(),
+        }
+    }
+
+    /// The same of the topic with this id, in hex: one that was made again has other records at its offsets, and so
+    /// has another cluster. Empty where the cluster tells none.
+    #[must_use]
+    pub fn of_topic(self, topic_id: &str) -> Self {
+        Self {
+            topic_id: topic_id.to_owned(),
+            ..self
+        }
     }
 
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The id of the topic, in hex; empty where the cluster told none, or an old line of the journal does not.
+    #[must_use]
+    pub fn topic_id(&self) -> &str {
+        &self.topic_id
     }
 }
 
@@ -262,12 +285,14 @@ impl Step {
                 "dead_letter": signed.letter.to_string(), "topic": signed.topic,
                 "origin": signed.origin.to_string(), "log_end": signed.log_end,
                 "expires_ms": signed.expires_ms, "header": hex::encode(&signed.header),
+                "topic_id": signed.key.topic_id(),
             }),
             Self::Acknowledged { key, count, offset } => json!({
                 "did": "acknowledged", "key": key.as_str(), "count": count, "offset": offset,
+                "topic_id": key.topic_id(),
             }),
             Self::NotWritten { key, count } => json!({
-                "did": "not-written", "key": key.as_str(), "count": count,
+                "did": "not-written", "key": key.as_str(), "count": count, "topic_id": key.topic_id(),
             }),
             Self::Discarded { topic_id, at } => json!({
                 "did": "discarded", "topic_id": topic_id, "dead_letter": at.to_string(),
@@ -279,7 +304,13 @@ impl Step {
         let value: Value = serde_json::from_str(line).ok()?;
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         let position = |name: &str| value[name].as_str()?.parse().ok();
-        let key = || text("key").map(Key);
+        let key = || {
+            Some(Key {
+                text: text("key")?,
+                // Lines of before it was written down.
+                topic_id: text("topic_id").unwrap_or_default(),
+            })
+        };
         let count = || u8::try_from(value["count"].as_u64()?).ok();
         Some(match value["did"].as_str()? {
             "signed" => Self::Signed(SignedRedrive {
@@ -380,6 +411,53 @@ mod tests {
             assert!(ledger.is_discarded("ab", at(7)));
             assert!(!ledger.is_discarded("ab", at(8)));
             assert!(!ledger.is_discarded("cd", at(7)), "a topic made again");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_done_is_told_of_the_topic_with_the_same_id_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let old =
+            r#"{"did":"acknowledged","key":"backend/ai.anomalies.v1/0/5","count":1,"offset":9}"#;
+        std::fs::write(folder.path().join(JOURNAL_FILE), format!("{old}\n")).unwrap();
+        let mut journal = journal(&folder).await;
+        let of = |offset: i64, id: &str| key(offset).of_topic(id);
+        for step in [
+            Step::Signed(SignedRedrive {
+                key: of(1, "ab"),
+                ..signed(1, 1)
+            }),
+            Step::Acknowledged {
+                key: of(1, "ab"),
+                count: 1,
+                offset: None,
+            },
+            Step::Signed(SignedRedrive {
+                key: of(2, "ab"),
+                ..signed(2, 1)
+            }),
+            Step::Signed(SignedRedrive {
+                key: of(3, "ab"),
+                ..signed(3, 1)
+            }),
+            // Of the other topic: the first is none of its business.
+            Step::NotWritten {
+                key: of(2, "cd"),
+                count: 1,
+            },
+            Step::NotWritten {
+                key: of(3, "ab"),
+                count: 1,
+            },
+        ] {
+            journal.write(step).await.unwrap();
+        }
+        let glanced = Journal::glance(folder.path()).unwrap();
+        for ledger in [&glanced, journal.ledger()] {
+            let is_done = |offset, id| ledger.done(&of(offset, id)).is_some();
+            assert!(is_done(1, "ab") && is_done(2, "ab") && !is_done(3, "ab"));
+            assert!(!is_done(1, "cd") && !is_done(1, "") && !is_done(2, "cd"));
+            assert!(is_done(5, "") && !is_done(5, "ab"), "an old line");
         }
     }
 

@@ -40,7 +40,7 @@ mod writer;
 pub use appraise::{Appraisal, Judged, PutBack, appraise};
 pub use batch::{Batch, Fate, Told, Totals};
 pub use desk::{Desk, Entries, NoRight};
-pub use discard::{Before, Deletion, State, delete, deletions};
+pub use discard::{Before, Deletion, State, Topics, delete, deletions};
 pub use entry::{Entry, Letter, NoPosition, Position, Standing};
 pub use filter::{Filter, SignedBy};
 pub use journal::{Done, JOURNAL_FILE, Journal, Key, Ledger, SignedRedrive, Step};

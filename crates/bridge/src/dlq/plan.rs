@@ -399,14 +399,15 @@ pub(super) fn originals(origin: Origin, asked: &Asked) -> Result<Vec<Original>, 
     }
 }
 
-/// Whether an original of the dead letter `entry` is put back for `group`, for the `count`th time.
+/// Whether an original of the dead letter `entry` is put back for `group`, for the `count`th time, into the topic with
+/// this id.
 ///
 /// # Errors
 /// [`Refusal`].
 pub(super) fn decide(
     entry: &Entry,
     original: &Original,
-    (group, count): (&str, u8),
+    (group, count, topic_id): (&str, u8, &str),
     today: &Today,
     index: &Index,
     ledger: &Ledger,
@@ -415,7 +416,7 @@ pub(super) fn decide(
         .read
         .as_ref()
         .map_err(|fault| Refusal::NoLetter(fault.clone()))?;
-    let key = Key::new(group, &read.letter.origin().topic, original.at);
+    let key = Key::new(group, &read.letter.origin().topic, original.at).of_topic(topic_id);
     if let Some(other) = index.other((&key, &original.hash()), &read.standing, entry.at) {
         return Err(Refusal::SameRecord(other));
     }

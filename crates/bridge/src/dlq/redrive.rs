@@ -98,6 +98,8 @@ pub enum Recovered {
     Lapsing,
     /// It is not in the log, and what it put back is not to be had any more.
     NothingLeft,
+    /// It was for another topic of that name: one made again has its own, and so has another cluster. Nothing is done.
+    OtherTopic,
 }
 
 /// Puts originals back. One at a time; a second process is kept away by the state folder's lock.
@@ -153,9 +155,14 @@ impl Redriver {
     /// # Errors
     /// [`RedriveFault`].
     pub async fn recover(&mut self) -> Result<Vec<(SignedRedrive, Recovered)>, RedriveFault> {
-        let unknown = self.ledger().unknown().to_vec();
+        let (mut unknown, mut recovered) = (Vec::new(), Vec::new());
+        for signed in self.ledger().unknown().to_vec() {
+            match self.is_elsewhere(&signed).await? {
+                true => recovered.push((signed, Recovered::OtherTopic)),
+                false => unknown.push(signed),
+            }
+        }
         let mut found = self.look_for(&unknown).await?;
-        let mut recovered = Vec::new();
         for signed in unknown {
             let end = match found.remove(&signed.header) {
                 Some(offset) => {
@@ -174,6 +181,11 @@ impl Redriver {
             }
         }
         Ok(recovered)
+    }
+
+    /// Whether it was for a topic with another id than the one of its name has now.
+    async fn is_elsewhere(&self, signed: &SignedRedrive) -> Result<bool, RedriveFault> {
+        Ok(self.desk.id_of(&signed.topic).await? != signed.key.topic_id())
     }
 
     async fn recover_missing(&mut self, signed: &SignedRedrive) -> Result<Recovered, RedriveFault> {

@@ -1,6 +1,6 @@
 //! `dlq discard`: writes down that dead letters are dealt with, or deletes the oldest.
 
-use cybermesh_bridge::dlq::{Before, Begin, Desk, Journal, State, Step, delete, deletions};
+use cybermesh_bridge::dlq::{Before, Begin, Desk, Journal, State, Step, Topics, delete, deletions};
 
 use super::args::DiscardArgs;
 use super::list::origin;
@@ -17,7 +17,7 @@ pub(super) async fn run(args: &DiscardArgs, desk: &Desk, folder: &Folder) -> Res
 }
 
 async fn mark(args: &DiscardArgs, desk: &Desk, folder: &Folder) -> Result<(), Failure> {
-    let topic_id = desk.topic_id().await.map_err(Failure::cluster)?;
+    let topics = Topics::of(desk).await.map_err(Failure::cluster)?;
     let mut journal = match args.yes {
         true => Some(Journal::open(folder.hold().await?).map_err(Failure::usage)?),
         false => None,
@@ -37,12 +37,12 @@ async fn mark(args: &DiscardArgs, desk: &Desk, folder: &Folder) -> Result<(), Fa
             continue;
         }
         found += 1;
-        if State::of(&entry, &topic_id, &ledger).is_dealt_with() {
+        if State::of(&entry, &topics, &ledger).is_dealt_with() {
             continue;
         }
         discarded += 1;
         if let Some(journal) = &mut journal {
-            let (topic_id, at) = (topic_id.clone(), entry.at);
+            let (topic_id, at) = (topics.dead_letters().to_owned(), entry.at);
             let step = Step::Discarded { topic_id, at };
             journal.write(step).await.map_err(Failure::no)?;
         }
@@ -70,7 +70,7 @@ async fn delete_before(
     folder: &Folder,
     before: Before,
 ) -> Result<(), Failure> {
-    let topic_id = desk.topic_id().await.map_err(Failure::cluster)?;
+    let topics = Topics::of(desk).await.map_err(Failure::cluster)?;
     let ledger = folder.glance()?;
     let deletions = deletions(desk, before).await.map_err(Failure::cluster)?;
     let mut open = 0_u64;
@@ -79,7 +79,7 @@ async fn delete_before(
         let goes = deletions.iter().any(|deletion| {
             deletion.partition.partition == entry.at.partition && entry.at.offset < deletion.before
         });
-        let is_open = !State::of(&entry, &topic_id, &ledger).is_dealt_with();
+        let is_open = !State::of(&entry, &topics, &ledger).is_dealt_with();
         open += u64::from(goes && is_open);
     }
     let still = format!("{} of them not dealt with", open);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cybermesh_bridge::dlq::{Desk, Entry, Ledger, Standing, State};
+use cybermesh_bridge::dlq::{Desk, Entry, Ledger, Standing, State, Topics};
 use cybermesh_contracts::dead_letter::{Content, DeadLetter};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::failure::Failure;
 
 /// Prints them; a summary follows where it is not JSON.
 pub(super) async fn run(args: &ListArgs, desk: &Desk, ledger: &Ledger) -> Result<(), Failure> {
-    let topic_id = desk.topic_id().await.map_err(Failure::cluster)?;
+    let topics = Topics::of(desk).await.map_err(Failure::cluster)?;
     let filter = args.filter.filter(None);
     let mut entries = desk
         .entries(begin(&args.filter))
@@ -26,7 +26,7 @@ pub(super) async fn run(args: &ListArgs, desk: &Desk, ledger: &Ledger) -> Result
         if !filter.matches(desk, &entry) {
             continue;
         }
-        let state = State::of(&entry, &topic_id, ledger);
+        let state = State::of(&entry, &topics, ledger);
         if state.is_dealt_with() && !args.all {
             hidden += 1;
             continue;

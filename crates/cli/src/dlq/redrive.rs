@@ -58,6 +58,7 @@ pub(super) async fn run(
                 end,
                 Recovered::Found(_)
                     | Recovered::Lapsed
+                    | Recovered::OtherTopic
                     | Recovered::SentAgain(Outcome::Acknowledged(_))
             );
             tell_recovered(args, &signed, &end)?;
@@ -145,6 +146,9 @@ fn tell_recovered(
             "is not in the log, and about to lapse: try again in two minutes".to_owned()
         }
         Recovered::NothingLeft => "is not in the log, and its message is gone".to_owned(),
+        Recovered::OtherTopic => {
+            "was for another topic of that name, made anew since or on another cluster".to_owned()
+        }
     };
     if args.json {
         let line = json!({"recovered": signed.key.as_str(), "count": signed.count, "result": end});

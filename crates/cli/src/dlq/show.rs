@@ -2,7 +2,7 @@
 
 use cybermesh_bridge::dlq::{
     Appraisal, Asked, Begin, Desk, Entry, Filter, Index, Judged, Ledger, Origin, Position,
-    Standing, State, Today, appraise,
+    Standing, State, Today, Topics, appraise,
 };
 use cybermesh_contracts::Disposition;
 use cybermesh_contracts::dead_letter::DeadLetter;
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 
 /// Prints one; exit code 1 where there is none.
 pub(super) async fn show(args: &ShowArgs, desk: &Desk, ledger: &Ledger) -> Result<(), Failure> {
-    let topic_id = desk.topic_id().await.map_err(Failure::cluster)?;
+    let topics = Topics::of(desk).await.map_err(Failure::cluster)?;
     let filter = match &args.which {
         Which::Letter(at) => Filter {
             at: Some(*at),
@@ -43,7 +43,7 @@ pub(super) async fn show(args: &ShowArgs, desk: &Desk, ledger: &Ledger) -> Resul
             continue;
         };
         let entry = &entry;
-        let state = State::of(entry, &topic_id, ledger);
+        let state = State::of(entry, &topics, ledger);
         let appraisal = look(desk, entry, &index, ledger, state).await?;
         let mut shown = list::as_json(entry, state);
         if let Value::Object(shown) = &mut shown {
@@ -67,7 +67,7 @@ pub(super) async fn show(args: &ShowArgs, desk: &Desk, ledger: &Ledger) -> Resul
 /// Prints a line for each that is meant; exit code 1 where one is forged, or would not be put back and is not
 /// dealt with.
 pub(super) async fn verify(args: &VerifyArgs, desk: &Desk, ledger: &Ledger) -> Result<(), Failure> {
-    let topic_id = desk.topic_id().await.map_err(Failure::cluster)?;
+    let topics = Topics::of(desk).await.map_err(Failure::cluster)?;
     let mut index = Index::default();
     let mut entries = desk.entries(Begin::Earliest).await.map_err(read_failed)?;
     while let Some(entry) = entries.next().await.map_err(read_failed)? {
@@ -84,7 +84,7 @@ pub(super) async fn verify(args: &VerifyArgs, desk: &Desk, ledger: &Ledger) -> R
             continue;
         }
         all += 1;
-        let state = State::of(&entry, &topic_id, ledger);
+        let state = State::of(&entry, &topics, ledger);
         let appraisal = look(desk, &entry, &index, ledger, state).await?;
         let is_fine = appraisal.is_in_order();
         bad += u64::from(!is_fine);

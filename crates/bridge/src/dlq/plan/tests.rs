@@ -132,7 +132,8 @@ fn decided(which: &Entry, all: &[&Entry], ledger: &Ledger, asked: &Asked) -> Res
     for entry in all {
         index.note(entry);
     }
-    let terms = admit(which, asked, false)?;
+    let (group, count) = admit(which, asked, false)?;
+    let terms = (group, count, "");
     let offset = which.letter().unwrap().origin().offset.unwrap();
     decide(which, &original(offset), terms, &verifies(), &index, ledger)
 }
@@ -297,7 +298,14 @@ fn what_does_not_verify_today_or_whose_time_has_not_come_stays() {
     let entry = rejected(1, 7, 0);
     let decide = |today: &Today| {
         let (index, ledger) = (Index::default(), Ledger::default());
-        decide(&entry, &original(7), ("backend", 1), today, &index, &ledger)
+        decide(
+            &entry,
+            &original(7),
+            ("backend", 1, ""),
+            today,
+            &index,
+            &ledger,
+        )
     };
     assert!(decide(&verifies()).is_ok());
     let refused = decide(&Today::NotYet { ahead_ms: 5 });
@@ -349,7 +357,7 @@ fn of_a_summary_what_has_a_dead_letter_of_its_own_is_left_to_that() {
     index.note(&single);
     let ledger = Ledger::default();
     let decide = |offset| {
-        let terms = ("backend", 1);
+        let terms = ("backend", 1, "");
         decide(
             &summary,
             &original(offset),
