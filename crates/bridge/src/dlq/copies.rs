@@ -16,8 +16,9 @@ use cybermesh_transport::{FetchedRecord, TopicPartition};
 use super::desk::Desk;
 use super::entry::Position;
 use super::original::value_hash;
-use super::plan::{Index, Refusal};
+use super::plan::{Index, Refusal, is_summary};
 use super::reader::{ReadError, Scan, partition_exists};
+use crate::inbound::guard::burials::from_words;
 
 /// The hash of a value, shortened: there may be millions.
 type Short = [u8; 16];
@@ -61,9 +62,13 @@ const fn is_name_before_order(disposition: Disposition) -> bool {
     )
 }
 
-/// Whether the order of what `letter` stands for was never judged, though it is put back in bulk.
+/// Whether the order of anything `letter` stands for was never judged, though it is put back in bulk. A summary is
+/// named after what most of it was, and its words say the rest.
 pub(super) fn is_before_order(letter: &DeadLetter) -> bool {
-    is_name_before_order(letter.disposition())
+    if !is_summary(letter) {
+        return is_name_before_order(letter.disposition());
+    }
+    from_words(letter.reason()).is_none_or(|all| all.into_iter().any(is_name_before_order))
 }
 
 impl Copies {

@@ -317,7 +317,7 @@ fn own_key(letter: &DeadLetter) -> Option<(Key, [u8; 32])> {
     (!is_summary(letter)).then(|| (Key::new(group, &origin.topic, at), hash))
 }
 
-fn is_summary(letter: &DeadLetter) -> bool {
+pub(super) fn is_summary(letter: &DeadLetter) -> bool {
     matches!(letter.content(), Content::Reference(reference) if reference.count > 1)
 }
 

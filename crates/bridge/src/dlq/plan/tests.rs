@@ -423,6 +423,37 @@ fn what_a_dead_letter_keeps_from_being_handled_is_told_by_signed_ones_and_whole_
 }
 
 #[test]
+fn of_a_summary_all_that_it_names_says_whether_copies_are_looked_for() {
+    let record = |offset| RecordView {
+        partition: Some(0),
+        offset,
+        ..RecordView::new(TOPIC, Some(b"value"))
+    };
+    let mut flood = Flood::starting_with(&record(6));
+    flood.add(&record(7));
+    for (reason, is_before) in [
+        (
+            "too many to bury one by one: no-handler 40 unknown-key 1",
+            true,
+        ),
+        ("too many to bury one by one: no-handler 2", false),
+        ("whatever else it may say", true),
+    ] {
+        let failure = Failure {
+            reason,
+            ..failure(Disposition::NoHandler)
+        };
+        let summary = read(1, &Burial::of_flood(&flood, &failure), signed());
+        assert_eq!(is_before_order(summary.letter().unwrap()), is_before);
+        assert!(!is_before_order(
+            read(1, &Burial::of_record(&record(6), &failure), signed())
+                .letter()
+                .unwrap()
+        ));
+    }
+}
+
+#[test]
 fn what_is_discarded_is_left_alone_unless_it_is_named() {
     let entry = rejected(1, 7, 0);
     assert_eq!(
