@@ -4,6 +4,7 @@
 
 mod stage;
 
+use cybermesh_devbroker::{Api, Fault};
 use serde_json::Value;
 use stage::{Ran, Stage};
 
@@ -176,6 +177,65 @@ async fn what_is_discarded_is_hidden_and_not_put_back_and_what_is_older_can_be_d
     let listed = dlq(&stage, &["list", "--all", "--json"]).await;
     assert_eq!(listed.json().len(), 1, "{listed:?}");
     assert_eq!(listed.json()[0]["at"], "0@3");
+}
+
+/// So that nothing waits for a broker that does not answer.
+async fn hasty(stage: &Stage, args: &[&str]) -> Ran {
+    let mut command = stage.command(&["dlq"]);
+    command
+        .args(args)
+        .env("CYBERMESH_SIGNING_KEY", stage.path("op.key"))
+        .env("CYBERMESH_STATE_DIR", stage.path("desk"))
+        .env("KAFKA_MAX_RETRIES", "0");
+    stage.run_command(command, "").await
+}
+
+#[tokio::test]
+async fn one_that_an_earlier_unknown_keeps_back_is_not_called_absent() {
+    let stage = buried(2).await;
+    mend(&stage);
+    for put_back in ["0@0", "0@1"] {
+        let lost = Fault::drop_before_apply(Api::Produce).topic("ai.anomalies.v1");
+        stage.broker.fault(lost.once());
+        let ran = hasty(&stage, &["redrive", put_back, "--yes"]).await;
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(!ran.stderr.contains("no such record"), "{ran:?}");
+        assert!(ran.stderr.contains("does not get through"), "{ran:?}");
+    }
+    let none = hasty(&stage, &["redrive", "0@7", "--yes"]).await;
+    assert!(none.stderr.contains("no such record"), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_ends_a_run_with_the_reason_and_what_was_done() {
+    const MOST: usize = 8192;
+    let stage = buried(1).await;
+    mend(&stage);
+    let desk = stage.path("desk");
+    drop(cybermesh_bridge::state::StateDir::open(&desk).unwrap());
+    let journal = desk.join(cybermesh_bridge::dlq::JOURNAL_FILE);
+    std::fs::write(&journal, "\n".repeat(MOST)).unwrap();
+    let tool = stage.command(&[]);
+    let mut command = std::process::Command::new("bash");
+    command
+        .args([
+            "-c",
+            // In blocks of 1024 bytes; without the trap the signal would end it.
+            "trap '' XFSZ; ulimit -f 8; exec \"$0\" dlq redrive --yes",
+        ])
+        .arg(tool.get_program())
+        .env_clear();
+    for (name, value) in tool.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command
+        .env("CYBERMESH_SIGNING_KEY", stage.path("op.key"))
+        .env("CYBERMESH_STATE_DIR", &desk);
+    let ran = stage.run_command(command, "").await;
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("dead-letter-journal"), "{ran:?}");
+    assert!(ran.stdout.contains("0 put back"), "{ran:?}");
+    assert_eq!(stage.broker.log("ai.anomalies.v1").values().len(), 2);
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub(super) async fn run(
     let redriver = if args.yes {
         let state = folder.hold().await?;
         let opened = Redriver::open(desk.clone(), state, clock.clone());
-        Some(opened.map_err(failed)?)
+        Some(opened.map_err(not_begun)?)
     } else {
         None
     };
@@ -95,8 +95,7 @@ pub(super) async fn run(
     };
     let (totals, is_halted, untold) = (batch.totals(), batch.is_halted(), batch.untold());
     batch.close(Instant::now() + CLOSING).await;
-    ended?;
-    if told == 0 && args.at.is_some() {
+    if ended.is_ok() && told == 0 && args.at.is_some() && !is_halted && !interrupted {
         return Err(Failure::no(
             "there is no such record in the dead-letter topic",
         ));
@@ -105,9 +104,15 @@ pub(super) async fn run(
         tell_untold(args, untold)?;
     }
     tell_totals(args, totals)?;
+    ended?;
     if interrupted {
         return Err(Failure::no(
             "interrupted; what is left is left to the next run",
+        ));
+    }
+    if is_halted && totals == Totals::default() {
+        return Err(Failure::no(
+            "an earlier redrive does not get through; nothing else is put back before it",
         ));
     }
     if is_halted {
@@ -121,12 +126,18 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// Nothing was done yet: where it is not the cluster's, what was given is wrong.
+fn not_begun(fault: RedriveFault) -> Failure {
+    match fault {
+        RedriveFault::State(_) => Failure::usage(fault),
+        fault => failed(fault),
+    }
+}
+
 fn failed(fault: RedriveFault) -> Failure {
     match fault {
         fault if fault.is_cluster() => Failure::cluster(fault),
-        RedriveFault::NoRight(_) | RedriveFault::State(_) | RedriveFault::Clock { .. } => {
-            Failure::usage(fault)
-        }
+        RedriveFault::NoRight(_) | RedriveFault::Clock { .. } => Failure::usage(fault),
         fault => Failure::no(fault),
     }
 }
