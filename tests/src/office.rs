@@ -125,8 +125,12 @@ impl Office {
     /// # Panics
     /// When there is none.
     pub fn redriver(&self, desk: &Desk) -> Redriver {
+        self.redriver_by(desk, Arc::new(SystemClock))
+    }
+
+    fn redriver_by(&self, desk: &Desk, clock: Arc<dyn WallClock>) -> Redriver {
         let state = Arc::new(StateDir::open(&self.state).expect("the operator's folder"));
-        Redriver::open(desk.clone(), state, Arc::new(SystemClock)).expect("a redriver")
+        Redriver::open(desk.clone(), state, clock).expect("a redriver")
     }
 
     /// What a run would go through; nothing is done yet.
@@ -186,8 +190,16 @@ impl Office {
     ///
     /// # Panics
     /// When it cannot be gone through.
-    pub async fn run(&self, stage: &Stage, mut batch: Batch) -> Run {
-        let redriver = self.redriver(&self.desk(stage).await);
+    pub async fn run(&self, stage: &Stage, batch: Batch) -> Run {
+        self.run_by(stage, Arc::new(SystemClock), batch).await
+    }
+
+    /// The same by another clock.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub async fn run_by(&self, stage: &Stage, clock: Arc<dyn WallClock>, mut batch: Batch) -> Run {
+        let redriver = self.redriver_by(&self.desk(stage).await, clock);
         let recovered = batch.doing(redriver, PER_SECOND).await.expect("a recovery");
         let mut told = Vec::new();
         while let Some(one) = batch.next().await.expect("a run") {

@@ -20,8 +20,9 @@ use cybermesh_tests::drafts::draft;
 use cybermesh_tests::forge::Forgery;
 use cybermesh_tests::identity::Identity;
 use cybermesh_tests::log::now_ms;
-use cybermesh_tests::office::Office;
+use cybermesh_tests::office::{Office, Run};
 use cybermesh_tests::stage::Role;
+use cybermesh_tests::transaction::Transactions;
 use cybermesh_tests::witness::{Witness, done, witness};
 use cybermesh_transport::admin::DeleteUpTo;
 use cybermesh_transport::{
@@ -45,6 +46,8 @@ cybermesh_tests::scenarios! {
     devbroker_only: [
         a_redrive_whose_answer_was_lost_is_found_in_the_log_and_not_sent_again: "Apache Kafka loses no answer on request",
         a_redrive_that_never_arrived_is_sent_again_as_the_same_bytes: "Apache Kafka loses no request on request",
+        a_redrive_behind_an_open_transaction_is_found_and_not_called_lapsed: "Apache Kafka loses no answer on request",
+        a_redrive_whose_stretch_of_the_log_is_gone_stays_unknown: "Apache Kafka loses no answer on request",
         a_redrive_that_never_arrived_is_not_sent_to_the_topic_made_again: "Apache Kafka loses no request on request",
     ],
 }
@@ -577,5 +580,51 @@ async fn a_redrive_that_never_arrived_is_not_sent_to_the_topic_made_again(stage:
     assert_eq!(run.recovered, [Recovered::OtherTopic]);
     assert!(!run.is_halted, "{run:?}");
     assert_eq!(stage.end(&topic).await, 0);
+    assert_eq!(office.desk_journal().unknown().len(), 1);
+}
+
+/// What a run finds out when no redrive of before holds any more.
+async fn recovered_later(stage: &Stage, office: &Office) -> Run {
+    let later = Arc::new(Ahead(2 * 3_600_000));
+    let (filter, asked) = (Filter::default(), Asked::default());
+    let batch = office.batch_by(stage, later.clone(), filter, asked).await;
+    office.run_by(stage, later, batch).await
+}
+
+async fn lose_the_answer(stage: &Stage, office: &Office) {
+    let topic = stage.topic(Kind::Anomaly);
+    let fault = Fault::drop_after_apply(Api::Produce).topic(&topic).once();
+    stage.devbroker().fault(fault);
+    let run = office.redrive_all(stage).await;
+    assert_eq!(run.totals.unknown, 1, "{run:?}");
+}
+
+async fn a_redrive_behind_an_open_transaction_is_found_and_not_called_lapsed(stage: Stage) {
+    let office = hasty(&stage);
+    let (_away, backend, _saw, _) = buried(&stage, &office, 1).await;
+    stage.stop(backend).await;
+    let topic = stage.topic(Kind::Anomaly);
+    let mut transactions = Transactions::new(&stage, &topic);
+    let (_, record) = honest(&stage, 1..2).remove(0);
+    transactions.open_with(&record).await;
+    lose_the_answer(&stage, &office).await;
+    let run = recovered_later(&stage, &office).await;
+    assert_eq!(run.recovered, [Recovered::Found(2)]);
+    assert_eq!(run.refusal(), &Refusal::Redriven { count: 1 });
+}
+
+async fn a_redrive_whose_stretch_of_the_log_is_gone_stays_unknown(stage: Stage) {
+    let office = hasty(&stage);
+    let (_away, backend, _saw, _) = buried(&stage, &office, 1).await;
+    stage.stop(backend).await;
+    lose_the_answer(&stage, &office).await;
+    let partition = TopicPartition::new(stage.topic(Kind::Anomaly), 0);
+    let admin = Admin::new(stage.client().await);
+    let all = admin.delete_records(&partition, DeleteUpTo::HighWatermark);
+    assert_eq!(all.await.unwrap(), 2);
+    let run = recovered_later(&stage, &office).await;
+    let gone = Recovered::Untold { begins_at: Some(2) };
+    assert_eq!(run.recovered, [gone]);
+    assert!(!run.is_halted, "{run:?}");
     assert_eq!(office.desk_journal().unknown().len(), 1);
 }

@@ -98,7 +98,30 @@ impl Scan {
         from: Vec<(TopicPartition, i64)>,
         until: Option<i64>,
     ) -> Result<Self, ReadError> {
-        let (client, isolation) = (desk.client(), desk.isolation());
+        Self::isolated(desk, topic, from, until, desk.isolation()).await
+    }
+
+    /// Reads these partitions of `topic`, each from this offset, to its end; also what a transaction that is still open
+    /// holds back, or that was aborted.
+    ///
+    /// # Errors
+    /// As [`topic`](Self::topic).
+    pub(super) async fn uncommitted(
+        desk: &Desk,
+        topic: &str,
+        from: Vec<(TopicPartition, i64)>,
+    ) -> Result<Self, ReadError> {
+        Self::isolated(desk, topic, from, None, IsolationLevel::ReadUncommitted).await
+    }
+
+    async fn isolated(
+        desk: &Desk,
+        topic: &str,
+        from: Vec<(TopicPartition, i64)>,
+        until: Option<i64>,
+        isolation: IsolationLevel,
+    ) -> Result<Self, ReadError> {
+        let client = desk.client();
         let config = FetchConfig {
             isolation,
             ..FetchConfig::default()
@@ -233,11 +256,27 @@ async fn offsets(
         .collect())
 }
 
-/// Where a partition ends now.
+/// Where a partition ends now, open transactions and all.
 pub(super) async fn end_of(desk: &Desk, partition: &TopicPartition) -> Result<i64, TransportError> {
+    edge_of(desk, partition, OffsetSpec::Latest).await
+}
+
+/// Where a partition begins now.
+pub(super) async fn begin_of(
+    desk: &Desk,
+    partition: &TopicPartition,
+) -> Result<i64, TransportError> {
+    edge_of(desk, partition, OffsetSpec::Earliest).await
+}
+
+async fn edge_of(
+    desk: &Desk,
+    partition: &TopicPartition,
+    edge: OffsetSpec,
+) -> Result<i64, TransportError> {
     let of = std::slice::from_ref(partition);
-    let ends = offsets(desk.client(), desk.isolation(), of, OffsetSpec::Latest).await?;
-    Ok(ends.get(partition).copied().flatten().unwrap_or(0))
+    let found = offsets(desk.client(), IsolationLevel::ReadUncommitted, of, edge).await?;
+    Ok(found.get(partition).copied().flatten().unwrap_or(0))
 }
 
 /// The record at this place; `None` where there is none any more, or not yet.

@@ -19,7 +19,7 @@ use super::desk::{Desk, NoRight};
 use super::entry::{Entry, Position};
 use super::journal::{Journal, Ledger, SignedRedrive, Step};
 use super::original::{self, Origin, Original};
-use super::reader::{ReadError, Scan, end_of, partition_exists};
+use super::reader::{ReadError, Scan, begin_of, end_of, partition_exists};
 use crate::clock::{WallClock, is_plausible};
 use crate::outbound::nonces::{Drawn, NonceFault, Nonces};
 use crate::outbound::retry::RetrySchedule;
@@ -98,6 +98,12 @@ pub enum Recovered {
     Lapsing,
     /// It is not in the log, and what it put back is not to be had any more.
     NothingLeft,
+    /// It was not found and holds no longer, and the log begins behind where it would be: whether it arrived cannot be
+    /// told any more, and it stays unknown.
+    Untold {
+        /// Where its partition begins now; nothing where there is none.
+        begins_at: Option<i64>,
+    },
     /// It was for another topic of that name: one made again has its own, and so has another cluster. Nothing is done.
     OtherTopic,
 }
@@ -190,6 +196,12 @@ impl Redriver {
 
     async fn recover_missing(&mut self, signed: &SignedRedrive) -> Result<Recovered, RedriveFault> {
         let left_ms = signed.expires_ms.saturating_sub(self.now_ms()?);
+        // What holds still may go again, whether it arrived or not: it counts once.
+        if left_ms < MARGIN_MS
+            && let Some(untold) = self.untold(signed).await?
+        {
+            return Ok(untold);
+        }
         if left_ms < -MARGIN_MS {
             let (key, count) = (signed.key.clone(), signed.count);
             self.journal.write(Step::NotWritten { key, count }).await?;
@@ -205,7 +217,21 @@ impl Redriver {
         Ok(Recovered::SentAgain(outcome))
     }
 
-    /// Where these are in the logs of their partitions, by their headers.
+    /// Whether its log says no more whether it arrived. Asked after it was looked for: what is deleted meanwhile was not.
+    async fn untold(&self, signed: &SignedRedrive) -> Result<Option<Recovered>, RedriveFault> {
+        let (topic, partition) = (signed.topic.as_str(), signed.origin.partition);
+        if !partition_exists(&self.desk, topic, partition).await? {
+            return Ok(Some(Recovered::Untold { begins_at: None }));
+        }
+        let begins_at = begin_of(&self.desk, &TopicPartition::new(topic, partition)).await?;
+        let is_gone = begins_at > signed.log_end;
+        Ok(is_gone.then_some(Recovered::Untold {
+            begins_at: Some(begins_at),
+        }))
+    }
+
+    /// Where these are in the logs of their partitions, by their headers. Behind a transaction that is still open as
+    /// well: a redrive is in none, and only waits there.
     async fn look_for(
         &self,
         unknown: &[SignedRedrive],
@@ -222,7 +248,7 @@ impl Redriver {
             if !partition_exists(&self.desk, &topic, partition.partition).await? {
                 continue;
             }
-            let mut scan = Scan::of(&self.desk, &topic, vec![(partition, from)], None).await?;
+            let mut scan = Scan::uncommitted(&self.desk, &topic, vec![(partition, from)]).await?;
             while let Some((_, record)) = scan.next().await? {
                 let mut headers = record.headers.iter();
                 let header = headers.find(|header| header.name == REDRIVE);

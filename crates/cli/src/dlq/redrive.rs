@@ -157,6 +157,15 @@ fn tell_recovered(
             "is not in the log, and about to lapse: try again in two minutes".to_owned()
         }
         Recovered::NothingLeft => "is not in the log, and its message is gone".to_owned(),
+        Recovered::Untold { begins_at } => {
+            let begins_at = begins_at.map_or_else(
+                || "its partition is gone".to_owned(),
+                |offset| format!("its partition begins at {offset} now"),
+            );
+            format!(
+                "stays unknown: it is not in the log, but {begins_at}, behind where it would be; it is not put back again"
+            )
+        }
         Recovered::OtherTopic => {
             "was for another topic of that name, made anew since or on another cluster".to_owned()
         }
