@@ -159,10 +159,10 @@ impl Batch {
         let admitted = admit(entry, &self.asked, self.is_discarded(entry)).map(|_| ());
         // Each would be looked for again, with all that a summary stands for.
         let earlier = self.index.earlier(entry).filter(|_| !self.asked.one);
-        let admitted = admitted.and_then(|()| match earlier {
-            Some(earlier) => Err(Refusal::SameRecord(earlier)),
-            None => Ok(()),
-        });
+        let admitted = match (admitted, earlier) {
+            (Ok(()), Some(earlier)) => Err(Refusal::SameRecord(earlier)),
+            (admitted, _) => admitted,
+        };
         match admitted {
             Ok(()) => {
                 let (topic, origin) = origin_of(entry)?;

@@ -128,7 +128,9 @@ pub enum Refusal {
         count: u8,
     },
     /// It was put back, and nobody knows whether Kafka has it.
-    #[error("put back with an unknown outcome; a run with --yes finds out where that can still be told")]
+    #[error(
+        "put back with an unknown outcome; a run with --yes finds out where that can still be told"
+    )]
     Unknown,
     /// Another dead letter is about the same record, for the same group.
     #[error("{0} is about the same record")]
