@@ -151,8 +151,7 @@ pub(crate) async fn write(
 ) {
     while let Some(copy) = copies.recv().await {
         let (state, sealing) = (Arc::clone(&state), Arc::clone(&sealing));
-        let writing =
-            host::spawn_blocking(move || write_one(&state, &sealing, &copy, most_bytes));
+        let writing = host::spawn_blocking(move || write_one(&state, &sealing, &copy, most_bytes));
         match writing.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
