@@ -309,8 +309,8 @@ fn messages_of_two_signers_from_the_future_are_held_and_judged_again_when_the_cl
     let effects = rig.feed(&[(0, Err(future(7))), (0, Err(future(8))), (0, Ok(9))]);
     assert_eq!(kinds_of(&effects), ["alone"]);
     assert_eq!(rig.flow.pauses().collect::<Vec<_>>(), [Pause::Clock]);
-    assert!(rig.faults.clock.is_behind(2_999));
-    assert!(!rig.faults.clock.is_behind(3_000));
+    assert!(rig.faults.clock.is_behind(2_999, Instant::now()));
+    assert!(!rig.faults.clock.is_behind(3_000, Instant::now()));
     rig.flow.resume(Pause::Clock);
     let again = rig.flow.judge_again();
     assert_eq!(again.len(), 1);

@@ -2,7 +2,8 @@
 //!
 //! Trips when authentic messages of at least two keys were signed later than our clock allows within
 //! a minute, or when a broker's own append time lies a day ahead. Nothing is judged then: to bury by
-//! a clock that is behind would bury what is good. It ends when our clock has reached what tripped it.
+//! a clock that is behind would bury what is good. It ends when our clock has reached what tripped it, or
+//! was set forward: what tripped it is judged again then, and trips it again where that was not enough.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use tokio::time::Instant;
 const WITHIN: Duration = Duration::from_secs(60);
 /// An append time further ahead than that is not a broker's small fault.
 const FAR_AHEAD_MS: i64 = 86_400_000;
+/// A clock that goes so much faster than time passes was set.
+const SET_FORWARD_MS: i64 = 60_000;
 /// How long the word of an operator that our clock is right holds.
 const OVERRULED_FOR: Duration = Duration::from_secs(60 * 60);
 
@@ -23,6 +26,8 @@ pub(crate) struct ClockGuard {
     future: VecDeque<(Instant, Option<PublicKey>)>,
     /// What our clock must have reached to be believed again, Unix milliseconds.
     behind_until_ms: Option<i64>,
+    /// What our clock said when it was looked at first in that time.
+    doubted_at: Option<(i64, Instant)>,
     overruled_until: Option<Instant>,
 }
 
@@ -57,9 +62,18 @@ impl ClockGuard {
     }
 
     /// Whether our clock is at fault, as it stands now.
-    pub(crate) fn is_behind(&mut self, wall_ms: i64) -> bool {
-        if self.behind_until_ms.is_some_and(|until| wall_ms >= until) {
+    pub(crate) fn is_behind(&mut self, wall_ms: i64, now: Instant) -> bool {
+        let Some(until) = self.behind_until_ms else {
+            self.doubted_at = None;
+            return false;
+        };
+        let (said_ms, then) = *self.doubted_at.get_or_insert((wall_ms, now));
+        let passed = now.saturating_duration_since(then).as_millis();
+        let passed_ms = i64::try_from(passed).unwrap_or(i64::MAX);
+        let ahead_ms = wall_ms.saturating_sub(said_ms).saturating_sub(passed_ms);
+        if wall_ms >= until || ahead_ms > SET_FORWARD_MS {
             self.behind_until_ms = None;
+            self.doubted_at = None;
             self.future.clear();
         }
         self.behind_until_ms.is_some()
@@ -93,11 +107,23 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_forward_is_believed_again_though_one_signer_is_further_ahead() {
+        let mut guard = ClockGuard::default();
+        let (now, hour) = (Instant::now(), 3_600_000);
+        guard.future(key(1), hour - 300_000, now);
+        assert!(guard.future(key(2), 2 * hour, now));
+        let later = now + Duration::from_secs(30);
+        assert!(guard.is_behind(0, now) && guard.is_behind(90_000, later));
+        assert!(!guard.is_behind(hour, later), "it was set");
+        assert!(!guard.future(key(2), 2 * hour, later));
+    }
+
+    #[test]
     fn one_signer_ahead_of_us_is_wrong_alone_however_often() {
         let mut guard = ClockGuard::default();
         let now = Instant::now();
         assert!((0..100).all(|_| !guard.future(key(1), 5_000, now)));
-        assert!(!guard.is_behind(0));
+        assert!(!guard.is_behind(0, now));
     }
 
     #[test]
@@ -106,8 +132,8 @@ mod tests {
         let now = Instant::now();
         assert!(!guard.future(key(1), 5_000, now));
         assert!(guard.future(key(2), 7_000, now + Duration::from_secs(60)));
-        assert!(guard.is_behind(6_999));
-        assert!(!guard.is_behind(7_000));
+        assert!(guard.is_behind(6_999, now));
+        assert!(!guard.is_behind(7_000, now));
         assert!(
             !guard.future(key(3), 9_000, now + Duration::from_secs(60)),
             "what came before is not held against it"
@@ -128,10 +154,10 @@ mod tests {
         let mut guard = ClockGuard::default();
         guard.appended(86_400_000, 0, now);
         // Set back meanwhile, our clock would show that a day was taken for more than one.
-        assert!(!guard.is_behind(-1));
+        assert!(!guard.is_behind(-1, now));
         guard.appended(86_400_001, 0, now);
-        assert!(guard.is_behind(0));
-        assert!(!guard.is_behind(1));
+        assert!(guard.is_behind(0, now));
+        assert!(!guard.is_behind(1, now));
     }
 
     #[test]
@@ -142,14 +168,14 @@ mod tests {
         guard.future(key(1), 5_000, now);
         assert!(guard.future(key(2), 5_000, now));
         assert!(guard.overrule(now));
-        assert!(!guard.is_behind(0));
+        assert!(!guard.is_behind(0, now));
         let soon = now + Duration::from_secs(3599);
         assert!(!guard.future(key(1), 5_000, soon) && !guard.future(key(2), 5_000, soon));
         guard.appended(i64::MAX, 0, soon);
-        assert!(!guard.is_behind(0));
+        assert!(!guard.is_behind(0, now));
         let later = now + Duration::from_secs(3600);
         guard.appended(i64::MAX, 0, later);
-        assert!(guard.is_behind(0) && !guard.is_behind(i64::MAX));
+        assert!(guard.is_behind(0, now) && !guard.is_behind(i64::MAX, now));
         assert!(!guard.future(key(1), 5_000, later) && guard.future(key(2), 5_000, later));
     }
 
@@ -167,7 +193,7 @@ mod tests {
                 all.push((now, number));
                 prop_assert_eq!(guard.future(key(number), 10, now), expected);
                 if expected {
-                    prop_assert!(!guard.is_behind(10));
+                    prop_assert!(!guard.is_behind(10, now));
                     all.clear();
                 }
             }

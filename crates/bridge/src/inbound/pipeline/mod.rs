@@ -239,7 +239,7 @@ impl<J: Judge> Pipeline<J> {
         self.go_on_after_cuts();
         let wall_ms = self.wall_ms();
         let clock_is_wrong =
-            !is_plausible(self.clock.unix_ms()) || self.faults.clock.is_behind(wall_ms);
+            !is_plausible(self.clock.unix_ms()) || self.faults.clock.is_behind(wall_ms, now);
         let trust = self.works.trust();
         let at = At { now, wall_ms };
         for (partition, held) in &mut self.held {
