@@ -142,6 +142,27 @@ fn what_a_late_commit_uncovers_may_be_handled_again_after_a_crash() {
 }
 
 #[test]
+fn a_copy_of_what_was_buried_for_a_wrong_clock_is_the_message() {
+    let stepped = Event::ClockStepped {
+        process: "c".to_owned(),
+        off_by_ms: -3_600_000,
+    };
+    let events = [
+        vec![
+            reads(),
+            sent("a", 0),
+            logged("a", 0),
+            stepped,
+            buried(0, "future", true),
+        ],
+        vec![forged(1, Some("a"), vec![Fate::Skipped])],
+        vec![handled("c", "a", 1), answered("c", 1, Answer::Done)],
+        closed(&["a", "a"]),
+    ];
+    passes(events.concat());
+}
+
+#[test]
 fn who_has_lost_a_partition_and_does_not_know_may_still_handle_what_it_has() {
     let lost = Event::Redelivery {
         group: GROUP.to_owned(),

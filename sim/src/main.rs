@@ -100,7 +100,12 @@ fn find_bugs(arguments: &Arguments) -> Result<bool, RunError> {
                 keeps_trace: false,
             };
             let broken = run(&options)?.report.broken();
-            if !broken.is_empty() {
+            // What breaks without the bug is not of the bug.
+            let without = Options {
+                bug: None,
+                ..options
+            };
+            if !broken.is_empty() && run(&without)?.report.is_valid() {
                 found = Some((seed, broken));
                 break;
             }

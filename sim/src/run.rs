@@ -9,12 +9,15 @@ use tokio::time::Instant;
 
 use crate::attacker::Attacker;
 use crate::nemesis::Nemesis;
+use crate::plan::Kind;
 use crate::process::{Role, Slot};
 use crate::witness;
 use crate::world::{BACKENDS, GROUP, NODES, TOPIC, World};
 
 /// When faults have ended, everything has to be done within this time.
 const HEALS_WITHIN: Duration = Duration::from_secs(600);
+/// Where clocks were an hour ahead, what was signed then lies in the future for an hour.
+const CLOCKS_HEAL_WITHIN: Duration = Duration::from_secs(4_500);
 /// Messages that each node sends when they have.
 const SENT_AFTERWARDS: u64 = 5;
 /// And nothing more may happen for this long, for it to count as done.
@@ -140,7 +143,11 @@ async fn live(options: &Options) -> Result<Run, RunError> {
 /// Waits until all was sent and is done, and how long that took; nothing where it does not come.
 async fn settle(world: &World, nemesis: &mut Nemesis, healed: Instant) -> Option<Duration> {
     let mut done_since = None;
-    while healed.elapsed() < HEALS_WITHIN {
+    let within = match world.plan.kinds.contains(&Kind::ClockSteps) {
+        true => CLOCKS_HEAL_WITHIN,
+        false => HEALS_WITHIN,
+    };
+    while healed.elapsed() < within {
         nemesis
             .look_after(Instant::now() + Duration::from_millis(500))
             .await;

@@ -13,7 +13,7 @@ impl Court<'_> {
             let mut offsets_of: BTreeMap<&str, BTreeMap<&Place, usize>> = BTreeMap::new();
             for (place, handlings) in &group.handled {
                 for handling in handlings {
-                    self.is_believed(place, handling);
+                    self.is_believed(group, place, handling);
                     let places = offsets_of.entry(handling.id).or_default();
                     places.entry(place).or_insert(handling.at);
                 }
@@ -27,11 +27,18 @@ impl Court<'_> {
         }
     }
 
-    fn is_believed(&mut self, place: &Place, handling: &Handling<'_>) {
+    fn is_believed(&mut self, group: &Group<'_>, place: &Place, handling: &Handling<'_>) {
         self.report.look(Verdict::Unverified);
         let Handling { id, at, .. } = *handling;
         if let Some(forged) = self.index.forged.get(place) {
             let proof = [forged.at, at];
+            // Where nothing else of the message was ever handled (its first record was buried for a clock that was
+            // wrong, say), the copy is the message.
+            let mut elsewhere = group.handled.iter().filter(|(other, _)| **other != place);
+            let mut elsewhere = elsewhere.by_ref().flat_map(|(_, handlings)| handlings);
+            if forged.copy && !elsewhere.any(|handled| handled.id == id) {
+                return;
+            }
             if forged.copy {
                 let what = format!("{place}, a copy of {id}, was handled");
                 self.breach(Verdict::CopyHandled, what, proof);

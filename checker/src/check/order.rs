@@ -46,11 +46,16 @@ impl Court<'_> {
                 partition,
                 before.at,
                 this.at,
-                &[Why::LostSession, Why::OffsetReset, Why::Redrive],
+                &[
+                    Why::Rebalanced,
+                    Why::LostSession,
+                    Why::OffsetReset,
+                    Why::Redrive,
+                ],
             );
         let (earlier, later) = (front.place, now.place);
         if later.offset < earlier.offset {
-            if !(set_back || self.is_again(group, later, before.at, this.at)) {
+            if !set_back {
                 let what = format!("{later} was handled after {earlier} of the same lane");
                 self.breach(Verdict::OutOfOrder, what, [before.at, this.at]);
             }
@@ -84,16 +89,5 @@ impl Court<'_> {
         let answered = before.answer.map(|(at, _)| at);
         let proof = [before.at, this.at].into_iter().chain(answered);
         self.breach(Verdict::OutOfOrder, what, proof);
-    }
-
-    /// Whether a record is handled again because it could not be committed before: judged by itself. It takes its lane
-    /// back once, until it is handled again.
-    fn is_again(&self, group: &Group<'_>, place: &Place, front: usize, now: usize) -> bool {
-        let handled = group.handled.get(place).into_iter().flatten();
-        let mut handled = handled.filter(|handling| handling.at < now);
-        let last = handled.next_back();
-        last.is_some_and(|last| {
-            last.at < front && group.was_held_up(self.index, place, last.at, now)
-        })
     }
 }
