@@ -197,10 +197,15 @@ async fn a_member_that_joins_and_one_that_crashes_lose_nothing() {
     let (first_handled, second_handled) = (Handled::default(), Handled::default());
     let first = bench.subscribe(recording(&first_handled)).await;
     let mut second = None;
+    let first_signed_at = SystemClock.unix_ms() - 1000 * u64::try_from(MESSAGES).unwrap();
     for height in 0..MESSAGES {
         let partition = usize::try_from(height % 4).unwrap();
         let number = i32::try_from(partition).unwrap();
-        sent[partition] = bench.append(number, bench.signed(height, number)).await + 1;
+        // A second of its own for each: the ring is short, and the second that it let go of last is closed to whoever
+        // has the partition next.
+        let signed_at = first_signed_at + u64::try_from(height).unwrap() * 1000;
+        let record = bench.signed_at(height, number, signed_at);
+        sent[partition] = bench.append(number, record).await + 1;
         if height == 40 {
             second = Some(bench.subscribe(recording(&second_handled)).await);
         }
