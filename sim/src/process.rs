@@ -161,6 +161,7 @@ impl Within {
             .set("CYBERMESH_AUDIENCE", "sim")
             .set("CYBERMESH_NODE_ID", self.name.as_str())
             .set("CYBERMESH_STATE_DIR", path(&folder))
+            .set("KAFKA_CONNECT_TIMEOUT_MS", "2000")
             .set("KAFKA_REQUEST_TIMEOUT_MS", "3000")
             .set("KAFKA_RETRY_BACKOFF_MS", "200")
             .set("KAFKA_DELIVERY_TIMEOUT_MS", "15000");

@@ -166,10 +166,10 @@ impl Breaker {
     pub fn admit(&mut self, now: Instant) -> (Admission, Option<Transition>) {
         let mut transition = None;
         if let Phase::Open { until } = self.phase {
-            if now < until || host::bug("breaker-stays-open") {
+            if now < until {
                 return (
                     Admission::Refused {
-                        retry_after: until.saturating_duration_since(now),
+                        retry_after: until - now,
                     },
                     None,
                 );
@@ -276,7 +276,10 @@ impl Breaker {
         self.next_open_for = (full * 2).min(self.config.open_for_most);
         let fifth = full / 5;
         let chance = u64::try_from((fifth * 2).as_nanos()).unwrap_or(u64::MAX);
-        let open_for = full - fifth + Duration::from_nanos(self.jitter.up_to(chance));
+        let mut open_for = full - fifth + Duration::from_nanos(self.jitter.up_to(chance));
+        if host::bug("breaker-stays-open") {
+            open_for *= 1_000_000;
+        }
         self.enter(Phase::Open {
             until: now + open_for,
         })
