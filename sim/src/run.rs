@@ -74,7 +74,7 @@ pub enum RunError {
 /// [`RunError`]; what is wrong with the software is in the report.
 pub fn run(options: &Options) -> Result<Run, RunError> {
     let runtime = runtime(options.seed)?;
-    #[cfg(feature = "bugs")]
+    #[cfg(cybermesh_bugs)]
     {
         let believes = options.bug.as_deref() == Some("signature-believed");
         cybermesh_contracts::verify::bugs::believe_one_in(believes.then_some(3));

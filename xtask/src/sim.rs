@@ -70,8 +70,14 @@ pub(crate) async fn check(workspace: &Workspace) -> Result<(), TaskError> {
 }
 
 async fn build(workspace: &Workspace, with_bugs: bool) -> Result<PathBuf, TaskError> {
-    let target = workspace.target().join("sim");
-    let mut build = workspace
+    // A cfg and no feature: nobody who depends on us can have the bugs built in.
+    let (folder, flags) = if with_bugs {
+        ("sim-bugs", "--cfg tokio_unstable --cfg cybermesh_bugs")
+    } else {
+        ("sim", "--cfg tokio_unstable")
+    };
+    let target = workspace.target().join(folder);
+    let build = workspace
         .cargo()
         .args([
             "build",
@@ -83,10 +89,7 @@ async fn build(workspace: &Workspace, with_bugs: bool) -> Result<PathBuf, TaskEr
         ])
         .arg("--target-dir")
         .arg(&target)
-        .env("RUSTFLAGS", "--cfg tokio_unstable");
-    if with_bugs {
-        build = build.args(["--features", "bugs"]);
-    }
+        .env("RUSTFLAGS", flags);
     build.stream().await?;
     Ok(target.join("sim").join("cybermesh-sim"))
 }

@@ -1,13 +1,13 @@
-//! That `Verified` messages are to be had without a trust store by the feature `test-util` alone, and
-//! that a signature is believed unverified by the feature `bugs` alone; both are off unless asked for.
-//! (That nothing else makes them is for the compiler to say: see the documentation tests of `verify`.)
+//! That `Verified` messages are to be had without a trust store by the feature `test-util` alone, which
+//! is off unless asked for. (That nothing else makes them is for the compiler to say: see the
+//! documentation tests of `verify`.)
 
 #[test]
 fn no_feature_is_on_by_default() {
     let manifest: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
     let features = manifest["features"].as_table().unwrap();
     let names: Vec<_> = features.keys().map(String::as_str).collect();
-    assert_eq!(names, ["bugs", "test-util"]);
+    assert_eq!(names, ["test-util"]);
 }
 
 #[cfg(feature = "test-util")]

@@ -38,7 +38,7 @@ impl<'a> Due<'a> {
 
     /// Whether it holds by itself, by the strict rules.
     pub(super) fn holds(&self) -> bool {
-        #[cfg(feature = "bugs")]
+        #[cfg(cybermesh_bugs)]
         if super::bugs::is_believed() {
             return true;
         }

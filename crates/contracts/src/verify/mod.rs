@@ -6,7 +6,7 @@
 //! [`Verified`] message brings its claims for.
 
 mod bounds;
-#[cfg(feature = "bugs")]
+#[cfg(cybermesh_bugs)]
 pub mod bugs;
 mod content;
 mod due;

@@ -97,15 +97,15 @@ pub fn parallelism() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// Whether the bug of this name is to be there: put in on purpose, to see that it is found. Never without the feature
-/// `bugs`.
-#[cfg(not(feature = "bugs"))]
+/// Whether the bug of this name is to be there: put in on purpose, to see that it is found. Never without
+/// `--cfg cybermesh_bugs`, which no dependency can ask for.
+#[cfg(not(all(cybermesh_bugs, feature = "simulation")))]
 pub const fn bug(_name: &str) -> bool {
     false
 }
 
 /// Whether the bug of this name is to be there: put in on purpose, to see that it is found.
-#[cfg(feature = "bugs")]
+#[cfg(all(cybermesh_bugs, feature = "simulation"))]
 pub fn bug(name: &str) -> bool {
     Process::current().is_some_and(|process| process.bug(name))
 }
