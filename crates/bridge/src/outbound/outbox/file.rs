@@ -90,3 +90,24 @@ impl OutboxFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::StateError;
+
+    #[test]
+    fn a_folder_is_free_only_after_its_outbox_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDir::open(folder.path()).unwrap());
+        drop(Database::open(&mut InStateDir(Arc::clone(&state))).unwrap());
+
+        let outbox = OutboxFile::open(state).unwrap();
+        let other = StateDir::open(folder.path());
+        assert!(matches!(other, Err(StateError::InUse { .. })), "{other:?}");
+
+        drop(outbox);
+        let other = Arc::new(StateDir::open(folder.path()).unwrap());
+        OutboxFile::open(other).unwrap();
+    }
+}

@@ -224,7 +224,7 @@ impl StorageBackend for Disk {
 impl Storage for Disk {
     fn open(&mut self) -> io::Result<Medium> {
         drop(self.operate(false)?);
-        Ok(Medium(Box::new(self.clone())))
+        Ok(Medium::of(self.clone()))
     }
 
     fn set_aside(&mut self, unix_ms: u64) -> io::Result<String> {

@@ -28,31 +28,46 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
 
 /// What a database stands on.
 #[derive(Debug)]
-pub(crate) struct Medium(pub(crate) Box<dyn StorageBackend>);
+pub(crate) struct Medium {
+    bytes: Box<dyn StorageBackend>,
+    /// Let go of after the bytes: whoever gets the folder's lock next opens the same file.
+    _folder: Option<Arc<StateDir>>,
+}
+
+impl Medium {
+    /// Bytes that no folder's lock keeps others out of.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: impl StorageBackend) -> Self {
+        Self {
+            bytes: Box::new(bytes),
+            _folder: None,
+        }
+    }
+}
 
 impl StorageBackend for Medium {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.bytes.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        self.bytes.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.bytes.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.bytes.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
+        self.bytes.write(offset, data)
     }
 
     fn close(&self) -> io::Result<()> {
-        self.0.close()
+        self.bytes.close()
     }
 
     fn try_lock_range(
@@ -60,11 +75,11 @@ impl StorageBackend for Medium {
         start: Bound<u64>,
         end: Bound<u64>,
     ) -> Result<bool, redb::BackendError> {
-        self.0.try_lock_range(start, end)
+        self.bytes.try_lock_range(start, end)
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), redb::BackendError> {
-        self.0.unlock_range(start, end)
+        self.bytes.unlock_range(start, end)
     }
 }
 
@@ -93,12 +108,13 @@ impl Storage for InStateDir {
             sync_folder(self.0.path())?;
         }
         let backend = FileBackend::new(file).map_err(io::Error::other)?;
+        let bytes: Box<dyn StorageBackend> = Box::new(backend);
         #[cfg(feature = "simulation")]
-        if let Some(process) = cybermesh_transport::host::Process::current() {
-            let unsynced = super::unsynced::Unsynced::new(backend, path, process);
-            return Ok(Medium(Box::new(unsynced)));
-        }
-        Ok(Medium(Box::new(backend)))
+        let bytes = super::unsynced::of_process(bytes, path);
+        Ok(Medium {
+            bytes,
+            _folder: Some(Arc::clone(&self.0)),
+        })
     }
 
     fn set_aside(&mut self, unix_ms: u64) -> io::Result<String> {

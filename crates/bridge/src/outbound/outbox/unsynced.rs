@@ -8,13 +8,21 @@ use std::{
 };
 
 use cybermesh_transport::host::{FileStep, Process};
-use redb::{BackendError, StorageBackend, backends::FileBackend};
+use redb::{BackendError, StorageBackend};
 use sha2::{Digest, Sha256};
+
+/// The file as the process has it that this is called in, if that only seems to have a machine.
+pub(super) fn of_process(file: Box<dyn StorageBackend>, path: PathBuf) -> Box<dyn StorageBackend> {
+    match Process::current() {
+        Some(process) => Box::new(Unsynced::new(file, path, process)),
+        None => file,
+    }
+}
 
 /// The file, and what the system has of it.
 #[derive(Debug)]
 pub(super) struct Unsynced {
-    file: FileBackend,
+    file: Box<dyn StorageBackend>,
     path: PathBuf,
     process: Process,
     unsynced: Mutex<Vec<Step>>,
@@ -43,7 +51,7 @@ impl Step {
 }
 
 impl Unsynced {
-    pub(super) fn new(file: FileBackend, path: PathBuf, process: Process) -> Self {
+    fn new(file: Box<dyn StorageBackend>, path: PathBuf, process: Process) -> Self {
         Self {
             file,
             path,
