@@ -284,12 +284,9 @@ impl Nemesis {
     fn step_a_clock(&mut self) {
         let index = self.dice.index(self.slots.len());
         let process = self.slots[index].name.clone();
-        let is_node = self.slots[index].role == Role::Node;
-        // A receiver whose clock is an hour behind does not find in the log what its ring held.
-        let furthest_back = if is_node { -3_600_000 } else { -240_000 };
         let off_by_ms = *self
             .dice
-            .pick(&[furthest_back, 3_600_000, 0, -60_000, 60_000])
+            .pick(&[-3_600_000, 3_600_000, 0, -60_000, 60_000])
             .unwrap_or(&0);
         self.world.clocks.set(&process, off_by_ms);
         self.world

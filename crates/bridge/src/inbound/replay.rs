@@ -2,9 +2,10 @@
 //!
 //! [`store`] is where a partition's [`order`] comes from when it is assigned and goes to when it is given up: from this
 //! process's memory where the partition left it, else from the state that stands beside the committed offset
-//! ([`sealing`]) or its copy in the state folder ([`copies`]), with the ring read back from the [`log`]. Where that
+//! ([`sealing`]) or its copy in the state folder ([`copies`]), with the ring read back from the [`log`], also where our clock is behind what is read ([`ahead`]). Where that
 //! leaves less known than there should be, an alarm says so.
 
+mod ahead;
 pub(crate) mod copies;
 mod log;
 mod order;

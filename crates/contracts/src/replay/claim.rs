@@ -153,6 +153,12 @@ impl Claims {
         }
     }
 
+    /// What is judged in order: of the message, or of the redrive that brings it back.
+    #[must_use]
+    pub const fn judged(&self) -> &Claim {
+        &self.judged
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = Claim> {
         std::iter::once(self.judged).chain(self.original)
     }

@@ -12,7 +12,7 @@ use super::table::Table;
 ///
 /// Feed every record from [`from`](Self::from) up to the committed offset, in offset order; then
 /// [`finish`](Self::finish).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReadBack {
     limits: RingLimits,
     from: i64,

@@ -12,6 +12,7 @@ use cybermesh_transport::{
 };
 use futures_util::future::BoxFuture;
 
+use super::ahead::ByTwoClocks;
 use crate::inbound::group::TopicId;
 use crate::inbound::judge::Judge;
 use crate::inbound::member::origin;
@@ -53,13 +54,21 @@ pub(super) trait Log: Send + Sync {
     /// Where the log begins and ends.
     fn extent<'a>(&'a self, partition: &'a TopicPartition)
     -> BoxFuture<'a, Result<Extent, String>>;
-    /// Feeds what is there from the ring's first offset on, and what comes next where that is asked for. Gives the first offset that the log had to be
-    /// read: later than the extent says where it was cut meanwhile.
+    /// Feeds what is there from the ring's first offset on, and what comes next where that is asked for.
     fn read_back<'a>(
         &'a self,
         wanted: Wanted<'a>,
         ring: &'a mut ReadBack,
-    ) -> BoxFuture<'a, Result<i64, String>>;
+    ) -> BoxFuture<'a, Result<ReadTo, String>>;
+}
+
+/// What reading back came to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadTo {
+    /// The first offset that the log had to be read: later than the extent says where it was cut meanwhile.
+    pub(super) log_start: i64,
+    /// What it is now, Unix milliseconds: later than our clock says where what was read proves that.
+    pub(super) now_ms: i64,
 }
 
 /// Reads partitions once more, and judges again what is in them.
@@ -70,11 +79,16 @@ pub(super) struct FetchedLog {
 }
 
 /// A record as far as the order asks.
-struct Seen {
-    offset: i64,
-    bytes: usize,
-    timestamp_ms: i64,
-    claims: Option<Claims>,
+pub(super) struct Seen {
+    pub(super) offset: i64,
+    pub(super) bytes: usize,
+    pub(super) timestamp_ms: i64,
+    /// When it was appended: by the broker where that stands in the log, else as its producer wrote.
+    pub(super) appended_ms: i64,
+    /// Of a message that was in bounds then.
+    pub(super) claims: Option<Claims>,
+    /// Whether it is not in bounds yet by our clock.
+    pub(super) is_ahead: bool,
 }
 
 impl Log for FetchedLog {
@@ -105,7 +119,7 @@ impl Log for FetchedLog {
         &'a self,
         wanted: Wanted<'a>,
         ring: &'a mut ReadBack,
-    ) -> BoxFuture<'a, Result<i64, String>> {
+    ) -> BoxFuture<'a, Result<ReadTo, String>> {
         Box::pin(self.feed(wanted, ring))
     }
 }
@@ -121,7 +135,7 @@ impl FetchedLog {
             .ok_or_else(|| "the broker does not say where the log begins and ends".to_owned())
     }
 
-    async fn feed(&self, wanted: Wanted<'_>, ring: &mut ReadBack) -> Result<i64, String> {
+    async fn feed(&self, wanted: Wanted<'_>, ring: &mut ReadBack) -> Result<ReadTo, String> {
         let Wanted {
             kind,
             partition,
@@ -135,8 +149,9 @@ impl FetchedLog {
             position < to || (position < extent.end && ring.asks_for_the_next(log_start))
         };
         if !is_more(position, log_start, ring) {
-            return Ok(log_start);
+            return Ok(ReadTo { log_start, now_ms });
         }
+        let mut past = ByTwoClocks::new(ring);
         let config = FetchConfig {
             isolation: self.isolation,
             buffer_bytes: BUFFER_BYTES,
@@ -145,13 +160,12 @@ impl FetchedLog {
         };
         let reader = Reader::new(self.client.clone(), config, StartPolicy::Earliest);
         reader.begin(partition, Position::Offset(position));
-        while is_more(position, log_start, ring) {
+        while is_more(position, log_start, past.ring()) {
             match promptly(reader.next()).await? {
                 Some(Event::Records(batch)) => {
                     position = batch.next_offset;
                     for seen in self.judged(kind, batch, now_ms).await? {
-                        let claims = seen.claims.as_ref();
-                        ring.record(seen.offset, seen.bytes, seen.timestamp_ms, claims);
+                        past.take(&seen);
                     }
                 }
                 Some(Event::Reset {
@@ -174,7 +188,7 @@ impl FetchedLog {
                 None => return Err("the reader ended".to_owned()),
             }
         }
-        Ok(log_start)
+        Ok(past.finish(log_start, now_ms))
     }
 
     async fn judged(
@@ -212,19 +226,30 @@ fn unless_at_fault<T>(offset: i64, judge: impl FnOnce() -> Option<T>) -> Option<
 }
 
 /// What was in bounds when it was appended counts, though it may be too old by now. Where the broker's own time does not
-/// stand in the log, the record's does, which its producer wrote: no later than now, or a message of the future
-/// would have been accepted yesterday.
+/// stand in the log, the record's does, which its producer wrote: what that lets pass and our clock does not is told apart,
+/// or a message of the future would have been accepted yesterday.
 fn seen(judge: &ContractJudge, kind: Kind, origin: &Origin, now_ms: i64) -> Seen {
-    let at = origin.append_time_ms.unwrap_or(origin.timestamp_ms);
-    let claims = unless_at_fault(origin.offset, || {
-        let judged = judge.judge(&judge.trust(), kind, origin, at.min(now_ms));
-        judged.ok().map(|message| *message.replay_claims())
-    });
+    let appended_ms = origin.append_time_ms.unwrap_or(origin.timestamp_ms);
+    let judged = |at_ms| {
+        unless_at_fault(origin.offset, || {
+            judge.judge(&judge.trust(), kind, origin, at_ms).ok()
+        })
+    };
+    let by_ours = judged(appended_ms.min(now_ms));
+    let by_theirs = match &by_ours {
+        None if appended_ms > now_ms => judged(appended_ms),
+        _ => None,
+    };
+    let is_ahead = by_theirs.is_some();
     Seen {
         offset: origin.offset,
         bytes: origin.record_bytes(),
         timestamp_ms: origin.timestamp_ms,
-        claims,
+        appended_ms,
+        claims: by_ours
+            .or(by_theirs)
+            .map(|message| *message.replay_claims()),
+        is_ahead,
     }
 }
 
@@ -286,9 +311,8 @@ mod tests {
     }
 
     fn enters(origin: &Origin) -> bool {
-        seen(&judge(), Kind::Commit, origin, NOW_MS)
-            .claims
-            .is_some()
+        let seen = seen(&judge(), Kind::Commit, origin, NOW_MS);
+        seen.claims.is_some() && !seen.is_ahead
     }
 
     #[test]
@@ -307,6 +331,21 @@ mod tests {
         assert!(!enters(&record(ahead, ahead, None)));
         let then = -7 * HOUR_MS;
         assert!(!enters(&record(then + ahead, then, Some(then))));
+    }
+
+    #[test]
+    fn what_is_ahead_of_our_clock_alone_is_told_apart() {
+        let told = |signed_ms, appended_ms, by_broker| {
+            let origin = record(signed_ms, appended_ms, by_broker);
+            let seen = seen(&judge(), Kind::Commit, &origin, NOW_MS);
+            (seen.is_ahead, seen.claims.is_some())
+        };
+        let ahead = 6 * HOUR_MS;
+        assert_eq!(told(ahead, ahead, None), (true, true));
+        assert_eq!(told(ahead, 0, Some(ahead)), (true, true));
+        assert_eq!(told(ahead, ahead + HOUR_MS, None), (true, true));
+        assert_eq!(told(ahead, 0, None), (false, false), "by its own time too");
+        assert_eq!(told(0, ahead, None), (false, true));
     }
 
     #[test]

@@ -219,8 +219,9 @@ impl Source {
                     to: offset,
                     now_ms,
                 };
-                let log_start = log.read_back(wanted, &mut ring).await?;
-                let (replay, origin) = ring.finish(log_start, wall_ms);
+                let read = log.read_back(wanted, &mut ring).await?;
+                let now_ms = u64::try_from(read.now_ms).unwrap_or(wall_ms);
+                let (replay, origin) = ring.finish(read.log_start, now_ms);
                 (replay, origin == Origin::RestoredInPart)
             }
         };

@@ -10,7 +10,7 @@ use cybermesh_contracts::verify::test_util::verified;
 use futures_util::future::BoxFuture;
 
 use super::super::copies;
-use super::super::log::{Extent, Log, Wanted};
+use super::super::log::{Extent, Log, ReadTo, Wanted};
 use super::super::*;
 use crate::clock::WallClock;
 use crate::inbound::group::{Assignment, Commit, Life, TopicId};
@@ -99,7 +99,7 @@ impl Log for FakeLog {
         &'a self,
         wanted: Wanted<'a>,
         ring: &'a mut ReadBack,
-    ) -> BoxFuture<'a, Result<i64, String>> {
+    ) -> BoxFuture<'a, Result<ReadTo, String>> {
         let records = self.records.lock().unwrap();
         let start = wanted.extent.start;
         for (offset, record) in (0..).zip(records.iter()) {
@@ -108,7 +108,11 @@ impl Log for FakeLog {
                 ring.record(offset, BYTES, timestamp_ms, Some(record.replay_claims()));
             }
         }
-        Box::pin(async move { Ok(wanted.extent.start) })
+        let read = ReadTo {
+            log_start: start,
+            now_ms: wanted.now_ms,
+        };
+        Box::pin(async move { Ok(read) })
     }
 }
 
