@@ -213,6 +213,18 @@ fn a_burial_repeated_after_a_crash_passes() {
 }
 
 #[test]
+fn what_an_outbox_sent_once_more_after_more_than_a_ring_is_buried_as_the_copy_that_it_is() {
+    let spooled = ended("a", 0, Outcome::Spooled { sequence: 1 });
+    let events = [
+        vec![reads(), sent("a", 0), spooled],
+        vec![handled("c", "a", 0), answered("c", 0, Answer::Done)],
+        vec![buried(1, "replay", true)],
+        closed(&["a", "a"]),
+    ];
+    passes(events.concat());
+}
+
+#[test]
 fn a_copy_that_nobody_handles_passes() {
     let copy = forged(1, Some("a"), vec![Fate::Skipped]);
     passes(

@@ -277,6 +277,11 @@ fn a_dead_letter_without_cause_or_of_another_disposition_is_named() {
     let events = [vec![reads()], through("c", "a", 0), letter, closed(&["a"])];
     breaks(events.concat(), &[Verdict::WronglyBuried], &[4, 5, 7]);
 
+    let letter = vec![buried(0, "replay", true)];
+    let sent = vec![reads(), sent("a", 0), logged("a", 0)];
+    let events = [sent, letter, closed(&["a"])];
+    breaks(events.concat(), &[Verdict::WronglyBuried], &[3, 5]);
+
     let fates = vec![Fate::Buried("decode".to_owned())];
     let events = [
         vec![reads(), forged(0, None, fates), buried(0, "replay", true)],

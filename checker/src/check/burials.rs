@@ -9,6 +9,8 @@ const REJECTED: &str = "handler-rejected";
 const GIVEN_UP: [&str; 2] = ["attempts-exhausted", "handler-panic"];
 /// What a wrong clock leads to.
 const FUTURE: &str = "future";
+/// What a copy that comes after more than a ring leads to.
+const REPLAY: &str = "replay";
 /// What the withdrawal of a key leads to.
 const WITHDRAWN: [&str; 4] = [
     "key-revoked",
@@ -65,6 +67,8 @@ impl Court<'_> {
             }
             // Whose clock it was cannot be told: the sender's, or the receiver's.
             FUTURE => self.was_clock_wrong(at),
+            // Its own sender wrote it again, not knowing that it had been written.
+            REPLAY => self.index.copy_of(place).is_some(),
             of if WITHDRAWN.contains(&of) => self.was_withdrawn(place, at),
             _ => false,
         };
