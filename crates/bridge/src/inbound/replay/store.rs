@@ -204,7 +204,9 @@ impl Source {
             .await;
         let (replay, is_cut) = match found.snapshot {
             // What was deleted before the log's first offset may have been accepted by whoever committed there.
-            None if offset == 0 || (assignment.committed.is_none() && offset <= extent.start) => {
+            None if offset.max(extent.start) == 0
+                || (assignment.committed.is_none() && offset <= extent.start) =>
+            {
                 (PartitionReplay::at_start_of_log(self.limits, offset), false)
             }
             snapshot => {

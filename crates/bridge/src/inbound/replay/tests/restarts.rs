@@ -101,6 +101,23 @@ async fn at_the_first_offset_that_the_log_has_copies_of_what_was_deleted_before_
 }
 
 #[tokio::test]
+async fn at_offset_0_copies_of_what_was_deleted_do_not_pass_either() {
+    for text in ["", "AgID"] {
+        let (mut world, process) = after(60, 60, World::new()).await;
+        drop(process);
+        *world.log.start.lock().unwrap() = 30;
+        world.committed = Some((0, text.to_owned()));
+        let mut process = Process::started(&world).await;
+        let order = process.order.as_mut().unwrap();
+        for height in 30..60 {
+            let passes = order.judge(height, 1, &message(height, height.unsigned_abs()));
+            assert_eq!(passes, Order::Passes);
+        }
+        assert_eq!(order.judge(60, 1, &message(3, 3)), Order::Replay, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn after_its_offsets_expired_everything_that_the_log_has_passes_again_in_the_same_process_as_well()
  {
     let (mut world, mut process) = after(60, 60, World::new()).await;
