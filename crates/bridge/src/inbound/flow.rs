@@ -39,8 +39,8 @@ use super::pause::Pause;
 use super::reorder::Reorder;
 use super::watermark::Watermark;
 
-/// How far a partition may run ahead of a message that holds its watermark back, in offsets: what
-/// is remembered for replays, and handled again after a crash, grows with that distance.
+/// How far a partition may run ahead of a message that holds its watermark back, and its watermark of what is
+/// committed, in offsets: what is remembered for replays, and handled again after a crash, grows with that distance.
 const MAX_AHEAD: i64 = 100_000;
 
 #[derive(Debug)]
@@ -58,6 +58,7 @@ pub(crate) struct Flow<M> {
     /// Where the fetched records end, gaps included.
     end: i64,
     watermark: Watermark<InFlight>,
+    committed: i64,
     reorder: Reorder<(Arc<Origin>, Judged<M>)>,
     order: Box<dyn JudgeOrder<M>>,
     lanes: Lanes<Arc<Job<M>>>,
@@ -101,6 +102,7 @@ impl<M: Believed> Flow<M> {
             backlog: VecDeque::new(),
             end: start,
             watermark: Watermark::new(start),
+            committed: start,
             reorder: Reorder::default(),
             order,
             lanes: Lanes::default(),
@@ -246,7 +248,13 @@ impl<M: Believed> Flow<M> {
 
     /// Whether more records should be fetched now.
     pub(crate) fn wants_records(&self) -> bool {
-        !self.draining && !self.stands_still() && self.backlog.is_empty()
+        let may_read = !self.draining && !self.stands_still() && !self.waits_for_commits();
+        may_read && self.backlog.is_empty()
+    }
+
+    /// Whether so much is done and not committed that no more is read until it is.
+    pub(crate) fn waits_for_commits(&self) -> bool {
+        self.watermark().saturating_sub(self.committed) > MAX_AHEAD
     }
 
     /// The offset that may be committed.
@@ -256,6 +264,7 @@ impl<M: Believed> Flow<M> {
 
     /// The watermark was committed.
     pub(crate) fn committed(&mut self, watermark: i64, wall_ms: i64) {
+        self.committed = self.committed.max(watermark);
         self.order.committed(watermark, wall_ms);
     }
 

@@ -81,14 +81,16 @@ impl<J: Judge> Pipeline<J> {
             tracing::warn!(%error, "what is held on to will be committed again");
         }
         for (commit, assignment) in &committed.offsets {
-            if !committed.is_acknowledged(commit) {
-                continue;
-            }
-            if let Some(held) = self
+            let is_acknowledged = committed.is_acknowledged(commit);
+            let Some(held) = self
                 .held
                 .get_mut(&commit.partition)
                 .filter(|held| held.assignment == *assignment)
-            {
+            else {
+                continue;
+            };
+            held.is_uncommitted = !is_acknowledged;
+            if is_acknowledged {
                 held.committed = held.committed.max(commit.offset);
                 held.stands = Some(held.committed);
                 held.flow.committed(commit.offset, wall_ms);

@@ -13,6 +13,8 @@ use crate::telemetry::Condition;
 
 /// Why a partition waits whose messages' order is being found out.
 const REPLAY_STATE: &str = "replay-state";
+/// Why a partition waits of which too much is done and cannot be committed.
+const COMMITS: &str = "commits";
 
 impl<J: Judge> Pipeline<J> {
     /// Looks for partitions in which work is in flight and nothing gets done.
@@ -43,6 +45,9 @@ impl<J: Judge> Pipeline<J> {
                         None
                     }
                 };
+            }
+            if held.is_uncommitted && held.flow.waits_for_commits() {
+                reasons.push(COMMITS);
             }
             if !reasons.is_empty() {
                 let paused = Condition::PartitionPaused {

@@ -101,6 +101,8 @@ struct Held<M> {
     committed: i64,
     /// The offset that the group has committed, if any.
     stands: Option<i64>,
+    /// The last commit of it did not come through.
+    is_uncommitted: bool,
     kept: LastKept,
     high_watermark: i64,
     fetching: bool,

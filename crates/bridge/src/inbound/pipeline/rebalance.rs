@@ -69,6 +69,7 @@ impl<J: Judge> Pipeline<J> {
             cut: None,
             committed: start,
             stands: None,
+            is_uncommitted: false,
             kept: LastKept::default(),
             high_watermark: start,
             fetching: true,

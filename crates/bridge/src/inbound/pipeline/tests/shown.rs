@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::stage::Rig;
+use super::stage::{Rig, paused};
 use super::stand_ins::tp;
-use crate::inbound::group::{Fetched, GroupEvent};
+use crate::inbound::group::{CommitError, Fetched, GroupCommand, GroupEvent};
 
 #[tokio::test(start_paused = true)]
 async fn watermark_lag_and_what_is_in_flight_are_shown_and_nothing_of_them_afterwards() {
@@ -39,4 +39,42 @@ async fn watermark_lag_and_what_is_in_flight_are_shown_and_nothing_of_them_after
         .find(|line| line.starts_with("bridge_inflight_messages"));
     assert!(inflight.unwrap().ends_with(" 0"), "{inflight:?}");
     assert!(!text.contains("bridge_lag{"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_can_be_committed_no_more_than_100_000_offsets_are_read_and_health_says_why()
+{
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    let fetched = async |rig: &mut Rig, end| {
+        let fetched = Fetched {
+            partition: tp(0),
+            records: Vec::new(),
+            end,
+            high_watermark: end,
+        };
+        let fetched = GroupEvent::Fetched(fetched);
+        rig.events.send(fetched).await.unwrap();
+    };
+    let refused = || CommitError::NotNow("not enough replicas".into());
+    fetched(&mut rig, 100_000).await;
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(100_000));
+    reply.send(Err(refused())).unwrap();
+    rig.settle().await;
+    assert_eq!(rig.reason_for(&paused(0)), None);
+    fetched(&mut rig, 100_001).await;
+    rig.command(|command| matches!(command, GroupCommand::Pause(partition) if *partition == tp(0)))
+        .await;
+    rig.settle().await;
+    assert_eq!(rig.reason_for(&paused(0)).unwrap(), "commits");
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(100_001));
+    reply.send(Ok(())).unwrap();
+    rig.command(
+        |command| matches!(command, GroupCommand::Resume(partition) if *partition == tp(0)),
+    )
+    .await;
+    rig.settle().await;
+    assert_eq!(rig.reason_for(&paused(0)), None);
 }
