@@ -53,6 +53,8 @@ pub(crate) trait JudgeOrder<M>: Send {
     }
     /// The partition goes, and this much of it was handled: should it come back, not once more.
     fn given_up(&mut self, _handled: Handled) {}
+    /// The partition came back with the commit that it went with: it is read again from there on.
+    fn comes_back(&mut self, _committed: i64) {}
 }
 
 /// A message that is believed, as far as its burial asks.

@@ -48,7 +48,11 @@ impl Handled {
     /// Whether the message at `offset` is one of them.
     #[must_use]
     pub fn contains(&self, offset: i64, claims: &Claims) -> bool {
-        self.0.contains(&(offset, mark(&claims.judged)))
+        self.has(offset, &claims.judged)
+    }
+
+    pub(super) fn has(&self, offset: i64, claim: &Claim) -> bool {
+        self.0.contains(&(offset, mark(claim)))
     }
 
     /// These and those of `other`; of more than are remembered the first.

@@ -122,6 +122,13 @@ impl PartitionReplay {
         Handled::of(done.map(|(offset, claim)| (offset, mark(claim))))
     }
 
+    /// The partition is read again from `committed` on: what was accepted from there on and is not `handled` is judged
+    /// anew, wherever it stands now.
+    pub fn read_again(&mut self, committed: i64, handled: &Handled) {
+        self.ring
+            .drop_from(committed, |offset, claim| handled.has(offset, claim));
+    }
+
     /// The commit of `watermark` was acknowledged: what is a ring behind both it and the judged
     /// position leaves the ring and is settled.
     pub fn committed(&mut self, watermark: i64) {

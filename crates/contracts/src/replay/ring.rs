@@ -115,6 +115,18 @@ impl Ring {
         left.into_iter().map(|(_, claim)| claim).collect()
     }
 
+    /// Takes out the accepted messages at or above `first`, but for those that are `kept`.
+    pub(super) fn drop_from(&mut self, first: i64, kept: impl Fn(i64, &Claim) -> bool) {
+        let late = self.by_offset.split_off(&(first, Claim::least()));
+        for (offset, claim) in late {
+            if kept(offset, &claim) {
+                self.by_offset.insert((offset, claim));
+            } else {
+                self.by_claim.remove(&(claim, offset));
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_offset.len()
     }

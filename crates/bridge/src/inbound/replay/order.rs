@@ -80,4 +80,8 @@ impl JudgeOrder<Verified<Message>> for RingOrder {
     fn given_up(&mut self, handled: Handled) {
         self.handled = handled;
     }
+
+    fn comes_back(&mut self, committed: i64) {
+        self.replay.read_again(committed, &self.handled);
+    }
 }

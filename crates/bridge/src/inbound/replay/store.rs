@@ -78,7 +78,11 @@ impl Orders {
             .zip(assignment.topic_id)
             .is_some_and(|(before, now)| before != now);
         match (is_as_left, is_another_topic) {
-            (true, false) => Some(left),
+            (true, false) => {
+                let committed = assignment.committed.as_ref();
+                left.comes_back(committed.map_or(0, |(offset, _)| *offset));
+                Some(left)
+            }
             // Nobody has committed anything of the new topic: it is read from its start.
             (_, true) if assignment.committed.is_none() => {
                 left.log_begins_again(assignment.topic_id);

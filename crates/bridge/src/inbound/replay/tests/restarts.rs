@@ -43,6 +43,31 @@ async fn a_partition_that_comes_back_goes_on_from_memory_where_its_commit_still_
 }
 
 #[tokio::test]
+async fn what_was_accepted_and_not_handled_passes_wherever_it_stands_when_its_partition_comes_back()
+{
+    let (mut world, mut process) = after(60, 40, World::new()).await;
+    let order = process.order.as_ref().unwrap();
+    let handled = order.handled_from(40, &|offset| offset == 58);
+    process.gives_up(&world, handled);
+    // The log lost its end meanwhile, and senders sent it again.
+    world.log.records.lock().unwrap().truncate(50);
+    for height in [55, 58, 3, 20] {
+        world.append(message(height, height.unsigned_abs()));
+    }
+    process.opens(&world).await.unwrap();
+    assert!(process.started_from().contains(r#"{from="memory"} 1"#));
+    let verdicts = process.reads(&world);
+    assert_eq!(verdicts[..11], [Order::Passes; 11]);
+    assert_eq!(
+        verdicts[11..],
+        [Order::Duplicate, Order::Replay, Order::Replay]
+    );
+    process.commits(&mut world, 54).await;
+    world.append(message(55, 55));
+    assert_eq!(process.reads(&world), [Order::Duplicate]);
+}
+
+#[tokio::test]
 async fn a_partition_that_comes_back_goes_by_what_another_member_committed_meanwhile() {
     let (mut world, mut first) = after(60, 60, World::new()).await;
     first.gives_up(&world, Handled::default());
