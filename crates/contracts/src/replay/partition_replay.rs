@@ -122,11 +122,14 @@ impl PartitionReplay {
         Handled::of(done.map(|(offset, claim)| (offset, mark(claim))))
     }
 
-    /// The partition is read again from `committed` on: what was accepted from there on and is not `handled` is judged
-    /// anew, wherever it stands now.
+    /// The partition is read again from `committed` on, or from elsewhere: what was accepted beyond the last commit and is
+    /// not `handled` is judged anew, wherever it stands now. Nothing is, where more was handled than is remembered.
     pub fn read_again(&mut self, committed: i64, handled: &Handled) {
-        self.ring
-            .drop_from(committed, |offset, claim| handled.has(offset, claim));
+        if handled.len() < Handled::MOST {
+            let first = committed.max(self.committed);
+            self.ring
+                .drop_from(first, |offset, claim| handled.has(offset, claim));
+        }
     }
 
     /// The commit of `watermark` was acknowledged: what is a ring behind both it and the judged

@@ -45,7 +45,8 @@ impl JudgeOrder<Verified<Message>> for RingOrder {
     fn log_begins_again(&mut self, topic_id: Option<TopicId>) {
         self.metrics.replay_state_alarm(ReplayAlarm::LogBeganAgain);
         let partition = &self.partition;
-        tracing::warn!(%partition, "the log begins again; what was accepted before will not pass again");
+        tracing::warn!(%partition, "the log begins again; what was handled before will not pass again");
+        self.replay.read_again(0, &self.handled);
         self.replay.topic_recreated();
         self.handled = Handled::default();
         self.topic_id = topic_id;

@@ -316,6 +316,25 @@ async fn a_log_that_begins_again_is_committed_with_everything_settled_and_anothe
 }
 
 #[tokio::test]
+async fn what_was_in_flight_when_the_log_began_again_passes_when_it_is_read_again() {
+    let (world, mut process) = after(60, 40, World::new()).await;
+    let order = process.order.as_mut().unwrap();
+    let handled = order.handled_from(0, &|offset| offset < 50);
+    order.given_up(handled);
+    order.log_begins_again(Some(world.topic_id));
+    for (height, verdict) in [
+        (3, Order::Replay),
+        (39, Order::Replay),
+        (49, Order::Replay),
+        (50, Order::Passes),
+        (59, Order::Passes),
+    ] {
+        let message = message(height, height.unsigned_abs());
+        assert_eq!(order.judge(height, BYTES, &message), verdict, "{height}");
+    }
+}
+
+#[tokio::test]
 async fn what_an_operator_sets_to_nothing_settled_passes_again_copies_and_all() {
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::new();

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 pub(super) const NOW_MS: u64 = 1_800_000_000_000;
 pub(super) const TOPIC_ID: TopicId = [9; 16];
 const RING: u16 = 16;
-const BYTES: usize = 300;
+pub(super) const BYTES: usize = 300;
 
 pub(super) type Opened = Box<dyn JudgeOrder<Verified<Message>>>;
 
