@@ -119,6 +119,11 @@ impl<M: super::judge::Believed> Held<M> {
     fn is_to_be_committed(&self) -> bool {
         self.cut.is_none() && self.flow.watermark() > self.committed
     }
+
+    /// Whether reading stands until a commit comes through, and there is no reason why one should not.
+    fn waits_for_a_commit(&self) -> bool {
+        !self.is_uncommitted && self.flow.waits_for_commits() && self.is_to_be_committed()
+    }
 }
 
 /// See the [module](self).
@@ -306,6 +311,8 @@ impl<J: Judge> Pipeline<J> {
             self.commit_periodically();
             self.keep_copies(now);
             self.gauge(now);
+        } else if self.held.values().any(Held::waits_for_a_commit) {
+            self.commit_periodically();
         }
         self.report_health();
     }

@@ -78,3 +78,26 @@ async fn while_nothing_can_be_committed_no_more_than_100_000_offsets_are_read_an
     rig.settle().await;
     assert_eq!(rig.reason_for(&paused(0)), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn so_much_that_no_more_is_read_is_committed_at_once() {
+    let mut rig = Rig::start_with(|config| config.commit_interval = Duration::from_secs(3_600));
+    rig.assign(&[0]).await;
+    let fetched = Fetched {
+        partition: tp(0),
+        records: Vec::new(),
+        end: 100_001,
+        high_watermark: 100_001,
+    };
+    let begun = tokio::time::Instant::now();
+    let fetched = GroupEvent::Fetched(fetched);
+    rig.events.send(fetched).await.unwrap();
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(100_001));
+    assert!(begun.elapsed() < Duration::from_secs(1), "by virtual time");
+    reply.send(Ok(())).unwrap();
+    rig.command(
+        |command| matches!(command, GroupCommand::Resume(partition) if *partition == tp(0)),
+    )
+    .await;
+}
