@@ -252,6 +252,34 @@ async fn behind_one_that_was_given_up_nothing_of_its_lane_is_logged_first() {
 }
 
 #[tokio::test]
+async fn one_that_is_certainly_not_written_is_not_passed_by_those_behind_it_that_may_be() {
+    let bench = Bench::set().await;
+    let bridge = bench
+        .start(&[
+            ("KAFKA_LINGER_MS", "0"),
+            ("KAFKA_BATCH_BYTES", "1024"),
+            ("KAFKA_MAX_RETRIES", "1"),
+        ])
+        .await;
+    assert!(send(&bridge, "a", 0).await.unwrap().is_logged());
+    // The first of those in flight is refused, twice; the others never arrive.
+    let broker = &bench.stage.broker;
+    let refused = Fault::error(Api::Produce, ErrorCode::NOT_ENOUGH_REPLICAS);
+    let refused = broker.fault(refused.once());
+    let lost = broker.fault(Fault::drop_before_apply(Api::Produce).skip(1).once());
+    let again = Fault::error(Api::Produce, ErrorCode::NOT_ENOUGH_REPLICAS);
+    let again = broker.fault(again.skip(2).once());
+    let sent = join_all((1..6).map(|number| send(&bridge, "a", number))).await;
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    assert_eq!((refused.hits(), lost.hits(), again.hits()), (1, 1, 1));
+    empty(&bridge).await;
+    let log = bench.stage.broker.log(TOPIC);
+    assert_eq!(lanes(log.records())["a"], (0..6).collect::<Vec<_>>());
+    in_nonce_order(log.records());
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
 async fn what_stood_behind_one_that_may_be_written_is_kept_whatever_refused_that_in_the_end() {
     let bench = Bench::set().await;
     let bridge = bench

@@ -31,6 +31,8 @@ pub(super) struct Batch<T> {
     pub(super) ambiguous: bool,
     /// It is in the log: a later sequence of the same epoch is.
     pub(super) in_log: bool,
+    /// Something behind it is in doubt, and must not get into the log before it.
+    pub(super) before_doubt: bool,
     pub(super) last_error: Option<TransportError>,
 }
 
@@ -46,6 +48,7 @@ impl<T> Batch<T> {
             failures: 0,
             ambiguous: false,
             in_log: false,
+            before_doubt: false,
             last_error: None,
         }
     }
@@ -67,6 +70,7 @@ impl<T> Batch<T> {
             failures: self.failures,
             ambiguous: self.ambiguous,
             in_log: self.in_log,
+            before_doubt: self.before_doubt,
             last_error: self.last_error.clone(),
         }
     }
@@ -85,6 +89,12 @@ pub(super) struct Sent<T> {
 }
 
 impl<T> Sent<T> {
+    /// Whether it may be in the log, or may be found to.
+    pub(super) fn is_open(&self) -> bool {
+        let may_be = self.batch.ambiguous || matches!(self.status, Status::Outstanding(_));
+        may_be && !self.batch.in_log
+    }
+
     /// Whether it carries a producer id and a sequence.
     pub(super) fn is_identified(&self) -> bool {
         self.base_sequence >= 0

@@ -86,7 +86,9 @@ impl ResendSchedule for FixedSchedule {
 ///
 /// While a partition is held, what stands behind and was never sent, what is certainly not in the log, and all that is
 /// appended from then on is given up as well ([`GiveUp::Behind`](super::GiveUp::Behind)); what was sent and is in doubt
-/// is asked about until its own end. [`Producer::resume`](super::Producer::resume) ends the hold.
+/// is asked about until its own end. What holds and stands before something in doubt is given up as in doubt too
+/// ([`Written::Unknown`](super::Written::Unknown)), so that sending again what is in doubt first keeps the order.
+/// [`Producer::resume`](super::Producer::resume) ends the hold.
 pub trait HoldPolicy: fmt::Debug + Send + Sync {
     /// Whether a batch that ended like this holds its partition. Called under the producer's lock: it must neither wait
     /// nor call the producer.

@@ -29,7 +29,8 @@ pub struct DeliveryError {
 pub enum Written {
     /// It is certainly not: every attempt was refused or never left.
     No,
-    /// It may be, now or a little later: an answer was lost, or said nothing certain.
+    /// It may be, now or a little later: an answer was lost, or said nothing certain. With a
+    /// [`HoldPolicy`](super::HoldPolicy) also what must not be passed by such a one.
     Unknown,
 }
 

@@ -20,6 +20,7 @@
 //!   could overtake a first that was lost.
 //! - Where the owner keeps what is given up and wants it to go first ([`HoldPolicy`]), a batch given up holds the queue:
 //!   what was never sent, and what goes back to be sent under the next epoch, is given up too, until the owner resumes.
+//!   The owner sends again what is in doubt before all else; so what stands before that is given up as in doubt with it.
 //! - Producer ids are not authenticated: whoever may write to the topic can take our next sequence, or raise our epoch.
 //!   The first shows in an append time that is not ours (`intrusion`), the second as 47. Either way the batch goes on
 //!   under a new producer id; the third time in a row, each on a fresh id, the partition does without one for the rest
@@ -394,6 +395,7 @@ impl<T> PartitionQueue<T> {
     pub(crate) fn abandon(&mut self) {
         while let Some(mut sent) = self.sent.pop_front() {
             sent.batch.ambiguous |= matches!(sent.status, Status::Outstanding(_));
+            sent.batch.before_doubt |= self.is_open_from(0);
             self.give_up(sent.batch, GiveUp::Closed);
         }
         while let Some(batch) = self.unsent.pop_front() {

@@ -130,6 +130,7 @@ impl<T> PartitionQueue<T> {
             return;
         };
         self.note_gap(sent.base_sequence);
+        self.mark_doubt(&mut sent.batch, index);
         sent.batch.last_error = Some(error);
         let of_records = matches!(
             code,
@@ -277,10 +278,26 @@ impl<T> PartitionQueue<T> {
 
     pub(super) fn give_up_sent(&mut self, index: usize, reason: GiveUp) {
         let index = self.leave_open(index);
-        if let Some(sent) = self.sent.remove(index) {
+        if let Some(mut sent) = self.sent.remove(index) {
             self.note_gap(sent.base_sequence);
+            self.mark_doubt(&mut sent.batch, index);
             self.give_up(sent.batch, reason);
         }
+    }
+
+    /// Before a batch that stood there is given up: whether it stands before something in doubt, and all before it do.
+    fn mark_doubt(&mut self, batch: &mut Batch<T>, index: usize) {
+        batch.before_doubt |= self.is_open_from(index);
+        if batch.before_doubt || batch.ambiguous && !batch.in_log {
+            for older in self.sent.iter_mut().take(index) {
+                older.batch.before_doubt = true;
+            }
+        }
+    }
+
+    /// Whether anything that was sent from here on is, or may yet be, in doubt.
+    pub(super) fn is_open_from(&self, index: usize) -> bool {
+        self.sent.iter().skip(index).any(Sent::is_open)
     }
 
     pub(super) fn give_up(&mut self, batch: Batch<T>, reason: GiveUp) {
@@ -302,12 +319,15 @@ impl<T> PartitionQueue<T> {
                 },
             })
         });
-        let error = DeliveryError {
+        let mut error = DeliveryError {
             written,
             reason,
             resends: batch.failures.saturating_sub(1),
             error,
         };
+        if batch.before_doubt && self.settings.hold.holds(&error) {
+            error.written = Written::Unknown;
+        }
         if self.held.is_none() && self.settings.hold.holds(&error) {
             self.held = Some(error.error.clone());
         }
@@ -348,7 +368,10 @@ impl<T> PartitionQueue<T> {
             }
         };
         self.needs_new_id = false;
-        while let Some(Sent { batch, .. }) = self.sent.pop_back() {
+        let mut before_doubt = false;
+        while let Some(Sent { mut batch, .. }) = self.sent.pop_back() {
+            batch.before_doubt |= before_doubt;
+            before_doubt |= batch.ambiguous && !batch.in_log;
             // It was taken for lost because of the gap before it, which somebody else may have filled.
             if somebody_else_wrote && batch.ambiguous && !batch.in_log {
                 self.give_up(batch, GiveUp::Refused);

@@ -60,10 +60,81 @@ fn what_was_refused_for_the_gap_does_not_go_on_under_the_next_epoch() {
     // The first is refused and given up, the second finds the gap.
     bench.answer_with(ErrorCode::NotLeaderOrFollower);
     bench.deliver();
-    assert_eq!(bench.outcome(1), Err(Written::No));
+    // The answer to the second was still to come.
+    assert_eq!(bench.outcome(1), Err(Written::Unknown));
     assert_eq!(bench.outcome(2), Err(Written::No));
     assert_eq!(reason(&bench, 2), GiveUp::Behind);
     assert_eq!(bench.leader.log, [0]);
+}
+
+/// A batch that is refused for now, and one behind it whose request was lost.
+fn refused_before_one_in_doubt(resends: u32) -> Bench {
+    let mut bench = holding(resends);
+    bench.warm_up();
+    bench.append(1);
+    bench.append(1);
+    bench.pump();
+    bench.answer_with(ErrorCode::NotLeaderOrFollower);
+    bench.lose_request();
+    bench
+}
+
+#[test]
+fn what_is_given_up_before_one_that_is_in_doubt_is_in_doubt_with_it() {
+    let mut bench = refused_before_one_in_doubt(1);
+    bench.wait(Duration::from_secs(1));
+    bench.answer_with(ErrorCode::NotLeaderOrFollower);
+    bench.finish();
+    assert_eq!(bench.leader.log, [0]);
+    assert_eq!(bench.outcome(1), Err(Written::Unknown));
+    assert_eq!(bench.outcome(2), Err(Written::Unknown));
+}
+
+#[test]
+fn so_it_is_where_both_run_out_of_time() {
+    let mut bench = refused_before_one_in_doubt(1_000);
+    for _ in 0..121 {
+        bench.wait(Duration::from_secs(1));
+        while !bench.in_flight.is_empty() {
+            bench.answer_with(ErrorCode::NotLeaderOrFollower);
+        }
+    }
+    assert_eq!(bench.outcome(1), Err(Written::Unknown));
+    assert_eq!(bench.outcome(2), Err(Written::Unknown));
+}
+
+#[test]
+fn so_it_is_where_the_producer_closes() {
+    let mut bench = refused_before_one_in_doubt(1_000);
+    bench.queue.abandon();
+    bench.pump();
+    assert_eq!(bench.outcome(1), Err(Written::Unknown));
+    assert_eq!(bench.outcome(2), Err(Written::Unknown));
+}
+
+#[test]
+fn so_is_what_was_refused_for_the_gap_before_those() {
+    let mut bench = holding(0);
+    bench.warm_up();
+    (0..5).for_each(|_| bench.append(1));
+    bench.pump();
+    bench.lose_request();
+    bench.deliver();
+    bench.answer_with(ErrorCode::NotLeaderOrFollower);
+    bench.finish();
+    let written: Vec<_> = (1..6).map(|number| bench.outcome(number)).collect();
+    let (unknown, no) = (Err(Written::Unknown), Err(Written::No));
+    assert_eq!(written, [unknown, unknown, unknown, no, no]);
+}
+
+#[test]
+fn without_a_hold_each_is_what_it_is() {
+    let mut bench = refused_before_one_in_doubt(1_000);
+    bench.queue.settings.hold = Arc::new(NeverHold);
+    bench.queue.abandon();
+    bench.pump();
+    assert_eq!(bench.outcome(1), Err(Written::No));
+    assert_eq!(bench.outcome(2), Err(Written::Unknown));
 }
 
 #[test]
@@ -123,5 +194,9 @@ proptest! {
         for number in last + 1..bench.appended {
             prop_assert!(bench.settled[&number].is_err(), "{number}");
         }
+        // What is in doubt is sent again before all else.
+        let given_up = bench.settled.values().filter_map(|result| result.as_ref().err());
+        let in_doubt: Vec<bool> = given_up.map(|error| error.written() == Written::Unknown).collect();
+        prop_assert!(in_doubt.is_sorted_by(|first, then| first >= then), "{:?}", bench.settled);
     }
 }
