@@ -3,11 +3,20 @@
 
 mod stage;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use cybermesh_bridge::{
     Bridge, Receipt, SendError, SendOptions,
     bridge::{Builder, StartError},
+    clock::{SystemClock, WallClock},
     outbound::{
         breaker::BreakerConfig,
         outbox::NotKept,
@@ -276,6 +285,35 @@ async fn one_that_is_certainly_not_written_is_not_passed_by_those_behind_it_that
     let log = bench.stage.broker.log(TOPIC);
     assert_eq!(lanes(log.records())["a"], (0..6).collect::<Vec<_>>());
     in_nonce_order(log.records());
+    bridge.stop(STOP).await;
+}
+
+/// Goes back by a second whenever it is asked.
+#[derive(Debug)]
+struct Backwards(AtomicU64);
+
+impl WallClock for Backwards {
+    fn unix_ms(&self) -> u64 {
+        self.0.fetch_sub(1_000, Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_been_written_keeps_its_order_though_the_clock_is_set_back() {
+    let bench = Bench::set().await;
+    let clock = Backwards(AtomicU64::new(SystemClock.unix_ms()));
+    let quick = [("KAFKA_LINGER_MS", "0"), ("KAFKA_BATCH_BYTES", "1024")];
+    let starting = bench.sender(&quick).clock(Arc::new(clock)).start();
+    let bridge = starting.await.unwrap();
+    assert!(send(&bridge, "a", 0).await.unwrap().is_logged());
+    let lost = Fault::drop_before_apply(Api::Produce);
+    let lost = bench.stage.broker.fault(lost.once());
+    let sent = join_all((1..6).map(|number| send(&bridge, "a", number))).await;
+    assert!(sent.iter().all(Result::is_ok), "{sent:?}");
+    assert_eq!(lost.hits(), 1);
+    empty(&bridge).await;
+    let log = bench.stage.broker.log(TOPIC);
+    assert_eq!(lanes(log.records())["a"], (0..6).collect::<Vec<_>>());
     bridge.stop(STOP).await;
 }
 

@@ -241,7 +241,6 @@ struct Sent {
     place: u64,
     entry: Entry,
     to: Addressed,
-    signed_at_ms: i64,
 }
 
 impl Inner {
@@ -405,14 +404,8 @@ impl Inner {
             let record = record_of(&entry)?;
             index.on_its_way(place, partition);
             let to = self.addressed(&entry, partition, &record);
-            let signed_at_ms = record.timestamp_ms;
             let delivery = room.append_until(record, deadline);
-            let sent = Sent {
-                place,
-                entry,
-                to,
-                signed_at_ms,
-            };
+            let sent = Sent { place, entry, to };
             Some(Gone { sent, delivery })
         };
         Ok(ready.into_iter().filter_map(send).collect())
@@ -491,14 +484,8 @@ impl Inner {
         let send = |(place, entry, record, room): (u64, Entry, Record, Reservation)| {
             index.on_its_way(place, partition);
             let to = self.addressed(&entry, partition, &record);
-            let signed_at_ms = record.timestamp_ms;
             let delivery = room.append_until(record, deadline);
-            let sent = Sent {
-                place,
-                entry,
-                to,
-                signed_at_ms,
-            };
+            let sent = Sent { place, entry, to };
             Gone { sent, delivery }
         };
         Ok(records.into_iter().map(send).collect())
@@ -596,7 +583,7 @@ impl Inner {
             let mut index = outbox.lock();
             index.hold(&to.topic, to.partition);
             if may_be_written {
-                index.in_doubt(place, to.partition, sent.signed_at_ms);
+                index.in_doubt(place, to.partition);
             } else {
                 // It is signed on disk; the next time it goes it is to have a new time.
                 let bytes = entry.encode().seal(place);

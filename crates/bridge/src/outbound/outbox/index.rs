@@ -51,8 +51,10 @@ pub(crate) struct Held {
     pub(crate) kind: Kind,
     pub(crate) topic: Arc<str>,
     pub(crate) slot: Slot,
-    /// It may be in the log, and was signed then, Unix milliseconds.
-    doubtful: Option<i64>,
+    /// It may be in the log, and was signed then.
+    doubtful: Option<Signed>,
+    /// Which signing of this process it went out with last.
+    turn: u64,
     pub(crate) bytes: u64,
     pub(crate) accepted_at_ms: u64,
     /// The same by the clock that nobody sets; `None` where an earlier process accepted it.
@@ -61,6 +63,15 @@ pub(crate) struct Held {
     key_hash: Option<u32>,
     lane: u64,
     phase: Phase,
+}
+
+/// When something was signed. Our own signings are counted: a clock may be set back between two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Signed {
+    /// By an earlier process, at this time, Unix milliseconds.
+    Earlier(i64),
+    /// As this one of all places and signings of this process.
+    Here(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +148,7 @@ struct Partition {
     on_their_way: usize,
     held: bool,
     /// What blocks it: when it was signed, and its place.
-    in_doubt: BTreeSet<(i64, u64)>,
+    in_doubt: BTreeSet<(Signed, u64)>,
 }
 
 /// See the module.
@@ -176,6 +187,7 @@ impl Index {
     pub(crate) fn found(&mut self, place: u64, arrival: &Arrival<'_>) {
         let mut held = self.held_for(arrival);
         held.phase = Phase::Waiting;
+        held.doubtful = arrival.doubtful.map(Signed::Earlier);
         self.next_place = self.next_place.max(place.saturating_add(1));
         self.insert(place, held);
     }
@@ -225,7 +237,7 @@ impl Index {
         place: Option<u64>,
         arrival: &Arrival<'_>,
     ) -> Result<Accepted, Full> {
-        let held = self.held_for(arrival);
+        let mut held = self.held_for(arrival);
         let limit = self.bounds.bytes;
         let beyond = self.bytes.saturating_add(held.bytes).saturating_sub(limit);
         let room = match self.bounds.when_full {
@@ -241,6 +253,8 @@ impl Index {
             .filter_map(|place| Some((place, self.remove(place)?)))
             .collect();
         let place = place.unwrap_or_else(|| self.place());
+        // It got its place when it was signed.
+        held.doubtful = arrival.doubtful.map(|_| Signed::Here(place));
         self.insert(place, held);
         Ok(Accepted { place, dropped })
     }
@@ -388,12 +402,15 @@ impl Index {
             .insert(place);
     }
 
-    /// A taken entry goes to the transport, for this partition.
+    /// A taken entry goes to the transport, for this partition; a draft as it was signed since its partition's queue is
+    /// held.
     pub(crate) fn on_its_way(&mut self, place: u64, partition: i32) {
+        let turn = self.place();
         let Some(held) = self.entries.get_mut(&place) else {
             return;
         };
         held.phase = Phase::OnItsWay;
+        held.turn = turn;
         let (lane, group) = (held.lane, (Arc::clone(&held.topic), held.slot));
         let topic = Arc::clone(&held.topic);
         self.leave_lane(lane);
@@ -414,17 +431,17 @@ impl Index {
         }
     }
 
-    /// What was a draft was signed then, and may be in the log of this partition.
-    pub(crate) fn in_doubt(&mut self, place: u64, partition: i32, signed_at_ms: i64) {
+    /// What was a draft may be in the log of this partition, as it went out last.
+    pub(crate) fn in_doubt(&mut self, place: u64, partition: i32) {
         self.put_in_if_waiting(place, partition);
         let Some(held) = self.entries.get_mut(&place) else {
             return;
         };
-        let signed_at_ms = *held.doubtful.get_or_insert(signed_at_ms);
+        let signed = *held.doubtful.get_or_insert(Signed::Here(held.turn));
         let topic = Arc::clone(&held.topic);
         self.partition(&topic, partition)
             .in_doubt
-            .insert((signed_at_ms, place));
+            .insert((signed, place));
     }
 
     /// Whether it may be in the log.
@@ -443,10 +460,10 @@ impl Index {
             self.leave_group(&(Arc::clone(&held.topic), held.slot), place);
         }
         if let Slot::Partition(partition) = held.slot {
-            if let Some(signed_at_ms) = held.doubtful {
+            if let Some(signed) = held.doubtful {
                 self.partition(&held.topic, partition)
                     .in_doubt
-                    .remove(&(signed_at_ms, place));
+                    .remove(&(signed, place));
             }
             self.forget(&held.topic, partition);
         }
@@ -541,7 +558,8 @@ impl Index {
             kind: arrival.kind,
             topic: Arc::clone(arrival.topic),
             slot,
-            doubtful: arrival.doubtful,
+            doubtful: None,
+            turn: 0,
             bytes: bytes.saturating_add(BESIDE_ITS_BYTES),
             accepted_at_ms: arrival.accepted_at_ms,
             accepted_at: arrival.accepted_at,
@@ -558,11 +576,11 @@ impl Index {
             .entry((Arc::clone(&held.topic), held.slot))
             .or_default()
             .insert(place);
-        if let (Some(signed_at_ms), Slot::Partition(partition)) = (held.doubtful, held.slot) {
+        if let (Some(signed), Slot::Partition(partition)) = (held.doubtful, held.slot) {
             let topic = Arc::clone(&held.topic);
             self.partition(&topic, partition)
                 .in_doubt
-                .insert((signed_at_ms, place));
+                .insert((signed, place));
         }
         self.entries.insert(place, held);
     }

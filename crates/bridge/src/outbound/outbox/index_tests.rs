@@ -191,6 +191,37 @@ fn what_is_in_doubt_goes_as_it_was_signed_wherever_it_stands() {
 }
 
 #[test]
+fn what_this_process_signed_goes_in_that_order_though_its_clock_was_set_back() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let signed_at = |signed_at_ms| Arrival {
+        doubtful: Some(signed_at_ms),
+        ..arrival(&topic, b"a", 0)
+    };
+    let group = (Arc::clone(&topic), Slot::Partition(0));
+    index.found(1, &arrival(&topic, b"b", 0));
+    let Way::On(first) = index.admit(&topic, 0, Some(b"a")) else {
+        panic!("it waits for nothing");
+    };
+    // A draft that waited is signed after it.
+    assert_eq!(index.take(&group, 1, u64::MAX), [1]);
+    index.on_its_way(1, 0);
+    let Way::On(second) = index.admit(&topic, 0, Some(b"a")) else {
+        panic!("it waits for nothing");
+    };
+    for (place, signed_at_ms) in [(second, 1_000), (first, 2_000)] {
+        index.hold(&topic, 0);
+        index.accept(Some(place), &signed_at(signed_at_ms)).unwrap();
+        index.stored(place);
+        index.settled(&topic, 0);
+    }
+    index.in_doubt(1, 0);
+    index.waits_again(1);
+    index.settled(&topic, 0);
+    index.found(9, &signed_at(3_000));
+    assert_eq!(index.take(&group, 10, u64::MAX), [9, first, 1, second]);
+}
+
+#[test]
 fn when_partitions_become_more_what_waits_is_not_passed_by_what_came_later() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
     let key = key_that_moves(3, 0, 6, 3);
@@ -479,7 +510,7 @@ impl World {
             (outcome, true) => {
                 if outcome == Outcome::Unknown {
                     let signed = travelling.signed;
-                    self.index.in_doubt(travelling.place, number, signed);
+                    self.index.in_doubt(travelling.place, number);
                     self.disk
                         .insert(travelling.place, (travelling.number, Some(signed), number));
                 }
