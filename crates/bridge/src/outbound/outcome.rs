@@ -118,7 +118,7 @@ impl Inner {
         };
         let entry = match error.written() {
             Written::Unknown => {
-                request.to_signed(&to.topic, to.partition, record, to.begun_unix_ms)
+                request.to_signed(&to.topic, to.partition, record, *place, to.begun_unix_ms)
             }
             Written::No => {
                 let partition = Some(to.partition);

@@ -299,7 +299,12 @@ fn without_body(mut entry: Entry) -> Entry {
     entry.headers = Vec::new();
     entry.body = match entry.body {
         super::entry::Body::Draft(_) => super::entry::Body::Draft(Vec::new()),
-        super::entry::Body::Signed { timestamp_ms, .. } => super::entry::Body::Signed {
+        super::entry::Body::Signed {
+            signing,
+            timestamp_ms,
+            ..
+        } => super::entry::Body::Signed {
+            signing,
             timestamp_ms,
             headers: Vec::new(),
             value: Vec::new(),

@@ -241,6 +241,7 @@ struct Sent {
     place: u64,
     entry: Entry,
     to: Addressed,
+    signing: u64,
 }
 
 impl Inner {
@@ -373,7 +374,7 @@ impl Inner {
         let mut ready = Vec::new();
         for (place, entry) in entries {
             let bytes = if in_doubt {
-                record_of(&entry).map_or(0, |record| record.size_bound())
+                record_of(&entry).map_or(0, |(_, record)| record.size_bound())
             } else {
                 let framing = Record::default().size_bound() + 10 * entry.headers.len();
                 content_bytes(&entry) + SEAL_BYTES + OWN_HEADERS_BYTES + framing
@@ -401,11 +402,16 @@ impl Inner {
         let mut index = outbox.lock();
         let deadline = after(Instant::now(), self.patience);
         let send = |Ready { place, entry, room }| {
-            let record = record_of(&entry)?;
+            let (signing, record) = record_of(&entry)?;
             index.on_its_way(place, partition);
             let to = self.addressed(&entry, partition, &record);
             let delivery = room.append_until(record, deadline);
-            let sent = Sent { place, entry, to };
+            let sent = Sent {
+                place,
+                entry,
+                to,
+                signing,
+            };
             Some(Gone { sent, delivery })
         };
         Ok(ready.into_iter().filter_map(send).collect())
@@ -435,16 +441,17 @@ impl Inner {
             }
             match self.sign_entry(&entry, topic, partition).await {
                 Ok(record) => {
+                    let signing = outbox.lock().next_signing();
                     let kept = Entry {
                         partition: Some(partition),
-                        body: signed(&record),
+                        body: signed(&record, signing),
                         ..entry.clone()
                     };
                     changes.push(Change::Replace {
                         place,
                         bytes: kept.encode().seal(place),
                     });
-                    records.push((place, entry, record, room));
+                    records.push((place, entry, signing, record, room));
                 }
                 Err(Unsigned::Now(reason)) => {
                     outbox.wait_again(&[place]);
@@ -481,11 +488,16 @@ impl Inner {
             drop(outbox.store.write(again.collect(), Urgency::BySetting));
             return Err(WAITS_FOR_DOUBTFUL.to_owned());
         }
-        let send = |(place, entry, record, room): (u64, Entry, Record, Reservation)| {
+        let send = |(place, entry, signing, record, room): (_, Entry, _, Record, Reservation)| {
             index.on_its_way(place, partition);
             let to = self.addressed(&entry, partition, &record);
             let delivery = room.append_until(record, deadline);
-            let sent = Sent { place, entry, to };
+            let sent = Sent {
+                place,
+                entry,
+                to,
+                signing,
+            };
             Gone { sent, delivery }
         };
         Ok(records.into_iter().map(send).collect())
@@ -583,7 +595,7 @@ impl Inner {
             let mut index = outbox.lock();
             index.hold(&to.topic, to.partition);
             if may_be_written {
-                index.in_doubt(place, to.partition);
+                index.in_doubt(place, to.partition, sent.signing);
             } else {
                 // It is signed on disk; the next time it goes it is to have a new time.
                 let bytes = entry.encode().seal(place);
@@ -651,9 +663,10 @@ fn content_bytes(entry: &Entry) -> usize {
     cybermesh_contracts::headers::record_bytes(entry.key.as_deref(), &entry.headers, content)
 }
 
-/// The record of what is signed.
-fn record_of(entry: &Entry) -> Option<Record> {
+/// The record of what is signed, and which signing it is of.
+fn record_of(entry: &Entry) -> Option<(u64, Record)> {
     let Body::Signed {
+        signing,
         timestamp_ms,
         headers,
         value,
@@ -665,10 +678,11 @@ fn record_of(entry: &Entry) -> Option<Record> {
         name: header.name.clone(),
         value: header.value.clone().map(Bytes::from),
     };
-    Some(Record {
+    let record = Record {
         key: entry.key.clone().map(Bytes::from),
         value: Some(Bytes::from(value.clone())),
         headers: headers.iter().map(header).collect(),
         timestamp_ms: *timestamp_ms,
-    })
+    };
+    Some((*signing, record))
 }

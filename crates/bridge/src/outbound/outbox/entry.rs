@@ -11,7 +11,7 @@
 //! | 4 + n | key; length `0xFFFFFFFF` for none |
 //! | 4 + n | trace context; length `0xFFFFFFFF` for none |
 //! | 4 … | the caller's headers: how many, then of each name and value, each 4 + n |
-//! | 8, 4 … | signed alone: the record's time, and all its headers |
+//! | 8, 8, 4 … | signed alone: which signing it is of, the record's time, and all its headers |
 //! | 4 + n | the draft's protobuf, or the signed record's value |
 //! | 8 | SHA-256 over all before and the place, cut |
 //!
@@ -61,6 +61,9 @@ pub enum Body {
     Draft(Vec<u8>),
     /// It may have been sent, and goes byte for byte.
     Signed {
+        /// Which signing it is of, counted with the places: what was signed later has a higher number, whatever the clock
+        /// said.
+        signing: u64,
         /// The record's time, Unix milliseconds.
         timestamp_ms: i64,
         /// The record's headers, in order.
@@ -122,11 +125,13 @@ impl Entry {
         put(&mut out, self.traceparent.as_deref().map(str::as_bytes));
         put_headers(&mut out, &self.headers);
         if let Body::Signed {
+            signing,
             timestamp_ms,
             headers,
             ..
         } = &self.body
         {
+            out.extend(signing.to_be_bytes());
             out.extend(timestamp_ms.to_be_bytes());
             put_headers(&mut out, headers);
         }
@@ -160,7 +165,11 @@ impl Entry {
         let headers = rest.headers()?;
         let signed = match state {
             DRAFT => None,
-            SIGNED => Some((i64::from_be_bytes(rest.array()?), rest.headers()?)),
+            SIGNED => Some((
+                u64::from_be_bytes(rest.array()?),
+                i64::from_be_bytes(rest.array()?),
+                rest.headers()?,
+            )),
             _ => return Err(NoEntry::Content),
         };
         let content = rest.bytes()?.ok_or(NoEntry::Content)?.to_vec();
@@ -177,7 +186,8 @@ impl Entry {
             accepted_at_ms,
             body: match signed {
                 None => Body::Draft(content),
-                Some((timestamp_ms, headers)) => Body::Signed {
+                Some((signing, timestamp_ms, headers)) => Body::Signed {
+                    signing,
                     timestamp_ms,
                     headers,
                     value: content,
@@ -306,13 +316,14 @@ pub(super) mod tests {
         let bytes = || prop::collection::vec(any::<u8>(), 0..64);
         let body = prop_oneof![
             bytes().prop_map(Body::Draft),
-            (any::<i64>(), headers(), bytes()).prop_map(|(timestamp_ms, headers, value)| {
-                Body::Signed {
+            (any::<u64>(), any::<i64>(), headers(), bytes()).prop_map(
+                |(signing, timestamp_ms, headers, value)| Body::Signed {
+                    signing,
                     timestamp_ms,
                     headers,
                     value,
                 }
-            }),
+            ),
         ];
         (
             prop::sample::select(Kind::ALL.to_vec()),

@@ -51,10 +51,8 @@ pub(crate) struct Held {
     pub(crate) kind: Kind,
     pub(crate) topic: Arc<str>,
     pub(crate) slot: Slot,
-    /// It may be in the log, and was signed then.
-    doubtful: Option<Signed>,
-    /// Which signing of this process it went out with last.
-    turn: u64,
+    /// It may be in the log, as this signing left it.
+    doubtful: Option<u64>,
     pub(crate) bytes: u64,
     pub(crate) accepted_at_ms: u64,
     /// The same by the clock that nobody sets; `None` where an earlier process accepted it.
@@ -63,15 +61,6 @@ pub(crate) struct Held {
     key_hash: Option<u32>,
     lane: u64,
     phase: Phase,
-}
-
-/// When something was signed. Our own signings are counted: a clock may be set back between two of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Signed {
-    /// By an earlier process, at this time, Unix milliseconds.
-    Earlier(i64),
-    /// As this one of all places and signings of this process.
-    Here(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +82,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) key: Option<&'a [u8]>,
     /// The partition that its key has, or that it is signed for.
     pub(crate) partition: Option<i32>,
-    /// When it was signed, Unix milliseconds, where it may be in the log.
-    pub(crate) doubtful: Option<i64>,
+    /// Which signing it is of, where it may be in the log.
+    pub(crate) doubtful: Option<u64>,
     /// On disk.
     pub(crate) bytes: usize,
     pub(crate) accepted_at_ms: u64,
@@ -147,8 +136,8 @@ struct Partition {
     /// Messages that the transport has.
     on_their_way: usize,
     held: bool,
-    /// What blocks it: when it was signed, and its place.
-    in_doubt: BTreeSet<(Signed, u64)>,
+    /// What blocks it: which signing it is of, and its place.
+    in_doubt: BTreeSet<(u64, u64)>,
 }
 
 /// See the module.
@@ -187,8 +176,8 @@ impl Index {
     pub(crate) fn found(&mut self, place: u64, arrival: &Arrival<'_>) {
         let mut held = self.held_for(arrival);
         held.phase = Phase::Waiting;
-        held.doubtful = arrival.doubtful.map(Signed::Earlier);
-        self.next_place = self.next_place.max(place.saturating_add(1));
+        let last = place.max(held.doubtful.unwrap_or_default());
+        self.next_place = self.next_place.max(last.saturating_add(1));
         self.insert(place, held);
     }
 
@@ -237,7 +226,7 @@ impl Index {
         place: Option<u64>,
         arrival: &Arrival<'_>,
     ) -> Result<Accepted, Full> {
-        let mut held = self.held_for(arrival);
+        let held = self.held_for(arrival);
         let limit = self.bounds.bytes;
         let beyond = self.bytes.saturating_add(held.bytes).saturating_sub(limit);
         let room = match self.bounds.when_full {
@@ -253,8 +242,6 @@ impl Index {
             .filter_map(|place| Some((place, self.remove(place)?)))
             .collect();
         let place = place.unwrap_or_else(|| self.place());
-        // It got its place when it was signed.
-        held.doubtful = arrival.doubtful.map(|_| Signed::Here(place));
         self.insert(place, held);
         Ok(Accepted { place, dropped })
     }
@@ -402,15 +389,12 @@ impl Index {
             .insert(place);
     }
 
-    /// A taken entry goes to the transport, for this partition; a draft as it was signed since its partition's queue is
-    /// held.
+    /// A taken entry goes to the transport, for this partition.
     pub(crate) fn on_its_way(&mut self, place: u64, partition: i32) {
-        let turn = self.place();
         let Some(held) = self.entries.get_mut(&place) else {
             return;
         };
         held.phase = Phase::OnItsWay;
-        held.turn = turn;
         let (lane, group) = (held.lane, (Arc::clone(&held.topic), held.slot));
         let topic = Arc::clone(&held.topic);
         self.leave_lane(lane);
@@ -431,17 +415,17 @@ impl Index {
         }
     }
 
-    /// What was a draft may be in the log of this partition, as it went out last.
-    pub(crate) fn in_doubt(&mut self, place: u64, partition: i32) {
+    /// What was a draft may be in the log of this partition, as this signing left it.
+    pub(crate) fn in_doubt(&mut self, place: u64, partition: i32, signing: u64) {
         self.put_in_if_waiting(place, partition);
         let Some(held) = self.entries.get_mut(&place) else {
             return;
         };
-        let signed = *held.doubtful.get_or_insert(Signed::Here(held.turn));
+        let signing = *held.doubtful.get_or_insert(signing);
         let topic = Arc::clone(&held.topic);
         self.partition(&topic, partition)
             .in_doubt
-            .insert((signed, place));
+            .insert((signing, place));
     }
 
     /// Whether it may be in the log.
@@ -460,10 +444,10 @@ impl Index {
             self.leave_group(&(Arc::clone(&held.topic), held.slot), place);
         }
         if let Slot::Partition(partition) = held.slot {
-            if let Some(signed) = held.doubtful {
+            if let Some(signing) = held.doubtful {
                 self.partition(&held.topic, partition)
                     .in_doubt
-                    .remove(&(signed, place));
+                    .remove(&(signing, place));
             }
             self.forget(&held.topic, partition);
         }
@@ -520,6 +504,11 @@ impl Index {
         self.next_place
     }
 
+    /// The number of a signing: higher than that of every place and signing before it.
+    pub(crate) fn next_signing(&mut self) -> u64 {
+        self.place()
+    }
+
     fn place(&mut self) -> u64 {
         let place = self.next_place;
         self.next_place = self.next_place.saturating_add(1);
@@ -558,8 +547,7 @@ impl Index {
             kind: arrival.kind,
             topic: Arc::clone(arrival.topic),
             slot,
-            doubtful: None,
-            turn: 0,
+            doubtful: arrival.doubtful,
             bytes: bytes.saturating_add(BESIDE_ITS_BYTES),
             accepted_at_ms: arrival.accepted_at_ms,
             accepted_at: arrival.accepted_at,
@@ -576,11 +564,11 @@ impl Index {
             .entry((Arc::clone(&held.topic), held.slot))
             .or_default()
             .insert(place);
-        if let (Some(signed), Slot::Partition(partition)) = (held.doubtful, held.slot) {
+        if let (Some(signing), Slot::Partition(partition)) = (held.doubtful, held.slot) {
             let topic = Arc::clone(&held.topic);
             self.partition(&topic, partition)
                 .in_doubt
-                .insert((signed, place));
+                .insert((signing, place));
         }
         self.entries.insert(place, held);
     }

@@ -167,14 +167,14 @@ fn key_that_moves(few: i32, from: i32, many: i32, to: i32) -> [u8; 1] {
 #[test]
 fn what_is_in_doubt_goes_as_it_was_signed_wherever_it_stands() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
-    let signed_at = |signed_at_ms| Arrival {
-        doubtful: Some(signed_at_ms),
+    let of_signing = |signing| Arrival {
+        doubtful: Some(signing),
         ..arrival(&topic, b"a", 0)
     };
     // The first place waited long before it was signed.
-    index.found(1, &signed_at(30));
-    index.found(2, &signed_at(10));
-    index.found(3, &signed_at(10));
+    index.found(1, &of_signing(30));
+    index.found(2, &of_signing(10));
+    index.found(3, &of_signing(11));
     let place = index.accept(None, &arrival(&topic, b"b", 0)).unwrap().place;
     index.stored(place);
     let group = (Arc::clone(&topic), Slot::Partition(0));
@@ -191,34 +191,41 @@ fn what_is_in_doubt_goes_as_it_was_signed_wherever_it_stands() {
 }
 
 #[test]
-fn what_this_process_signed_goes_in_that_order_though_its_clock_was_set_back() {
+fn a_signing_comes_after_all_places_and_signings_before_it_those_of_earlier_processes_too() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
-    let signed_at = |signed_at_ms| Arrival {
-        doubtful: Some(signed_at_ms),
+    let of_signing = |signing| Arrival {
+        doubtful: Some(signing),
         ..arrival(&topic, b"a", 0)
     };
-    let group = (Arc::clone(&topic), Slot::Partition(0));
     index.found(1, &arrival(&topic, b"b", 0));
+    index.found(2, &of_signing(40));
+    assert_eq!(
+        index.take(&(Arc::clone(&topic), Slot::Partition(0)), 9, u64::MAX),
+        [2]
+    );
+    index.remove(2);
     let Way::On(first) = index.admit(&topic, 0, Some(b"a")) else {
         panic!("it waits for nothing");
     };
+    assert_eq!(first, 41);
     // A draft that waited is signed after it.
-    assert_eq!(index.take(&group, 1, u64::MAX), [1]);
-    index.on_its_way(1, 0);
+    let drained = index.next_signing();
     let Way::On(second) = index.admit(&topic, 0, Some(b"a")) else {
         panic!("it waits for nothing");
     };
-    for (place, signed_at_ms) in [(second, 1_000), (first, 2_000)] {
+    let group = (Arc::clone(&topic), Slot::Partition(0));
+    assert_eq!(index.take(&group, 1, u64::MAX), [1]);
+    index.on_its_way(1, 0);
+    for place in [second, first] {
         index.hold(&topic, 0);
-        index.accept(Some(place), &signed_at(signed_at_ms)).unwrap();
+        index.accept(Some(place), &of_signing(place)).unwrap();
         index.stored(place);
         index.settled(&topic, 0);
     }
-    index.in_doubt(1, 0);
+    index.in_doubt(1, 0, drained);
     index.waits_again(1);
     index.settled(&topic, 0);
-    index.found(9, &signed_at(3_000));
-    assert_eq!(index.take(&group, 10, u64::MAX), [9, first, 1, second]);
+    assert_eq!(index.take(&group, 10, u64::MAX), [first, 1, second]);
 }
 
 #[test]
@@ -329,7 +336,7 @@ struct Travelling {
     number: u32,
     place: u64,
     from_outbox: bool,
-    signed: i64,
+    signed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -392,13 +399,12 @@ struct World {
     /// Of each partition: what the transport has, and whether it is held.
     transport: Vec<(VecDeque<Travelling>, bool)>,
     heard: Vec<(usize, Travelling, Outcome)>,
-    /// On disk, by place: number, when it was signed if it is in doubt, and the partition it was kept with.
-    disk: BTreeMap<u64, (u32, Option<i64>, i32)>,
-    writing: VecDeque<(u64, u32, Option<i64>, i32)>,
+    /// On disk, by place: number, which signing it is of if it is in doubt, and the partition it was kept with.
+    disk: BTreeMap<u64, (u32, Option<u64>, i32)>,
+    writing: VecDeque<(u64, u32, Option<u64>, i32)>,
     keys: Vec<u8>,
-    /// Numbers, and when they were signed.
-    log: Vec<Vec<(u32, i64)>>,
-    now: i64,
+    /// Numbers, and which signings they are of.
+    log: Vec<Vec<(u32, u64)>>,
     crashed: bool,
 }
 
@@ -414,7 +420,6 @@ impl World {
             writing: VecDeque::new(),
             keys: Vec::new(),
             log: vec![Vec::new(); usize::try_from(MORE_PARTITIONS).unwrap()],
-            now: 0,
             crashed: false,
         }
     }
@@ -434,12 +439,7 @@ impl World {
         }
     }
 
-    fn sign(&mut self) -> i64 {
-        self.now += 1;
-        self.now
-    }
-
-    fn accept(&mut self, place: Option<u64>, number: u32, doubtful: Option<i64>, partition: i32) {
+    fn accept(&mut self, place: Option<u64>, number: u32, doubtful: Option<u64>, partition: i32) {
         let key = [self.keys[usize::try_from(number).unwrap()]];
         let arrival = Arrival {
             partition: Some(partition),
@@ -461,7 +461,7 @@ impl World {
                     number,
                     place,
                     from_outbox: false,
-                    signed: self.sign(),
+                    signed: place,
                 };
                 self.append(travelling, partition);
             }
@@ -510,7 +510,7 @@ impl World {
             (outcome, true) => {
                 if outcome == Outcome::Unknown {
                     let signed = travelling.signed;
-                    self.index.in_doubt(travelling.place, number);
+                    self.index.in_doubt(travelling.place, number, signed);
                     self.disk
                         .insert(travelling.place, (travelling.number, Some(signed), number));
                 }
@@ -547,7 +547,7 @@ impl World {
                 doubtful.is_some() || partition == self.partition(number),
                 "{number}"
             );
-            let signed = doubtful.unwrap_or_else(|| self.sign());
+            let signed = doubtful.unwrap_or_else(|| self.index.next_signing());
             self.index.on_its_way(place, partition);
             let from_outbox = true;
             self.append(

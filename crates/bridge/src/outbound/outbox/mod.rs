@@ -188,7 +188,7 @@ fn arrival(entry: &Entry, bytes: usize) -> Arrival<'_> {
         key: entry.key.as_deref(),
         partition: entry.partition,
         doubtful: match entry.body {
-            Body::Signed { timestamp_ms, .. } => Some(timestamp_ms),
+            Body::Signed { signing, .. } => Some(signing),
             Body::Draft(_) => None,
         },
         bytes,

@@ -311,6 +311,7 @@ async fn what_is_signed_for_a_partition_that_is_gone_waits_and_its_key_goes_by_w
     let bench = Bench::set().await;
     let gone = Entry {
         body: Body::Signed {
+            signing: 1,
             timestamp_ms: 1,
             headers: Vec::new(),
             value: draft().to_proto(),

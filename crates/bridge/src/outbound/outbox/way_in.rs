@@ -177,15 +177,16 @@ impl Request {
         )
     }
 
-    /// What is kept of a message that may have been sent.
+    /// What is kept of a message that may have been sent, and got its place when it was signed.
     pub(in crate::outbound) fn to_signed(
         &self,
         topic: &Arc<str>,
         partition: i32,
         record: &Record,
+        place: u64,
         accepted_at_ms: u64,
     ) -> Entry {
-        let body = signed(record);
+        let body = signed(record, place);
         self.entry(
             topic,
             Some(partition),
@@ -217,12 +218,13 @@ impl Request {
 }
 
 /// The signed form of a record.
-pub(super) fn signed(record: &Record) -> Body {
+pub(super) fn signed(record: &Record, signing: u64) -> Body {
     let header = |header: &cybermesh_transport::Header| Header {
         name: header.name.clone(),
         value: header.value.as_ref().map(|value| value.to_vec()),
     };
     Body::Signed {
+        signing,
         timestamp_ms: record.timestamp_ms,
         headers: record.headers.iter().map(header).collect(),
         value: record
