@@ -31,6 +31,7 @@ cybermesh_tests::scenarios! {
         a_dead_letter_that_nobody_trusted_signed_moves_nothing,
         a_genuine_dead_letter_written_again_by_somebody_else_moves_nothing_twice,
         what_cannot_be_read_does_not_stand_in_the_way_of_what_can,
+        what_stands_before_the_offset_that_is_asked_for_stays,
     ],
 }
 
@@ -256,6 +257,22 @@ async fn a_copy_made_while_a_run_goes_on_keeps_what_was_copied_from_being_put_ba
     let run = office.run(&stage, batch).await;
     assert_eq!(refusals(&run), [(1, &Refusal::CopiedTo(at(2)))], "{run:?}");
     assert_eq!(saw.next().await.offset, 3);
+    stage.stop(backend).await;
+}
+
+async fn what_stands_before_the_offset_that_is_asked_for_stays(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    mended(&stage, &mut office, &backend, 0..2).await;
+    let filter = Filter {
+        from_offset: Some(1),
+        ..Filter::default()
+    };
+    let run = office.redrive(&stage, filter, Asked::default()).await;
+    assert_eq!(run.totals.redriven, 1, "{run:?}");
+    assert_eq!(run.told[0].letter, at(1));
+    assert_eq!(saw.next().await.offset, 2);
     stage.stop(backend).await;
 }
 

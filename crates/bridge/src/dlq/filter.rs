@@ -47,6 +47,7 @@ impl Filter {
 
     fn matches_record(&self, entry: &Entry) -> bool {
         self.at.is_none_or(|at| at == entry.at)
+            && self.from_offset.is_none_or(|from| entry.at.offset >= from)
             && self
                 .since_ms
                 .is_none_or(|since| entry.timestamp_ms >= since)
