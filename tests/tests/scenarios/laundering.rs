@@ -9,6 +9,7 @@ use cybermesh_contracts::dead_letter::{Burial, Failure, Form, Signing};
 use cybermesh_contracts::kind::Kind;
 use cybermesh_contracts::rejection::Disposition;
 use cybermesh_contracts::sign::Signer;
+use cybermesh_devbroker::TransactionEnd;
 use cybermesh_tests::Stage;
 use cybermesh_tests::drafts::draft;
 use cybermesh_tests::forge::{Forgery, flipped};
@@ -16,6 +17,7 @@ use cybermesh_tests::identity::Identity;
 use cybermesh_tests::log::now_ms;
 use cybermesh_tests::office::{Office, Run};
 use cybermesh_tests::stage::Role;
+use cybermesh_tests::transaction::Transactions;
 use cybermesh_tests::witness::{Witness, done, witness};
 use cybermesh_transport::{Header, Record};
 
@@ -26,6 +28,7 @@ cybermesh_tests::scenarios! {
         copies_made_while_their_signer_was_not_trusted_are_not_put_back_with_the_rest,
         what_was_copied_since_its_signer_is_trusted_is_not_put_back_with_the_rest,
         a_copy_made_while_a_run_goes_on_keeps_what_was_copied_from_being_put_back,
+        a_copy_in_an_open_transaction_keeps_what_was_copied_from_being_put_back,
         a_copy_that_its_handler_rejected_is_put_back_instead_of_what_was_copied,
         what_was_too_old_already_when_its_signer_was_not_trusted_stays_buried,
         a_dead_letter_that_nobody_trusted_signed_moves_nothing,
@@ -257,6 +260,20 @@ async fn a_copy_made_while_a_run_goes_on_keeps_what_was_copied_from_being_put_ba
     let run = office.run(&stage, batch).await;
     assert_eq!(refusals(&run), [(1, &Refusal::CopiedTo(at(2)))], "{run:?}");
     assert_eq!(saw.next().await.offset, 3);
+    stage.stop(backend).await;
+}
+
+async fn a_copy_in_an_open_transaction_keeps_what_was_copied_from_being_put_back(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    let records = mended(&stage, &mut office, &backend, 0..1).await;
+    let mut attacker = Transactions::new(&stage, &stage.topic(Kind::Anomaly));
+    attacker.open_with(&records[0]).await;
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(refusals(&run), [(0, &Refusal::CopiedTo(at(1)))], "{run:?}");
+    attacker.end(TransactionEnd::Commit).await;
+    assert_eq!(saw.next().await.offset, 1);
     stage.stop(backend).await;
 }
 

@@ -145,7 +145,8 @@ impl OfPartition {
             return Ok(());
         }
         let from = vec![(partition.clone(), self.unread)];
-        let mut scan = Scan::of(desk, topic, from, None).await?;
+        // Behind a transaction that is still open as well: it would be handled as soon as that ends.
+        let mut scan = Scan::uncommitted(desk, topic, from).await?;
         let end = scan.end_of(partition.partition);
         while let Some((_, record)) = scan.next().await? {
             self.note(partition, &record, index);
