@@ -36,6 +36,9 @@ cybermesh_tests::scenarios! {
         what_cannot_be_read_does_not_stand_in_the_way_of_what_can,
         what_stands_before_the_offset_that_is_asked_for_stays,
     ],
+    devbroker_only: [
+        many_that_cannot_be_read_in_a_row_do_not_end_a_run: "it is about how long the reader waits, which is kept short here",
+    ],
 }
 
 /// A backend of this office that handles everything.
@@ -275,6 +278,19 @@ async fn a_copy_in_an_open_transaction_keeps_what_was_copied_from_being_put_back
     attacker.end(TransactionEnd::Commit).await;
     assert_eq!(saw.next().await.offset, 1);
     stage.stop(backend).await;
+}
+
+async fn many_that_cannot_be_read_in_a_row_do_not_end_a_run(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    // Longer than each takes, and not than all.
+    office.set("KAFKA_REQUEST_TIMEOUT_MS", "600");
+    let letters = stage.dead_letter_topic();
+    for _ in 0..120 {
+        stage.put(&letters, vec![unreadable()]).await;
+    }
+    let run = office.redrive_all(&stage).await;
+    assert_eq!(run.totals, Totals::default(), "{run:?}");
 }
 
 async fn what_stands_before_the_offset_that_is_asked_for_stays(stage: Stage) {

@@ -162,7 +162,7 @@ impl Scan {
     /// # Errors
     /// [`ReadError`]; also where nothing comes for longer than a request may take.
     pub(super) async fn next(&mut self) -> Result<Option<(i32, FetchedRecord)>, ReadError> {
-        let deadline = Instant::now() + self.patience;
+        let mut deadline = Instant::now() + self.patience;
         loop {
             if let Some(record) = self.ready.pop_front() {
                 return Ok(Some(record));
@@ -171,7 +171,14 @@ impl Scan {
                 return Ok(None);
             }
             match timeout_at(deadline, self.reader.next()).await {
-                Ok(Some(event)) => self.take(event)?,
+                Ok(Some(event)) => {
+                    // It goes on, though there may be many in a row that have no record for us: whoever may write to
+                    // a topic can abort what they wrote, or write what cannot be read.
+                    if matches!(event, Event::Records(_) | Event::Corrupt { .. }) {
+                        deadline = Instant::now() + self.patience;
+                    }
+                    self.take(event)?;
+                }
                 Ok(None) => self.open.clear(),
                 Err(_) => return Err(self.silent()),
             }
