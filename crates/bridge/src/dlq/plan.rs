@@ -424,7 +424,10 @@ pub(super) fn decide(
     }
     match ledger.done(&key) {
         Some(Done::Unknown(_)) => return Err(Refusal::Unknown),
-        Some(Done::Redriven { count: done, .. }) if done >= count => {
+        // What another group buries again has a dead letter of its own, and this one's count says nothing of it.
+        Some(Done::Redriven { count: done, .. })
+            if done >= count || read.letter.group() != Some(group) =>
+        {
             return Err(Refusal::Redriven { count: done });
         }
         Some(Done::Redriven { .. }) | None => {}

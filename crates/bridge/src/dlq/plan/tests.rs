@@ -294,6 +294,25 @@ fn one_of_another_group_is_another() {
 }
 
 #[test]
+fn what_was_buried_again_is_put_back_once_for_another_group() {
+    let (before, again) = (rejected(1, 7, 0), rejected(2, 7, 1));
+    let asked = Asked {
+        for_group: Some("frontend".to_owned()),
+        ..Asked::default()
+    };
+    let mut ledger = Ledger::default();
+    ledger.note(Step::Acknowledged {
+        key: Key::new("frontend", TOPIC, at(7)),
+        count: 1,
+        offset: Some(99),
+    });
+    for entry in [&before, &again] {
+        let decided = decided(entry, &[&before, &again], &ledger, &asked);
+        assert_eq!(decided, Err(Refusal::Redriven { count: 1 }));
+    }
+}
+
+#[test]
 fn what_does_not_verify_today_or_whose_time_has_not_come_stays() {
     let entry = rejected(1, 7, 0);
     let decide = |today: &Today| {
