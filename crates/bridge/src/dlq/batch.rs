@@ -141,6 +141,9 @@ impl Batch {
         let mut all = batch.desk.entries(Begin::Earliest).await?;
         while let Some(entry) = all.next().await? {
             batch.index.note(&entry);
+            if batch.ledger().is_discarded(&batch.topic_id, entry.at) {
+                batch.index.discard(&entry);
+            }
             if filter.matches(&batch.desk, &entry)
                 && let Some(meant) = batch.consider(&entry)
             {
@@ -215,7 +218,7 @@ impl Batch {
     }
 
     fn is_discarded(&self, entry: &Entry) -> bool {
-        self.ledger().is_discarded(&self.topic_id, entry.at)
+        self.ledger().is_discarded(&self.topic_id, entry.at) || self.index.is_discarded(entry)
     }
 
     fn ledger(&self) -> &Ledger {

@@ -4,7 +4,7 @@
 //! it: what is not signed by a trusted key of ours moves nothing without an operator's word, and never
 //! stands in the way of what is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cybermesh_contracts::dead_letter::{Content, DeadLetter, DeadLetterFault};
 use cybermesh_contracts::headers::DEAD_LETTER;
@@ -161,6 +161,8 @@ pub struct Index {
     unsigned: HashMap<Short, Best>,
     /// Where each signature was met first: whoever may write to the topic can append what stands there again.
     seals: HashMap<Short, Position>,
+    /// The signatures of those that are discarded.
+    discarded: HashSet<Short>,
     /// What signed summaries stand for wholly, by group, topic and partition.
     summed: HashMap<Short, Stretches>,
 }
@@ -250,6 +252,16 @@ impl Index {
                 stretches.is_some_and(|stretches| stretches.has(at.offset))
             }
         }
+    }
+
+    /// Takes note that a record of the topic is discarded.
+    pub(super) fn discard(&mut self, entry: &Entry) {
+        self.discarded.extend(seal(entry));
+    }
+
+    /// Whether the same dead letter, signature and all, is discarded: in which partition it is met first is chance.
+    pub(super) fn is_discarded(&self, entry: &Entry) -> bool {
+        seal(entry).is_some_and(|seal| self.discarded.contains(&seal))
     }
 
     /// Where the same dead letter, signature and all, stood before.

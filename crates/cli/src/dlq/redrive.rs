@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cybermesh_bridge::clock::SystemClock;
 use cybermesh_bridge::dlq::{
-    Asked, Batch, Desk, Fate, Ledger, Outcome, PutBack, Recovered, RedriveFault, Redriver,
-    SignedRedrive, Told, Totals,
+    Asked, Batch, Desk, Fate, Outcome, PutBack, Recovered, RedriveFault, Redriver, SignedRedrive,
+    Told, Totals,
 };
 use cybermesh_contracts::redrive::MAX_COUNT;
 use serde_json::json;
@@ -37,7 +37,7 @@ pub(super) async fn run(
         None
     };
     let ledger = match &redriver {
-        Some(_) => Ledger::default(),
+        Some(redriver) => redriver.ledger().clone(),
         None => folder.glance()?,
     };
     let unknown = ledger.unknown().len();

@@ -294,6 +294,30 @@ fn one_of_another_group_is_another() {
 }
 
 #[test]
+fn what_is_discarded_is_discarded_wherever_somebody_writes_it_again() {
+    let sealed = |at: Position, seal: &'static str| {
+        let mut entry = rejected(1, 7, 0);
+        entry.at = at;
+        let seal = cybermesh_transport::Header::new(DEAD_LETTER, seal);
+        entry.record.headers.push(seal);
+        entry
+    };
+    let elsewhere = Position {
+        partition: 1,
+        offset: 0,
+    };
+    let (genuine, again) = (sealed(at(1), "a"), sealed(elsewhere, "a"));
+    let mut index = Index::default();
+    // Partitions are read in any order.
+    index.note(&again);
+    index.note(&genuine);
+    index.discard(&genuine);
+    assert!(index.is_discarded(&genuine) && index.is_discarded(&again));
+    assert!(!index.is_discarded(&sealed(at(2), "b")));
+    assert!(!index.is_discarded(&rejected(3, 7, 0)), "not sealed");
+}
+
+#[test]
 fn what_was_buried_again_is_put_back_once_for_another_group() {
     let (before, again) = (rejected(1, 7, 0), rejected(2, 7, 1));
     let asked = Asked {
