@@ -66,8 +66,6 @@ pub(crate) struct Index<'a> {
     pub(crate) started: BTreeMap<&'a str, Vec<usize>>,
     /// When a process was gone, by crash or by an unclean stop.
     pub(crate) ends: BTreeMap<&'a str, Vec<usize>>,
-    /// When a process was gone, whatever the way.
-    pub(crate) gone: BTreeMap<&'a str, Vec<usize>>,
     pub(crate) withdrawn: BTreeMap<&'a str, usize>,
     /// When faults had ended.
     pub(crate) healed: Option<usize>,
@@ -91,13 +89,11 @@ impl<'a> Index<'a> {
             Event::Started { process } => self.started.entry(process).or_default().push(at),
             Event::Crashed { process } => {
                 self.ends.entry(process).or_default().push(at);
-                self.gone.entry(process).or_default().push(at);
             }
             Event::Stopped { process, clean } => {
                 if !clean {
                     self.ends.entry(process).or_default().push(at);
                 }
-                self.gone.entry(process).or_default().push(at);
             }
             Event::Sent {
                 process,
@@ -260,10 +256,6 @@ impl<'a> Index<'a> {
     /// Whether a process was there already at a moment, and is at another.
     pub(crate) fn lives_since(&self, process: &str, from: usize, to: usize) -> bool {
         !happened_between(self.started.get(process), from, to)
-    }
-
-    pub(crate) fn gone_after(&self, process: &str, from: usize) -> bool {
-        happened_between(self.gone.get(process), from, usize::MAX)
     }
 
     /// The offset below at which the log has an exact copy of this record, where it has one.

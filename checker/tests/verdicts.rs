@@ -371,6 +371,17 @@ fn an_offset_behind_and_a_send_without_end_are_stuck_once_the_faults_ended() {
     breaks(events.concat(), &[Verdict::Stuck], &[5, 6, 7]);
     let events = vec![reads(), sent("a", 0), log(&[]), end()];
     breaks(events, &[Verdict::Stuck], &[1, 3]);
+    // Whoever ends in order, or after it all, was not cut off.
+    let stopped = |clean| Event::Stopped {
+        process: SENDER.to_owned(),
+        clean,
+    };
+    let events = vec![reads(), sent("a", 0), log(&[]), end(), stopped(false)];
+    breaks(events, &[Verdict::Stuck], &[1, 3]);
+    let events = vec![reads(), sent("a", 0), stopped(true), log(&[]), end()];
+    breaks(events, &[Verdict::Stuck], &[1, 4]);
+    let events = vec![reads(), sent("a", 0), stopped(false), log(&[]), end()];
+    assert!(judged(events).is_valid());
     let unsettled = vec![
         reads(),
         sent("a", 0),

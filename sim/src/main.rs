@@ -78,6 +78,12 @@ fn go(arguments: &Arguments) -> Result<bool, RunError> {
             );
             println!("{}\n", done.report);
         }
+        if done.recovered_in.is_none() {
+            all_well = false;
+            println!(
+                "seed {seed} did not come to its end; again: cargo xtask sim --seeds 1 --seed {seed}"
+            );
+        }
         table.add(seed, &done, begun.elapsed());
     }
     println!("{table}");

@@ -36,7 +36,9 @@ impl Court<'_> {
             self.gets_through(id, tries);
             for send in tries.values() {
                 self.report.look(Verdict::Stuck);
-                if send.ended.is_none() && !index.gone_after(send.process, send.at) {
+                // Who ends in order has told of everything.
+                let was_cut_off = index.ended_between(send.process, send.at, end);
+                if send.ended.is_none() && !was_cut_off {
                     let what = format!("nobody was told what became of {id}");
                     self.breach(Verdict::Stuck, what, [send.at, end]);
                 }
