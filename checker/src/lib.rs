@@ -32,7 +32,7 @@
 //! |---|---|
 //! | [`LostAcknowledged`](Verdict::LostAcknowledged) | acknowledged, and not in the log at the end; or in it, passed by a commit, and neither handled, buried nor skipped by rule |
 //! | [`Phantom`](Verdict::Phantom) | handled or in the log, and nobody sent or forged it, or its send ended as not sent |
-//! | [`Unverified`](Verdict::Unverified) | handled unverified, or a forgery that was handled |
+//! | [`Unverified`](Verdict::Unverified) | handled unverified or as another signer's, or a forgery that was handled |
 //! | [`CopyHandled`](Verdict::CopyHandled) | a copy of a message was handled at another offset |
 //! | [`WithoutCause`](Verdict::WithoutCause) | handled again at the same offset, and nothing that allows it lies between |
 //! | [`OutOfOrder`](Verdict::OutOfOrder) | handled in another order than the lane's, or before the one ahead was done; or written in another order than it was sent |

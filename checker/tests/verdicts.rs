@@ -142,7 +142,11 @@ fn unverified_or_forged_and_handled_is_named() {
     if let Event::Handled { verified_by, .. } = &mut events[3] {
         *verified_by = None;
     }
-    breaks(events, &[Verdict::Unverified], &[3]);
+    breaks(events.clone(), &[Verdict::Unverified], &[3]);
+    if let Event::Handled { verified_by, .. } = &mut events[3] {
+        *verified_by = Some("another".to_owned());
+    }
+    breaks(events, &[Verdict::Unverified], &[1, 3]);
     let fates = vec![Fate::Buried("signature-invalid".to_owned())];
     let forged = vec![
         reads(),

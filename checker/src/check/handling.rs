@@ -52,6 +52,7 @@ impl Court<'_> {
             let what = format!("{id} at {place} was handled unverified");
             self.breach(Verdict::Unverified, what, [at]);
         }
+        self.is_its_signers(handling, place);
         let log = self
             .index
             .logs
@@ -68,6 +69,22 @@ impl Court<'_> {
             // Judged with the log.
             Some(_) => {}
             None => self.was_sent(id, place, at),
+        }
+    }
+
+    /// Whoever a message is said to be from has signed it, where that is known.
+    fn is_its_signers(&mut self, handling: &Handling<'_>, place: &Place) {
+        let Handling { id, at, .. } = *handling;
+        let tries = self.index.sends.get(id).into_iter();
+        let sends: Vec<_> = tries.flat_map(BTreeMap::values).collect();
+        let signers: Option<Vec<_>> = sends.iter().map(|send| send.signer).collect();
+        if let (Some(by), Some(signers)) = (handling.verified_by, signers)
+            && !signers.is_empty()
+            && !signers.contains(&by)
+        {
+            let what = format!("{id} at {place} was taken for one of {by}, who did not sign it");
+            let sent = sends.iter().map(|send| send.at);
+            self.breach(Verdict::Unverified, what, sent.chain([at]));
         }
     }
 
