@@ -115,7 +115,6 @@ impl Nemesis {
         self.world
             .recorder
             .note(format_args!("fault: {}", kind.name()));
-        self.world.recorder.count(kind.name());
         let api = *self.dice.pick(&APIS).unwrap_or(&Api::Produce);
         let broker = self.a_broker();
         match kind {
@@ -164,11 +163,12 @@ impl Nemesis {
             }
             Kind::BrokerStops => {
                 // At most one is away: acknowledged is what the others have.
-                if self.brokers_back.is_empty() {
-                    self.world.broker.stop_broker(broker).await;
-                    let at = Instant::now() + self.dice.ms(1_000..=12_000);
-                    self.brokers_back.push((at, broker));
+                if !self.brokers_back.is_empty() {
+                    return;
                 }
+                self.world.broker.stop_broker(broker).await;
+                let at = Instant::now() + self.dice.ms(1_000..=12_000);
+                self.brokers_back.push((at, broker));
             }
             Kind::CoordinatorMoves => {
                 self.world.broker.move_coordinator(GROUP, broker);
@@ -176,19 +176,24 @@ impl Nemesis {
             Kind::MemberExpires => {
                 let members = self.world.broker.group(GROUP);
                 let members = members.map(|group| group.members).unwrap_or_default();
-                if let Some(member) = self.dice.pick(&members) {
-                    self.world.broker.expire_member(GROUP, &member.member_id);
-                }
+                let Some(member) = self.dice.pick(&members) else {
+                    return;
+                };
+                self.world.broker.expire_member(GROUP, &member.member_id);
             }
-            Kind::NodeCrashes => self.crash(Role::Node),
-            Kind::BackendCrashes => self.crash(Role::Backend),
-            Kind::Rebalance => self.rebalance().await,
+            Kind::NodeCrashes if !self.crash(Role::Node) => return,
+            Kind::BackendCrashes if !self.crash(Role::Backend) => return,
+            Kind::Rebalance if !self.rebalance().await => return,
+            Kind::NodeCrashes | Kind::BackendCrashes | Kind::Rebalance => {}
             Kind::DiskFails => self.fail_a_disk(),
             Kind::ClockSteps => self.step_a_clock(),
-            Kind::KeyRevoked => self.revoke(),
+            Kind::KeyRevoked if !self.revoke() => return,
+            Kind::KeyRevoked => {}
             Kind::Forgery => self.attacker.forge().await,
             Kind::Copy => self.attacker.copy().await,
         }
+        // What found nobody to strike is none.
+        self.world.recorder.count(kind.name());
     }
 
     /// Of requests of nodes and backends, never of the attacker's.
@@ -250,22 +255,27 @@ impl Nemesis {
         self.dice.pick(&there).copied()
     }
 
-    fn crash(&mut self, role: Role) {
-        if let Some(index) = self.one_of(role) {
-            self.slots[index].crash(&self.world);
-            let at = Instant::now() + self.dice.ms(10..=8_000);
-            self.back.push((at, index));
-        }
+    /// Whether there was one.
+    fn crash(&mut self, role: Role) -> bool {
+        let Some(index) = self.one_of(role) else {
+            return false;
+        };
+        self.slots[index].crash(&self.world);
+        let at = Instant::now() + self.dice.ms(10..=8_000);
+        self.back.push((at, index));
+        true
     }
 
-    /// A member leaves in order and comes back.
-    async fn rebalance(&mut self) {
-        if let Some(index) = self.one_of(Role::Backend) {
-            let world = Arc::clone(&self.world);
-            self.slots[index].stop(&world).await;
-            let at = Instant::now() + self.dice.ms(10..=6_000);
-            self.back.push((at, index));
-        }
+    /// A member leaves in order and comes back; whether there was one.
+    async fn rebalance(&mut self) -> bool {
+        let Some(index) = self.one_of(Role::Backend) else {
+            return false;
+        };
+        let world = Arc::clone(&self.world);
+        self.slots[index].stop(&world).await;
+        let at = Instant::now() + self.dice.ms(10..=6_000);
+        self.back.push((at, index));
+        true
     }
 
     fn fail_a_disk(&mut self) {
@@ -303,19 +313,22 @@ impl Nemesis {
         }
     }
 
-    fn revoke(&mut self) {
+    /// Whether it was the first.
+    fn revoke(&mut self) -> bool {
         if std::mem::replace(&mut self.revoked, true) {
-            return;
+            return false;
         }
         let Some(node) = self.dice.pick(&NODES) else {
-            return;
+            return false;
         };
         // A folder of this run's own: nothing else writes there.
-        if self.world.write_trust(Some(node)).is_ok() {
+        let is_written = self.world.write_trust(Some(node)).is_ok();
+        if is_written {
             self.world.recorder.event(Event::Withdrawn {
                 signer: (*node).to_owned(),
             });
         }
+        is_written
     }
 
     fn a_broker(&self) -> i32 {
