@@ -29,6 +29,7 @@ cybermesh_tests::scenarios! {
         what_was_copied_since_its_signer_is_trusted_is_not_put_back_with_the_rest,
         a_copy_made_while_a_run_goes_on_keeps_what_was_copied_from_being_put_back,
         a_copy_in_an_open_transaction_keeps_what_was_copied_from_being_put_back,
+        what_was_copied_stays_where_its_copy_was_put_back_by_its_position,
         a_copy_that_its_handler_rejected_is_put_back_instead_of_what_was_copied,
         what_was_too_old_already_when_its_signer_was_not_trusted_stays_buried,
         a_dead_letter_that_nobody_trusted_signed_moves_nothing,
@@ -277,6 +278,37 @@ async fn a_copy_in_an_open_transaction_keeps_what_was_copied_from_being_put_back
     assert_eq!(refusals(&run), [(0, &Refusal::CopiedTo(at(1)))], "{run:?}");
     attacker.end(TransactionEnd::Commit).await;
     assert_eq!(saw.next().await.offset, 1);
+    stage.stop(backend).await;
+}
+
+async fn what_was_copied_stays_where_its_copy_was_put_back_by_its_position(stage: Stage) {
+    stage.make_topics(1).await;
+    let mut office = Office::new(&stage, &[]);
+    let (backend, mut saw) = backend(&stage, &office, &[]).await;
+    let (audience, topic) = (stage.own("audience"), stage.topic(Kind::Anomaly));
+    let newcomer = Identity::new(stage.dir(), "newcomer");
+    let message = Forgery::new(newcomer.signer(), &audience, &topic);
+    let message = message.record(&draft(Kind::Anomaly), 0);
+    for end in 1..=2 {
+        stage.put(&topic, vec![message.clone()]).await;
+        stage
+            .wait_committed(&stage.own("backend"), &topic, end)
+            .await;
+    }
+    let mut entries = stage.trust_entries().to_vec();
+    entries.push(newcomer.trust_entry(&Kind::NODE, &[]));
+    office.believe(&stage, entries);
+    backend.reloader().reload();
+    let run = office.redrive_one(&stage, 1).await;
+    assert_eq!(run.totals.redriven, 1, "{run:?}");
+    assert_eq!(saw.next().await.offset, 2);
+    let run = office.redrive_all(&stage).await;
+    let told = [
+        (0, &Refusal::CopiedTo(at(2))),
+        (1, &Refusal::Redriven { count: 1 }),
+    ];
+    assert_eq!(refusals(&run), told, "{run:?}");
+    assert_eq!(stage.end(&topic).await, 3);
     stage.stop(backend).await;
 }
 

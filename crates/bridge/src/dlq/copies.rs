@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use cybermesh_contracts::dead_letter::DeadLetter;
 use cybermesh_contracts::headers::REDRIVE;
+use cybermesh_contracts::redrive::Redrive;
 use cybermesh_contracts::rejection::Disposition;
 use cybermesh_transport::{FetchedRecord, TopicPartition};
 
@@ -47,8 +48,45 @@ struct OfPartition {
 struct OfValue {
     /// Where it stands first.
     first: Option<i64>,
-    /// Who asks, and the last place where it may have been handled for them.
-    askers: Vec<(Asker, Option<i64>)>,
+    askers: Vec<Asking>,
+}
+
+/// Who asks about a value, and where it may have been handled for them.
+#[derive(Debug)]
+struct Asking {
+    asker: Asker,
+    /// The last place that is no redrive.
+    last: Option<i64>,
+    /// Two redrives of different places, by what they put back: one of the two is of another place than any that is asked about.
+    put_back: [Option<PutBack>; 2],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct PutBack {
+    origin: i64,
+    at: i64,
+}
+
+impl Asking {
+    fn note_put_back(&mut self, origin: i64, at: i64) {
+        for put_back in &mut self.put_back {
+            match put_back {
+                Some(known) if known.origin != origin => {}
+                known => {
+                    *known = Some(PutBack { origin, at });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The last place where what stands at `offset` may have been handled as something else.
+    fn elsewhere(&self, offset: i64) -> Option<i64> {
+        let last = self.last.filter(|last| *last > offset);
+        let others = self.put_back.iter().flatten();
+        let others = others.filter(|put_back| put_back.origin != offset);
+        others.map(|put_back| put_back.at).chain(last).max()
+    }
 }
 
 /// Whether the order of what is buried so was never judged, though it is put back in bulk.
@@ -77,8 +115,12 @@ impl Copies {
         let partition = TopicPartition::new(topic, at.partition);
         let values = &mut self.0.entry(partition).or_default().values;
         let askers = &mut values.entry(short(hash)).or_default().askers;
-        if !askers.iter().any(|(known, _)| known == asker) {
-            askers.push((asker.clone(), None));
+        if !askers.iter().any(|known| known.asker == *asker) {
+            askers.push(Asking {
+                asker: asker.clone(),
+                last: None,
+                put_back: [None; 2],
+            });
         }
     }
 
@@ -126,8 +168,8 @@ impl Copies {
         }
         let askers = value.askers.iter();
         let last = askers
-            .filter(|(asker, _)| asker.group == group)
-            .filter_map(|(_, last)| last.filter(|last| *last > at.offset))
+            .filter(|asking| asking.asker.group == group)
+            .filter_map(|asking| asking.elsewhere(at.offset))
             .max();
         last.map_or(Ok(()), |last| Err(Refusal::CopiedTo(position(last))))
     }
@@ -161,18 +203,27 @@ impl OfPartition {
             return;
         };
         value.first.get_or_insert(record.offset);
-        // Its own order is not judged, and it counts once.
-        if record.headers.iter().any(|header| header.name == REDRIVE) {
+        // Its own order is not judged, and it counts once, for one group: as what it puts back.
+        let mut headers = record.headers.iter();
+        if let Some(redrive) = headers.find(|header| header.name == REDRIVE) {
+            let redrive = redrive.value.as_deref().map(Redrive::parse);
+            if let Some(Ok(redrive)) = redrive {
+                let terms = redrive.terms();
+                let askers = value.askers.iter_mut();
+                askers
+                    .filter(|asking| terms.is_for(Some(&asking.asker.group)))
+                    .for_each(|asking| asking.note_put_back(terms.origin_offset, record.offset));
+            }
             return;
         }
         let at = Position {
             partition: partition.partition,
             offset: record.offset,
         };
-        for (asker, last) in &mut value.askers {
-            let place = (asker.group.as_str(), &*partition.topic, at);
-            if !index.keeps_from_handling(place, &hash, asker.is_signed) {
-                *last = Some(record.offset);
+        for asking in &mut value.askers {
+            let place = (asking.asker.group.as_str(), &*partition.topic, at);
+            if !index.keeps_from_handling(place, &hash, asking.asker.is_signed) {
+                asking.last = Some(record.offset);
             }
         }
     }
