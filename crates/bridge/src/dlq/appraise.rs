@@ -111,7 +111,11 @@ pub async fn appraise(
     let (letter, topic) = (&read.letter, &read.letter.origin().topic);
     let is_unjudged = is_before_order(letter) && letter.redrive_count() == 0;
     let unjudged_at_ms = is_unjudged.then(|| letter.first_failed_at_ms());
-    let topic_id = desk.id_of(topic).await?;
+    // A broker that just began may not know of the topic for a moment: without its id the journal tells of nothing.
+    let topic_id = match shown.as_slice() {
+        [] => String::new(),
+        _ => desk.id_there(topic).await?,
+    };
     let judged = shown.into_iter().map(|original| {
         let today = original.today(desk, topic, now_ms, unjudged_at_ms);
         let decision = match (&refusal, &admitted) {

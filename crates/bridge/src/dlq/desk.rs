@@ -116,7 +116,12 @@ impl Desk {
     /// # Errors
     /// There is no such topic, or the cluster cannot be asked.
     pub async fn topic_id(&self) -> Result<String, TransportError> {
-        let topic = self.client().topic(self.topic()).await?;
+        self.id_there(self.topic()).await
+    }
+
+    /// The id of a topic that is there, in hex; empty where the cluster tells none.
+    pub(super) async fn id_there(&self, topic: &str) -> Result<String, TransportError> {
+        let topic = self.client().topic(topic).await?;
         Ok(topic.id().map(hex::encode).unwrap_or_default())
     }
 
@@ -130,12 +135,11 @@ impl Desk {
         if self.settings().topics.kind_of(topic).is_none() {
             return Ok(String::new());
         }
-        match self.client().topic(topic).await {
-            Ok(topic) => Ok(topic.id().map(hex::encode).unwrap_or_default()),
+        match self.id_there(topic).await {
             Err(error) if error.error_code() == Some(ErrorCode::UnknownTopicOrPartition) => {
                 Ok(String::new())
             }
-            Err(error) => Err(error),
+            id => id,
         }
     }
 
