@@ -298,6 +298,39 @@ impl WallClock for Backwards {
     }
 }
 
+/// An hour ahead.
+#[derive(Debug)]
+struct Ahead;
+
+impl WallClock for Ahead {
+    fn unix_ms(&self) -> u64 {
+        SystemClock.unix_ms() + 3_600_000
+    }
+}
+
+#[tokio::test]
+async fn who_has_to_wait_for_new_nonces_keeps_its_turn() {
+    for _ in 0..20 {
+        let bench = Bench::set().await;
+        let starting = bench.sender(&[]).clock(Arc::new(Ahead)).start();
+        let bridge = starting.await.unwrap();
+        assert!(send(&bridge, "a", 0).await.unwrap().is_logged());
+        bridge.stop(STOP).await;
+        // Nonces are reserved twice: for what was kept, and for a clock that was set back since.
+        let bridge = Arc::new(bench.start(&[]).await);
+        let tasks = (1..9).map(|number| {
+            let bridge = Arc::clone(&bridge);
+            tokio::spawn(async move { send(&bridge, "a", number).await })
+        });
+        for sent in join_all(tasks).await {
+            assert!(sent.unwrap().unwrap().is_logged());
+        }
+        let log = bench.stage.broker.log(TOPIC);
+        assert_eq!(lanes(log.records())["a"], (0..9).collect::<Vec<_>>());
+        Arc::into_inner(bridge).unwrap().stop(STOP).await;
+    }
+}
+
 #[tokio::test]
 async fn what_may_have_been_written_keeps_its_order_though_the_clock_is_set_back() {
     let bench = Bench::set().await;

@@ -240,6 +240,11 @@ impl Inner {
             .map_err(refused_room)?;
 
         let queue = self.queue(&topic, partition);
+        let _in_nonce_order = self
+            .unless_late(patience, "its partition's turn", queue.lock())
+            .await
+            .map_err(Away)?;
+        // Whoever waits for the disk keeps its turn: those behind it would pass it.
         loop {
             let now_ms = self.plausible_time().map_err(Refused)?;
             self.unless_late(
@@ -250,10 +255,6 @@ impl Inner {
             .await
             .map_err(Refused)?
             .map_err(|fault| Refused(SendError::NotSent(NotSent::Nonce(fault.to_string()))))?;
-            let _in_nonce_order = self
-                .unless_late(patience, "its partition's turn", queue.lock())
-                .await
-                .map_err(Away)?;
             let to = Addressed {
                 kind,
                 topic: Arc::clone(&topic),

@@ -58,7 +58,7 @@ pub enum NonceFault {
 pub(crate) enum Drawn {
     /// A nonce.
     Nonce(Nonce),
-    /// None yet: [`Nonces::prepare`] first, outside of any lock.
+    /// None yet: [`Nonces::prepare`] first, which waits for the disk.
     NotPrepared,
 }
 
