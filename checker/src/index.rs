@@ -292,6 +292,11 @@ impl Group<'_> {
             Some((at, Answer::Done | Answer::Skip)) => Some(at),
             _ => None,
         });
+        handled.chain(self.done_otherwise(index, place)).min()
+    }
+
+    /// The same, but for what handlers said.
+    fn done_otherwise(&self, index: &Index<'_>, place: &Place) -> Option<usize> {
         let buried = self.buried.get(place).into_iter().flatten();
         let buried = buried.filter_map(|(at, _, acknowledged)| acknowledged.then_some(*at));
         let skipped = self.skipped.get(place).copied();
@@ -302,16 +307,11 @@ impl Group<'_> {
             .get(place)
             .map_or(&[][..], |forged| forged.fates);
         let forged = fates.contains(&Fate::Skipped).then_some(0);
-        handled
-            .chain(buried)
-            .chain(skipped)
-            .chain(copy)
-            .chain(forged)
-            .min()
+        buried.chain(skipped).chain(copy).chain(forged).min()
     }
 
-    /// Whether the commit that came next after a record was handled, or the last one before it was handled again, could
-    /// not cover it, because one ahead of it was not done.
+    /// Whether a record's partition changed hands between its handlings when what was committed could not cover it,
+    /// because one ahead of it was not done.
     pub(crate) fn was_held_up(
         &self,
         index: &Index<'_>,
@@ -320,28 +320,45 @@ impl Group<'_> {
         again: usize,
     ) -> bool {
         let partition = (place.topic.as_str(), place.partition);
-        if !self.cause_between(
-            partition,
-            handled,
-            again,
-            &[Why::Rebalanced, Why::LostSession],
-        ) {
-            return false;
-        }
-        let commits = self.commits.get(&partition).into_iter().flatten();
-        let before = commits.copied().take_while(|(at, _)| *at < again);
-        let (earlier, later): (Vec<_>, Vec<_>) = before.partition(|(at, _)| *at < handled);
-        let next = later.first().or(earlier.last());
-        let (committed_at, committed) = next.copied().unwrap_or((0, i64::MIN));
-        let log = index.logs.get(&partition);
+        let changes_hands = [Why::Rebalanced, Why::LostSession];
+        let causes = self.causes.get(&partition).into_iter().flatten();
+        let mut moments = causes
+            .filter(|(at, why)| (handled..again).contains(at) && changes_hands.contains(why))
+            .map(|(at, _)| *at);
+        moments.any(|moment| {
+            let commits = self.commits.get(&partition).into_iter().flatten();
+            let (before, after): (Vec<_>, Vec<_>) = commits
+                .filter(|(at, _)| *at < again)
+                .partition(|(at, _)| *at < moment);
+            // What stands then, or what is committed as the partition goes.
+            let stands = before.last().map_or(i64::MIN, |(_, offset)| *offset);
+            let last = after.first().map(|(at, offset)| (*at, *offset));
+            [Some((moment, stands)), last]
+                .into_iter()
+                .flatten()
+                .any(|(by, committed)| self.is_open_between(index, place, committed, by))
+        })
+    }
+
+    /// Whether any record from this offset on and before a place was not done by then.
+    fn is_open_between(&self, index: &Index<'_>, place: &Place, from: i64, by: usize) -> bool {
+        let log = index.logs.get(&(place.topic.as_str(), place.partition));
         let records = log.into_iter().flat_map(|log| log.records.keys());
         let mut ahead = records
-            .filter(|offset| (committed..place.offset).contains(*offset))
+            .filter(|offset| (from..place.offset).contains(*offset))
             .map(|offset| Place::new(&place.topic, place.partition, *offset));
-        ahead.any(|ahead| {
-            let done = self.done_at(index, &ahead);
-            done.is_none_or(|done| done > committed_at)
-        })
+        ahead.any(|ahead| !self.is_done_by(index, &ahead, by))
+    }
+
+    /// Whether a record was done by then for whoever had it last: what an earlier owner did and could not commit is to be
+    /// done again.
+    fn is_done_by(&self, index: &Index<'_>, place: &Place, by: usize) -> bool {
+        let handled = self.handled.get(place).into_iter().flatten();
+        let last = handled.filter(|handling| handling.at < by).last();
+        match last.map(|last| last.answer) {
+            Some(Some((at, Answer::Done | Answer::Skip))) => at <= by,
+            _ => self.done_otherwise(index, place).is_some_and(|at| at <= by),
+        }
     }
 
     /// Whether a process may still act on a partition that it has lost without knowing.

@@ -127,6 +127,90 @@ fn what_was_done_behind_one_that_was_cut_off_may_be_handled_again_with_it() {
     passes(events.concat());
 }
 
+/// In the lane of its own message, so that no order between them is asked for.
+fn in_lanes(events: Vec<Event>) -> Vec<Event> {
+    let in_lane = |mut event| {
+        match &mut event {
+            Event::Sent { lane, id, .. } | Event::Handled { lane, id, .. } => {
+                *lane = Some(format!("of-{id}"));
+            }
+            Event::Log { records, .. } => {
+                for record in records {
+                    record.lane = record.id.as_ref().map(|id| format!("of-{id}"));
+                }
+            }
+            _ => {}
+        }
+        event
+    };
+    events.into_iter().map(in_lane).collect()
+}
+
+fn rebalanced() -> Event {
+    Event::Redelivery {
+        group: GROUP.to_owned(),
+        topic: TOPIC.to_owned(),
+        partition: 0,
+        why: Why::Rebalanced,
+    }
+}
+
+#[test]
+fn what_was_held_up_may_be_handled_again_though_the_next_owner_commits_before_it_gets_there() {
+    let send = |id, offset| vec![sent(id, 0), logged(id, offset)];
+    let handle = |process, id, offset, answer| {
+        vec![
+            handled(process, id, offset),
+            answered(process, offset, answer),
+        ]
+    };
+    let events = [
+        vec![reads()],
+        send("a", 0),
+        send("b", 1),
+        send("d", 2),
+        vec![handled("c", "a", 0)],
+        handle("c", "b", 1, Answer::Done),
+        handle("c", "d", 2, Answer::Done),
+        vec![answered("c", 0, Answer::Cancelled), rebalanced()],
+        handle("e", "a", 0, Answer::Done),
+        vec![committed(1)],
+        handle("e", "b", 1, Answer::Done),
+        handle("e", "d", 2, Answer::Done),
+        closed(&["a", "b", "d"]),
+    ];
+    passes(in_lanes(events.concat()));
+}
+
+#[test]
+fn what_an_earlier_owner_did_and_could_not_commit_holds_up_whoever_has_to_do_it_again() {
+    let send = |id, offset| vec![sent(id, 0), logged(id, offset)];
+    let handle = |process, id, offset, answer| {
+        vec![
+            handled(process, id, offset),
+            answered(process, offset, answer),
+        ]
+    };
+    let events = [
+        vec![reads()],
+        send("a", 0),
+        send("b", 1),
+        send("d", 2),
+        vec![handled("c", "a", 0)],
+        handle("c", "b", 1, Answer::Done),
+        vec![answered("c", 0, Answer::Cancelled), rebalanced()],
+        handle("e", "a", 0, Answer::Done),
+        vec![committed(1)],
+        handle("e", "b", 1, Answer::Failed),
+        handle("e", "d", 2, Answer::Done),
+        vec![rebalanced()],
+        handle("f", "b", 1, Answer::Done),
+        handle("f", "d", 2, Answer::Done),
+        closed(&["a", "b", "d"]),
+    ];
+    passes(in_lanes(events.concat()));
+}
+
 #[test]
 fn what_a_late_commit_uncovers_may_be_handled_again_after_a_crash() {
     let again = vec![handled("c", "b", 1), answered("c", 1, Answer::Done)];

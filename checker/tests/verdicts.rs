@@ -3,7 +3,7 @@
 
 mod support;
 
-use cybermesh_checker::{Answer, Event, Fate, LogRecord, Outcome, Verdict};
+use cybermesh_checker::{Answer, Event, Fate, LogRecord, Outcome, Verdict, Why};
 use support::*;
 
 /// Exactly these verdicts, and of the first the events with these numbers.
@@ -188,6 +188,25 @@ fn a_second_handling_without_cause_is_named() {
     let again = vec![handled("d", "a", 0), answered("d", 0, Answer::Done)];
     let events = [vec![reads()], through("c", "a", 0), again, closed(&["a"])];
     breaks(events.concat(), &[Verdict::WithoutCause], &[3, 4, 5]);
+}
+
+#[test]
+fn a_partition_that_changes_hands_is_no_cause_where_all_could_have_been_committed() {
+    let rebalanced = Event::Redelivery {
+        group: GROUP.to_owned(),
+        topic: TOPIC.to_owned(),
+        partition: 0,
+        why: Why::Rebalanced,
+    };
+    let again = vec![
+        committed(1),
+        rebalanced,
+        handled("d", "b", 1),
+        answered("d", 1, Answer::Done),
+    ];
+    let (first, second) = (through("c", "a", 0), through("c", "b", 1));
+    let events = [vec![reads()], first, second, again, closed(&["a", "b"])];
+    breaks(events.concat(), &[Verdict::WithoutCause], &[7, 8, 11]);
 }
 
 #[test]
