@@ -480,6 +480,24 @@ async fn what_can_never_be_sent_is_refused_before_anything_is_spent_on_it() {
 }
 
 #[tokio::test]
+async fn what_the_buffer_could_never_hold_is_refused_at_once() {
+    let stage = Stage::set().await;
+    let least = [("KAFKA_BUFFER_BYTES", "2000000")];
+    let bridge = stage.sender(&least).start().await.unwrap();
+    // Names and values of nothing, which take room on their way all the same.
+    let many = (0..210_000).fold(SendOptions::new(), |options, _| options.header("", ""));
+    let refused = bridge.publisher().send_with(anomaly(), many).await;
+    let Err(SendError::TooLarge(TooLarge::Buffer { bytes, limit })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(
+        bytes > 2_000_000 && limit == 2_000_000,
+        "{bytes} of {limit}"
+    );
+    bridge.stop(STOP).await;
+}
+
+#[tokio::test]
 async fn exactly_the_largest_record_goes_and_one_byte_more_does_not() {
     let stage = Stage::set().await;
     let bridge = stage

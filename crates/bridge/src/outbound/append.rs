@@ -288,7 +288,12 @@ impl Inner {
             }));
         }
         let framing = Record::default().size_bound() + 10 * options.headers.len();
-        Ok(bytes + SEAL_BYTES + OWN_HEADERS_BYTES + framing)
+        let room = bytes + SEAL_BYTES + OWN_HEADERS_BYTES + framing;
+        let limit = self.parts.buffer_bytes;
+        if room > limit {
+            return Err(SendError::TooLarge(TooLarge::Buffer { bytes: room, limit }));
+        }
+        Ok(room)
     }
 
     /// The partition of `key`, by Java's murmur2; without one, where the producer stays at present.

@@ -81,6 +81,14 @@ pub enum TooLarge {
         /// The most that is accepted.
         limit: usize,
     },
+    /// This process's buffer before the brokers, which has to hold it whole.
+    #[error("it takes {bytes} bytes on its way, and the buffer has {limit} (KAFKA_BUFFER_BYTES)")]
+    Buffer {
+        /// What it takes there at most.
+        bytes: usize,
+        /// What the buffer holds.
+        limit: usize,
+    },
     /// The broker's or the topic's (`max.message.bytes`), which its answer does not name.
     #[error("{bytes} bytes of value are beyond the topic's max.message.bytes: {error}")]
     Broker {

@@ -58,7 +58,21 @@ enum Turn {
     /// Something went; there may be more.
     Went,
     /// It could not be sent now.
-    Hindered(String),
+    Hindered(NotNow),
+}
+
+/// Why something does not go now.
+enum NotNow {
+    /// It waits its turn behind something else.
+    Waits(&'static str),
+    /// It was tried, or what it needs could not be had.
+    Failed(String),
+}
+
+impl From<String> for NotNow {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
 }
 
 /// When a group that was hindered is tried again.
@@ -148,7 +162,14 @@ impl Drain {
         self.busy.remove(&group);
         match turn {
             Turn::Went => drop(self.pauses.remove(&group)),
-            Turn::Hindered(reason) => {
+            Turn::Hindered(NotNow::Waits(reason)) => {
+                tracing::debug!(topic = %group.0, reason, "what is in the outbox waits its turn");
+                let until = Instant::now() + LOOKED_OVER;
+                let pause = self.pauses.entry(group);
+                let pause = pause.or_insert(Pause { failures: 0, until });
+                pause.until = until;
+            }
+            Turn::Hindered(NotNow::Failed(reason)) => {
                 self.outbox
                     .status
                     .send_modify(|status| status.failures += 1);
@@ -252,7 +273,7 @@ impl Inner {
     }
 
     /// Takes of a group, once all drafts of its topic are where their keys are now.
-    async fn take(&self, outbox: &Outbox, group: &Group) -> Result<Vec<u64>, String> {
+    async fn take(&self, outbox: &Outbox, group: &Group) -> Result<Vec<u64>, NotNow> {
         let (topic, slot) = group;
         if *slot != Slot::Keyless {
             let asked = self.partitions_of(topic).await?;
@@ -260,7 +281,7 @@ impl Inner {
             // Under the lock: whoever was answered first is not to undo what another knows by now.
             let known = self.parts.client.known_partition_count(topic);
             if !index.counted(topic, known.unwrap_or(asked)) {
-                return Err(WAITS_FOR_TAKEN.to_owned());
+                return Err(NotNow::Waits(WAITS_FOR_TAKEN));
             }
         }
         let most_bytes = u64::try_from(self.parts.buffer_bytes / 2).unwrap_or(u64::MAX);
@@ -293,7 +314,7 @@ impl Inner {
         self: &Arc<Self>,
         outbox: &Arc<Outbox>,
         group: &Group,
-    ) -> Result<(), String> {
+    ) -> Result<(), NotNow> {
         let taken = self.take(outbox, group).await?;
         let entries = outbox.read(taken).await?;
         if entries.is_empty() {
@@ -321,7 +342,7 @@ impl Inner {
             Ok(partition) => partition,
             Err(reason) => {
                 outbox.wait_again(&places);
-                return Err(reason);
+                return Err(reason.into());
             }
         };
         let ready = self
@@ -331,14 +352,14 @@ impl Inner {
             Ok(ready) => ready,
             Err(reason) => {
                 outbox.wait_again(&places);
-                return Err(reason);
+                return Err(reason.into());
             }
         };
         let gone = if in_doubt {
             self.resend(outbox, &group.0, partition, ready).await
         } else {
-            self.sign_all(outbox, &group.0, partition, ready).await
-        }?;
+            self.sign_all(outbox, &group.0, partition, ready).await?
+        };
         let mut hindered = None;
         for Gone { sent, delivery } in gone {
             let outcome = delivery.await;
@@ -346,7 +367,7 @@ impl Inner {
                 hindered.get_or_insert(reason);
             }
         }
-        hindered.map_or(Ok(()), Err)
+        hindered.map_or(Ok(()), |reason| Err(NotNow::Failed(reason)))
     }
 
     /// The partition of these entries.
@@ -396,7 +417,7 @@ impl Inner {
         topic: &Arc<str>,
         partition: i32,
         ready: Vec<Ready>,
-    ) -> Result<Vec<Gone>, String> {
+    ) -> Vec<Gone> {
         let queue = self.queue(topic, partition);
         let _in_order = queue.lock().await;
         let mut index = outbox.lock();
@@ -414,7 +435,7 @@ impl Inner {
             };
             Some(Gone { sent, delivery })
         };
-        Ok(ready.into_iter().filter_map(send).collect())
+        ready.into_iter().filter_map(send).collect()
     }
 
     /// Signs, keeps what is signed, and appends, while nobody else appends to this partition.
@@ -424,13 +445,13 @@ impl Inner {
         topic: &Arc<str>,
         partition: i32,
         ready: Vec<Ready>,
-    ) -> Result<Vec<Gone>, String> {
+    ) -> Result<Vec<Gone>, NotNow> {
         let all: Vec<u64> = ready.iter().map(|ready| ready.place).collect();
         let queue = self.queue(topic, partition);
         let _in_nonce_order = queue.lock().await;
         if outbox.lock().is_blocked(topic, partition) {
             outbox.wait_again(&all);
-            return Err(WAITS_FOR_DOUBTFUL.to_owned());
+            return Err(NotNow::Waits(WAITS_FOR_DOUBTFUL));
         }
         let (mut records, mut changes) = (Vec::new(), Vec::new());
         let mut hindered = None;
@@ -469,11 +490,11 @@ impl Inner {
             let written = outbox.store.write(changes, Urgency::Synced);
             if let Err(fault) = store::written(written).await {
                 outbox.wait_again(&all);
-                return Err(fault.to_string());
+                return Err(NotNow::Failed(fault.to_string()));
             }
         }
         if records.is_empty() {
-            return hindered.map_or(Ok(Vec::new()), Err);
+            return hindered.map_or(Ok(Vec::new()), |reason| Err(NotNow::Failed(reason)));
         }
         let deadline = after(Instant::now(), self.patience);
         let mut index = outbox.lock();
@@ -486,7 +507,7 @@ impl Inner {
             });
             // Nothing of it went out: the next process is not to take it for doubtful.
             drop(outbox.store.write(again.collect(), Urgency::BySetting));
-            return Err(WAITS_FOR_DOUBTFUL.to_owned());
+            return Err(NotNow::Waits(WAITS_FOR_DOUBTFUL));
         }
         let send = |(place, entry, signing, record, room): (_, Entry, _, Record, Reservation)| {
             index.on_its_way(place, partition);

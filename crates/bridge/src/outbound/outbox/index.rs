@@ -157,6 +157,13 @@ pub(crate) struct Index {
     hashing: RandomState,
 }
 
+impl Held {
+    /// Whether it may be in the log.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.doubtful.is_some()
+    }
+}
+
 impl Index {
     pub(crate) fn new(bounds: Bounds, next_place: u64) -> Self {
         Self {
@@ -183,7 +190,10 @@ impl Index {
 
     /// Whether a message goes to the transport; if so it counts as on its way until [`settled`](Self::settled).
     pub(crate) fn admit(&mut self, topic: &Arc<str>, partition: i32, key: Option<&[u8]>) -> Way {
-        if self.is_behind(topic, key) || self.is_blocked(topic, partition) {
+        if self.is_behind(topic, key)
+            || self.is_blocked(topic, partition)
+            || self.is_on_its_way_elsewhere(topic, partition, key)
+        {
             return Way::Behind;
         }
         self.partition(topic, partition).on_their_way += 1;
@@ -193,6 +203,25 @@ impl Index {
     /// Whether entries wait that a message of this topic and key must not pass.
     pub(crate) fn is_behind(&self, topic: &Arc<str>, key: Option<&[u8]>) -> bool {
         self.lanes.contains_key(&self.lane(topic, key))
+    }
+
+    /// Whether this key was in another partition when what is on its way from here was sent: should that come back, it
+    /// would be behind.
+    fn is_on_its_way_elsewhere(
+        &self,
+        topic: &Arc<str>,
+        partition: i32,
+        key: Option<&[u8]>,
+    ) -> bool {
+        let (Some(key), Some(counted)) = (key, self.counts.get(topic)) else {
+            return false;
+        };
+        let lane = self.lane(topic, Some(key));
+        partition_of_hash(murmur2(key), *counted) != partition
+            && self
+                .entries
+                .values()
+                .any(|held| held.lane == lane && held.phase == Phase::OnItsWay)
     }
 
     /// Whether nothing new may go to this partition.

@@ -294,6 +294,21 @@ fn nothing_is_put_elsewhere_while_some_of_it_is_on_its_way_by_the_old_partitions
 }
 
 #[test]
+fn what_is_new_waits_for_one_of_its_key_that_is_on_its_way_to_where_the_key_was() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let key = key_that_moves(PARTITIONS, 0, MORE_PARTITIONS, 2);
+    assert!(index.counted(&topic, PARTITIONS));
+    index.found(1, &arrival(&topic, &key, 0));
+    let group = (Arc::clone(&topic), Slot::Partition(0));
+    assert_eq!(index.take(&group, 1, u64::MAX), [1]);
+    index.on_its_way(1, 0);
+    assert!(matches!(index.admit(&topic, 0, Some(&key)), Way::On(_)));
+    assert!(matches!(index.admit(&topic, 2, Some(&key)), Way::Behind));
+    index.remove(1);
+    assert!(matches!(index.admit(&topic, 2, Some(&key)), Way::On(_)));
+}
+
+#[test]
 fn what_is_signed_stays_in_the_partition_it_is_signed_for() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
     let key = key_that_moves(3, 0, 6, 3);

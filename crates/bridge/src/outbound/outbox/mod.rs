@@ -166,17 +166,24 @@ impl Outbox {
     fn tell_lost(&self, lost: &[(u64, Held)], how: Left) {
         let mut counts = std::collections::BTreeMap::<_, usize>::new();
         for (_, held) in lost {
+            // Whatever made it go.
+            let how = if held.is_in_doubt() {
+                Left::Unknown
+            } else {
+                how
+            };
             self.metrics.unspooled(&held.topic, held.kind, how);
             *counts
-                .entry((Arc::clone(&held.topic), held.kind.as_str()))
+                .entry((Arc::clone(&held.topic), held.kind.as_str(), how.as_str()))
                 .or_default() += 1;
         }
-        let said = match how {
-            Left::Unknown => "messages left the outbox, and nobody knows whether they were sent",
-            _ => "messages left the outbox unsent",
-        };
-        for ((topic, kind), count) in counts {
-            tracing::error!(topic = %topic, kind, count, how = how.as_str(), "{said}");
+        for ((topic, kind, left), count) in counts {
+            let said = if left == Left::Unknown.as_str() {
+                "messages left the outbox, and nobody knows whether they were sent"
+            } else {
+                "messages left the outbox unsent"
+            };
+            tracing::error!(topic = %topic, kind, count, how = left, cause = how.as_str(), "{said}");
         }
     }
 }

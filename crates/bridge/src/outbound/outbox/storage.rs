@@ -118,7 +118,11 @@ impl Storage for InStateDir {
     }
 
     fn set_aside(&mut self, unix_ms: u64) -> io::Result<String> {
-        let name = format!("{SET_ASIDE}{unix_ms}");
+        // Of the same millisecond, or by a clock that stands, there may be one already.
+        let name = (unix_ms..=u64::MAX)
+            .map(|number| format!("{SET_ASIDE}{number}"))
+            .find(|name| !self.0.path().join(name).exists())
+            .ok_or_else(|| io::Error::other("there is no name left"))?;
         fs::rename(self.path(), self.0.path().join(&name))?;
         sync_folder(self.0.path())?;
         Ok(name)
@@ -145,4 +149,23 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_set_aside_replaces_none_of_the_same_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(StateDir::open(folder.path()).unwrap());
+        let mut storage = InStateDir(state);
+        for content in ["first", "second"] {
+            fs::write(storage.path(), content).unwrap();
+            storage.set_aside(0).unwrap();
+        }
+        let content = |name: &String| fs::read_to_string(folder.path().join(name)).unwrap();
+        let aside: Vec<String> = storage.set_asides().iter().map(content).collect();
+        assert_eq!(aside, ["first", "second"]);
+    }
 }
