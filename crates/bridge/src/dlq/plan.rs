@@ -313,7 +313,11 @@ fn seal(entry: &Entry) -> Option<Short> {
     }
     let mut headers = entry.record.headers.iter();
     let seal = headers.find(|header| header.name == DEAD_LETTER)?;
-    Some(cut(Sha256::digest(seal.value.as_deref()?).into()))
+    // What a signed summary says may be written as one about a single message, under the same signature.
+    let digest = Sha256::new()
+        .chain_update([u8::from(is_summary(&read.letter))])
+        .chain_update(seal.value.as_deref()?);
+    Some(cut(digest.finalize().into()))
 }
 
 /// The key of a dead letter about one record, and the SHA-256 of the record's value.

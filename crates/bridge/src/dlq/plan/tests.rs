@@ -415,6 +415,35 @@ fn of_a_summary_what_has_a_dead_letter_of_its_own_is_left_to_that() {
 }
 
 #[test]
+fn a_summary_is_not_stood_in_for_by_a_letter_about_one_message_under_its_signature() {
+    let failure = failure(Disposition::HandlerRejected);
+    let record = |offset| RecordView {
+        partition: Some(0),
+        offset,
+        ..RecordView::new(TOPIC, Some(b"value"))
+    };
+    let mut flood = Flood::starting_with(&record(5));
+    flood.add(&record(6));
+    let sealed = |mut entry: Entry| {
+        let seal = cybermesh_transport::Header::new(DEAD_LETTER, "a");
+        entry.record.headers.push(seal);
+        entry
+    };
+    let summary = sealed(read(2, &Burial::of_flood(&flood, &failure), signed()));
+    let mut index = Index::default();
+    index.note(&sealed(rejected(1, 7, 0)));
+    index.note(&summary);
+    assert_eq!(index.earlier(&summary), None);
+    index.note(&sealed(read(
+        3,
+        &Burial::of_flood(&flood, &failure),
+        signed(),
+    )));
+    let again = sealed(read(3, &Burial::of_flood(&flood, &failure), signed()));
+    assert_eq!(index.earlier(&again), Some(at(2)));
+}
+
+#[test]
 fn what_a_dead_letter_keeps_from_being_handled_is_told_by_signed_ones_and_whole_summaries() {
     let hash = value_hash(Some(b"value"));
     let keeps = |entries: &[Entry], offset, only_signed| {
