@@ -54,6 +54,17 @@ impl Stage {
         self
     }
 
+    /// The same names, keys and folder on another cluster, which has nothing of the first: the built-in broker alone.
+    ///
+    /// # Panics
+    /// When it cannot be set.
+    pub async fn on_another_cluster(mut self) -> Self {
+        let dir = self.dir.path().join("another");
+        std::fs::create_dir(&dir).expect("a folder");
+        self.cluster = Cluster::new(Over::Devbroker, &dir).await;
+        self
+    }
+
     /// What it is over.
     pub fn over(&self) -> Over {
         self.over

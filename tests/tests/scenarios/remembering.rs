@@ -25,7 +25,7 @@ use cybermesh_tests::witness::{Witness, done, witness};
 use cybermesh_transport::admin::{DeleteUpTo, NewTopic};
 use cybermesh_transport::producer::FixedSchedule;
 use cybermesh_transport::{
-    Admin, OffsetToCommit, Producer, ProducerConfig, Record, TopicPartition,
+    Admin, Committed, OffsetToCommit, Producer, ProducerConfig, Record, TopicPartition,
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -45,6 +45,8 @@ cybermesh_tests::scenarios! {
         three_hundred_partitions_of_a_group_remember_what_they_accepted,
     ],
     devbroker_only: [
+        what_is_mirrored_to_another_cluster_with_its_commit_is_judged_by_what_that_log_tells:
+            "two clusters are wanted",
         a_broker_that_takes_no_state_gets_every_commit_all_the_same:
             "`offset.metadata.max.bytes` is a setting of the whole cluster, which others use",
     ],
@@ -342,12 +344,7 @@ async fn a_commit_that_is_copied_for_another_topic_is_foreign_and_the_log_tells_
     stage.stop(first).await;
     // As a mirror does it: records, offsets, and the metadata of the offsets.
     let topic = &past.signer.topic;
-    let partition = vec![TopicPartition::new(topic.as_str(), 0)];
-    let admin = Admin::new(stage.client().await);
-    let committed = admin.committed(&stage.own("backend"), partition).await;
-    let committed = committed.unwrap().remove(0).1.unwrap();
-    assert_eq!(committed.offset, i64::from(ACCEPTED));
-    assert!(!committed.metadata.is_empty());
+    let committed = committed(&stage, topic).await;
     let copied = stage.own("mirrored");
     stage.make_topic(&copied, 1).await;
     stage.put(&copied, past.records.clone()).await;
@@ -375,6 +372,44 @@ async fn a_commit_that_is_copied_for_another_topic_is_foreign_and_the_log_tells_
     let records = copies.into_iter().chain([record]).collect();
     stage.put(&copied, records).await;
     assert_eq!(saw.next().await.draft, new);
+    let foreign = [("reason", "foreign")];
+    let alarms = number(&mirror, "bridge_replay_state_alarms_total", &foreign);
+    assert_eq!(alarms, 1.0);
+    stage.stop(mirror).await;
+    assert!(saw.rest().is_empty());
+    assert_eq!(dispositions(&stage).await, ["replay"]);
+}
+
+/// What the group has committed of a topic's first partition: all that was accepted, with its state.
+async fn committed(stage: &Stage, topic: &str) -> Committed {
+    let partition = vec![TopicPartition::new(topic, 0)];
+    let admin = Admin::new(stage.client().await);
+    let committed = admin.committed(&stage.own("backend"), partition).await;
+    let committed = committed.unwrap().remove(0).1.unwrap();
+    assert_eq!(committed.offset, i64::from(ACCEPTED));
+    assert!(!committed.metadata.is_empty());
+    committed
+}
+
+async fn what_is_mirrored_to_another_cluster_with_its_commit_is_judged_by_what_that_log_tells(
+    stage: Stage,
+) {
+    stage.make_topics(1).await;
+    let records = Past::put(&stage).await.records;
+    let (first, mut saw) = backend(&stage).await;
+    saw.take(ACCEPTED as usize).await;
+    stage.stop(first).await;
+    let topic = stage.topic(Kind::Anomaly);
+    let was = committed(&stage, &topic).await;
+
+    let stage = stage.on_another_cluster().await;
+    stage.make_topics(1).await;
+    stage.put(&topic, records.clone()).await;
+    set_offset(&stage, "backend", &topic, was.offset, was.metadata).await;
+    let (mirror, mut saw) = backend(&stage).await;
+    let signer = Signer::new(&stage);
+    let mut past = Past { signer, records };
+    past.bring_back(&mut saw).await;
     let foreign = [("reason", "foreign")];
     let alarms = number(&mirror, "bridge_replay_state_alarms_total", &foreign);
     assert_eq!(alarms, 1.0);
