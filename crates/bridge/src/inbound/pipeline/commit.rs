@@ -1,6 +1,7 @@
 //! Watermarks on their way to the group, and their acknowledgement.
 
 use cybermesh_transport::host;
+use tokio::time::Instant;
 
 use super::Pipeline;
 use crate::inbound::group::{Commit, CommitError, GroupCommand};
@@ -10,6 +11,7 @@ use crate::inbound::origin::TopicPartition;
 /// An answer to a commit.
 pub(super) struct Committed {
     pub(super) offsets: Vec<(Commit, u64)>,
+    pub(super) begun: Instant,
     pub(super) revocation: Option<u64>,
     pub(super) result: Result<(), CommitError>,
 }
@@ -31,6 +33,7 @@ impl<J: Judge> Pipeline<J> {
         partitions: impl Iterator<Item = TopicPartition>,
         revocation: Option<u64>,
     ) -> bool {
+        let begun = Instant::now();
         let offsets: Vec<(Commit, u64)> = partitions
             .filter_map(|partition| {
                 let held = self.held.get(&partition)?;
@@ -38,7 +41,7 @@ impl<J: Judge> Pipeline<J> {
                 if host::bug("commit-one-past") {
                     offset += 1;
                 }
-                held.is_to_be_committed().then(|| {
+                held.is_to_be_committed(begun).then(|| {
                     let state = held.flow.state(offset);
                     let commit = Commit {
                         partition,
@@ -61,6 +64,7 @@ impl<J: Judge> Pipeline<J> {
             let result = answer.await.unwrap_or_else(|_| Err(gone()));
             Committed {
                 offsets,
+                begun,
                 revocation,
                 result,
             }
@@ -90,11 +94,16 @@ impl<J: Judge> Pipeline<J> {
                 continue;
             };
             held.is_uncommitted = !is_acknowledged;
-            if is_acknowledged {
-                held.committed = held.committed.max(commit.offset);
-                held.stands = Some(held.committed);
-                held.flow.committed(commit.offset, wall_ms);
+            if !is_acknowledged {
+                held.unheard = Some(Instant::now());
+                continue;
             }
+            if held.is_unheard_until(committed.begun) {
+                held.unheard = None;
+            }
+            held.committed = held.committed.max(commit.offset);
+            held.stands = Some(held.committed);
+            held.flow.committed(commit.offset, wall_ms);
         }
         if let Some(revocation) = committed.revocation {
             self.release(revocation);

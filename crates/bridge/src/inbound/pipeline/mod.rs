@@ -53,6 +53,9 @@ use opening::{Opened, Read};
 use rebalance::Revocation;
 use works::{Finished, Works};
 
+/// How late a commit may still be carried out whose answer was given up, by a coordinator that had it already.
+const CARRIED_OUT_LATE: Duration = Duration::from_secs(30);
+
 /// How the pipeline is told to behave.
 #[derive(Debug, Clone)]
 pub(crate) struct PipelineConfig {
@@ -103,6 +106,8 @@ struct Held<M> {
     stands: Option<i64>,
     /// The last commit of it did not come through.
     is_uncommitted: bool,
+    /// When it was learnt last that one did not: it may be carried out yet.
+    unheard: Option<Instant>,
     kept: LastKept,
     high_watermark: i64,
     fetching: bool,
@@ -115,14 +120,22 @@ struct Held<M> {
 }
 
 impl<M: super::judge::Believed> Held<M> {
-    /// Whether its watermark has moved since it was committed, and is one of the log as it is now.
-    fn is_to_be_committed(&self) -> bool {
-        self.cut.is_none() && self.flow.watermark() > self.committed
+    /// Whether its watermark has moved since it was committed, or is to be committed once more, and is one of the log as
+    /// it is now.
+    fn is_to_be_committed(&self, now: Instant) -> bool {
+        let moved = self.flow.watermark() > self.committed;
+        self.cut.is_none() && (moved || self.is_unheard_until(now))
+    }
+
+    /// Whether a commit that was given up has had its time: brokers carry it out late, after later ones, and the group's
+    /// offset goes back. Where nothing moves any more it would stay there.
+    fn is_unheard_until(&self, now: Instant) -> bool {
+        self.unheard.is_some_and(|at| at + CARRIED_OUT_LATE <= now)
     }
 
     /// Whether reading stands until a commit comes through, and there is no reason why one should not.
     fn waits_for_a_commit(&self) -> bool {
-        !self.is_uncommitted && self.flow.waits_for_commits() && self.is_to_be_committed()
+        !self.is_uncommitted && self.flow.waits_for_commits() && self.cut.is_none()
     }
 }
 

@@ -70,6 +70,7 @@ impl<J: Judge> Pipeline<J> {
             committed: start,
             stands: None,
             is_uncommitted: false,
+            unheard: None,
             kept: LastKept::default(),
             high_watermark: start,
             fetching: true,

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::commit::Committed;
 use super::health::hung_in_words;
 use super::request::{Request, StopRequest};
-use super::{Held, Pipeline, PipelineEnd};
+use super::{Pipeline, PipelineEnd};
 use crate::inbound::group::{GroupCommand, GroupEvent};
 use crate::inbound::judge::Judge;
 use crate::inbound::origin::TopicPartition;
@@ -177,7 +177,8 @@ impl<J: Judge> Pipeline<J> {
     }
 
     fn is_all_committed(&self) -> bool {
-        !self.held.values().any(Held::is_to_be_committed)
+        let now = Instant::now();
+        !self.held.values().any(|held| held.is_to_be_committed(now))
     }
 
     /// The next answer to a commit; nothing where none is waited for any more.

@@ -119,3 +119,24 @@ async fn a_group_that_ended_ends_the_pipeline_and_says_why() {
         other => panic!("{other:?}"),
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_commit_that_may_be_carried_out_late_what_stands_is_committed_once_more() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine")]).await;
+    rig.call().await;
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(1));
+    let unanswered = CommitError::NotNow("no answer within 10 s".into());
+    reply.send(Err(unanswered)).unwrap();
+    rig.deliver(0, &[("b", "fine")]).await;
+    rig.call().await;
+    rig.committed_up_to(0, 2).await;
+    tokio::time::sleep(Duration::from_secs(28)).await;
+    rig.nothing_is_committed();
+    // Nothing has moved since.
+    assert_eq!(rig.committed(0).await, 2);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    rig.nothing_is_committed();
+}
