@@ -149,6 +149,8 @@ pub(crate) struct Index {
     bytes: u64,
     /// How many entries of a lane are not on their way.
     lanes: HashMap<u64, u32>,
+    /// How many are.
+    lanes_on_their_way: HashMap<u64, u32>,
     /// What is not on its way, in the order in which it goes.
     groups: BTreeMap<Group, BTreeSet<u64>>,
     partitions: BTreeMap<(Arc<str>, i32), Partition>,
@@ -172,6 +174,7 @@ impl Index {
             entries: BTreeMap::new(),
             bytes: 0,
             lanes: HashMap::new(),
+            lanes_on_their_way: HashMap::new(),
             groups: BTreeMap::new(),
             partitions: BTreeMap::new(),
             counts: HashMap::new(),
@@ -216,12 +219,10 @@ impl Index {
         let (Some(key), Some(counted)) = (key, self.counts.get(topic)) else {
             return false;
         };
-        let lane = self.lane(topic, Some(key));
         partition_of_hash(murmur2(key), *counted) != partition
             && self
-                .entries
-                .values()
-                .any(|held| held.lane == lane && held.phase == Phase::OnItsWay)
+                .lanes_on_their_way
+                .contains_key(&self.lane(topic, Some(key)))
     }
 
     /// Whether nothing new may go to this partition.
@@ -426,7 +427,8 @@ impl Index {
         held.phase = Phase::OnItsWay;
         let (lane, group) = (held.lane, (Arc::clone(&held.topic), held.slot));
         let topic = Arc::clone(&held.topic);
-        self.leave_lane(lane);
+        leave(&mut self.lanes, lane);
+        *self.lanes_on_their_way.entry(lane).or_default() += 1;
         self.leave_group(&group, place);
         self.partition(&topic, partition).on_their_way += 1;
     }
@@ -439,6 +441,7 @@ impl Index {
         let before = std::mem::replace(&mut held.phase, Phase::Waiting);
         let (lane, group) = (held.lane, (Arc::clone(&held.topic), held.slot));
         if before == Phase::OnItsWay {
+            leave(&mut self.lanes_on_their_way, lane);
             *self.lanes.entry(lane).or_default() += 1;
             self.groups.entry(group).or_default().insert(place);
         }
@@ -468,8 +471,10 @@ impl Index {
     pub(crate) fn remove(&mut self, place: u64) -> Option<Held> {
         let held = self.entries.remove(&place)?;
         self.bytes = self.bytes.saturating_sub(held.bytes);
-        if held.phase != Phase::OnItsWay {
-            self.leave_lane(held.lane);
+        if held.phase == Phase::OnItsWay {
+            leave(&mut self.lanes_on_their_way, held.lane);
+        } else {
+            leave(&mut self.lanes, held.lane);
             self.leave_group(&(Arc::clone(&held.topic), held.slot), place);
         }
         if let Slot::Partition(partition) = held.slot {
@@ -629,15 +634,6 @@ impl Index {
         }
     }
 
-    fn leave_lane(&mut self, lane: u64) {
-        if let Some(count) = self.lanes.get_mut(&lane) {
-            *count -= 1;
-            if *count == 0 {
-                self.lanes.remove(&lane);
-            }
-        }
-    }
-
     fn leave_group(&mut self, group: &Group, place: u64) {
         if let Some(places) = self.groups.get_mut(group) {
             places.remove(&place);
@@ -649,6 +645,16 @@ impl Index {
 
     fn lane(&self, topic: &Arc<str>, key: Option<&[u8]>) -> u64 {
         self.hashing.hash_one((topic, key))
+    }
+}
+
+/// One less of a lane.
+fn leave(lanes: &mut HashMap<u64, u32>, lane: u64) {
+    if let Some(count) = lanes.get_mut(&lane) {
+        *count -= 1;
+        if *count == 0 {
+            lanes.remove(&lane);
+        }
     }
 }
 

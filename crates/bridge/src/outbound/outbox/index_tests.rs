@@ -304,8 +304,31 @@ fn what_is_new_waits_for_one_of_its_key_that_is_on_its_way_to_where_the_key_was(
     index.on_its_way(1, 0);
     assert!(matches!(index.admit(&topic, 0, Some(&key)), Way::On(_)));
     assert!(matches!(index.admit(&topic, 2, Some(&key)), Way::Behind));
+    // It comes back, and goes once more.
+    index.waits_again(1);
+    assert!(matches!(index.admit(&topic, 2, Some(&key)), Way::Behind));
+    assert_eq!(index.take(&group, 1, u64::MAX), [1]);
+    index.on_its_way(1, 0);
+    assert!(matches!(index.admit(&topic, 2, Some(&key)), Way::Behind));
     index.remove(1);
     assert!(matches!(index.admit(&topic, 2, Some(&key)), Way::On(_)));
+}
+
+#[test]
+fn what_many_others_wait_costs_nobody_whose_key_has_moved() {
+    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
+    let key = key_that_moves(PARTITIONS, 0, MORE_PARTITIONS, 2);
+    assert!(index.counted(&topic, PARTITIONS));
+    let other: Arc<str> = Arc::from("other");
+    for place in 1..20_000 {
+        index.found(place, &arrival(&other, &place.to_be_bytes(), 0));
+    }
+    let begun = std::time::Instant::now();
+    for _ in 0..100_000 {
+        assert!(matches!(index.admit(&topic, 2, Some(&key)), Way::On(_)));
+    }
+    // Looked through each time, they would take a minute.
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
