@@ -1,8 +1,8 @@
 //! Gives out nonces to all partitions of this process, and keeps what must outlive a crash.
 //!
 //! The order of nonces is [`NonceSource`]'s business; here are its lock, its randomness, and the
-//! file. Time is reserved ahead on disk, so that giving out a nonce waits for a disk only at the
-//! very start, and then outside the lock under which messages are signed.
+//! file. Time is reserved ahead on disk, and more of it once less than half is left: whoever comes then waits for the
+//! disk, and keeps its turn in its partition meanwhile, or those behind it would pass it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
