@@ -331,3 +331,35 @@ async fn what_is_signed_for_a_partition_that_is_gone_waits_and_its_key_goes_by_w
     assert_eq!(status.borrow().first, Some(1));
     bridge.stop(STOP).await;
 }
+
+#[tokio::test]
+async fn what_grows_too_old_is_counted_as_unknown_where_it_may_be_in_the_log() {
+    let bench = Bench::set().await;
+    let draft_of_long_ago = Entry {
+        accepted_at_ms: 1,
+        ..kept(1, 0, LANE)
+    };
+    let in_doubt = Entry {
+        body: Body::Signed {
+            signing: 2,
+            timestamp_ms: 1,
+            headers: Vec::new(),
+            value: draft().to_proto(),
+        },
+        ..draft_of_long_ago.clone()
+    };
+    bench.leave(&[draft_of_long_ago, in_doubt]);
+    let bridge = bench.start().await;
+    let mut status = bridge.publisher().outbox().expect("an outbox");
+    soon(status.wait_for(|status| status.entries == 0))
+        .await
+        .expect("it lives");
+    let text = bridge.exposition().expect("metrics").text().expect("text");
+    for how in ["expired", "unknown"] {
+        let counted = text.lines().find(|line| {
+            line.starts_with("bridge_outbox_left_total{") && line.contains(&format!("\"{how}\""))
+        });
+        assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{text}");
+    }
+    bridge.stop(STOP).await;
+}
