@@ -353,8 +353,8 @@ impl Group<'_> {
     /// Whether a record was done by then for whoever had it last: what an earlier owner did and could not commit is to be
     /// done again.
     fn is_done_by(&self, index: &Index<'_>, place: &Place, by: usize) -> bool {
-        let handled = self.handled.get(place).into_iter().flatten();
-        let last = handled.filter(|handling| handling.at < by).last();
+        let mut handled = self.handled.get(place).into_iter().flatten();
+        let last = handled.rfind(|handling| handling.at < by);
         match last.map(|last| last.answer) {
             Some(Some((at, Answer::Done | Answer::Skip))) => at <= by,
             _ => self.done_otherwise(index, place).is_some_and(|at| at <= by),

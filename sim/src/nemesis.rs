@@ -117,6 +117,8 @@ impl Nemesis {
             .note(format_args!("fault: {}", kind.name()));
         let api = *self.dice.pick(&APIS).unwrap_or(&Api::Produce);
         let broker = self.a_broker();
+        // What finds nobody to strike is none.
+        let mut struck = true;
         match kind {
             Kind::LostAnswer => self.fault(Fault::drop_after_apply(api)),
             Kind::LostRequest => self.fault(Fault::drop_before_apply(api)),
@@ -163,12 +165,13 @@ impl Nemesis {
             }
             Kind::BrokerStops => {
                 // At most one is away: acknowledged is what the others have.
-                if !self.brokers_back.is_empty() {
-                    return;
+                let is_alone = self.brokers_back.is_empty();
+                if is_alone {
+                    self.world.broker.stop_broker(broker).await;
+                    let at = Instant::now() + self.dice.ms(1_000..=12_000);
+                    self.brokers_back.push((at, broker));
                 }
-                self.world.broker.stop_broker(broker).await;
-                let at = Instant::now() + self.dice.ms(1_000..=12_000);
-                self.brokers_back.push((at, broker));
+                struck = is_alone;
             }
             Kind::CoordinatorMoves => {
                 self.world.broker.move_coordinator(GROUP, broker);
@@ -176,24 +179,24 @@ impl Nemesis {
             Kind::MemberExpires => {
                 let members = self.world.broker.group(GROUP);
                 let members = members.map(|group| group.members).unwrap_or_default();
-                let Some(member) = self.dice.pick(&members) else {
-                    return;
-                };
-                self.world.broker.expire_member(GROUP, &member.member_id);
+                let member = self.dice.pick(&members);
+                struck = member.is_some();
+                if let Some(member) = member {
+                    self.world.broker.expire_member(GROUP, &member.member_id);
+                }
             }
-            Kind::NodeCrashes if !self.crash(Role::Node) => return,
-            Kind::BackendCrashes if !self.crash(Role::Backend) => return,
-            Kind::Rebalance if !self.rebalance().await => return,
-            Kind::NodeCrashes | Kind::BackendCrashes | Kind::Rebalance => {}
+            Kind::NodeCrashes => struck = self.crash(Role::Node),
+            Kind::BackendCrashes => struck = self.crash(Role::Backend),
+            Kind::Rebalance => struck = self.rebalance().await,
             Kind::DiskFails => self.fail_a_disk(),
             Kind::ClockSteps => self.step_a_clock(),
-            Kind::KeyRevoked if !self.revoke() => return,
-            Kind::KeyRevoked => {}
+            Kind::KeyRevoked => struck = self.revoke(),
             Kind::Forgery => self.attacker.forge().await,
             Kind::Copy => self.attacker.copy().await,
         }
-        // What found nobody to strike is none.
-        self.world.recorder.count(kind.name());
+        if struck {
+            self.world.recorder.count(kind.name());
+        }
     }
 
     /// Of requests of nodes and backends, never of the attacker's.

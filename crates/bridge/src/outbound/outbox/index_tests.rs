@@ -315,23 +315,6 @@ fn what_is_new_waits_for_one_of_its_key_that_is_on_its_way_to_where_the_key_was(
 }
 
 #[test]
-fn what_many_others_wait_costs_nobody_whose_key_has_moved() {
-    let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
-    let key = key_that_moves(PARTITIONS, 0, MORE_PARTITIONS, 2);
-    assert!(index.counted(&topic, PARTITIONS));
-    let other: Arc<str> = Arc::from("other");
-    for place in 1..20_000 {
-        index.found(place, &arrival(&other, &place.to_be_bytes(), 0));
-    }
-    let begun = std::time::Instant::now();
-    for _ in 0..100_000 {
-        assert!(matches!(index.admit(&topic, 2, Some(&key)), Way::On(_)));
-    }
-    // Looked through each time, they would take a minute.
-    assert!(begun.elapsed() < Duration::from_secs(10));
-}
-
-#[test]
 fn what_is_signed_stays_in_the_partition_it_is_signed_for() {
     let (topic, mut index) = (topic(), bounded(u64::MAX, WhenFull::Refuse));
     let key = key_that_moves(3, 0, 6, 3);

@@ -2,7 +2,7 @@
 //!
 //! `entry` is one message and its form on disk. `storage` finds the file, `database` has its tables, `store` is the one
 //! writer. `index` knows what there is and in which order it goes: a state machine. `way_in` takes in what a sender or
-//! the transport could not get rid of, `drain` sends it. `file` is for looking at an outbox that no process has open.
+//! the transport could not get rid of; `drain` sends it, a `turn` at a time. `file` is for looking at an outbox that no process has open.
 
 mod database;
 mod drain;
@@ -11,6 +11,7 @@ mod file;
 mod index;
 mod storage;
 mod store;
+mod turn;
 #[cfg(feature = "simulation")]
 mod unsynced;
 mod way_in;
