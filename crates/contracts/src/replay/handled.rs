@@ -38,7 +38,7 @@ pub struct Handled(BTreeSet<(i64, Mark)>);
 
 impl Handled {
     /// How many are remembered, the lowest offsets first; what lies beyond is handled again. A copy
-    /// takes 200 KB at most for them.
+    /// takes some 240 KB at most for them.
     pub const MOST: usize = 16_384;
 
     pub(super) fn of(accepted: impl Iterator<Item = (i64, Mark)>) -> Self {

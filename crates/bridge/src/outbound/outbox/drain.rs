@@ -157,3 +157,53 @@ impl Outbox {
         self.tell_lost(&expired, Left::Expired);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{index::Slot, simulated::Disk},
+        *,
+    };
+    use crate::{
+        clock::SystemClock,
+        outbound::outbox::{Sync, WhenFull},
+        settings,
+        telemetry::{Exposition, Health},
+    };
+
+    #[tokio::test]
+    async fn waiting_its_turn_is_no_failed_attempt() {
+        let settings = settings::Outbox {
+            enabled: true,
+            bytes: 1 << 20,
+            age: Duration::from_secs(60),
+            when_full: WhenFull::Refuse,
+            sync: Sync::Always,
+        };
+        let (clock, disk) = (Arc::new(SystemClock), Box::new(Disk::default()));
+        let metrics = Exposition::new().unwrap().metrics();
+        let opened = Outbox::open(disk, &settings, clock, metrics, Health::new());
+        let outbox = Arc::new(opened.unwrap());
+        let mut drain = Drain {
+            outbox: Arc::clone(&outbox),
+            pace: RetrySchedule::new(Duration::from_secs(1), 9, 1),
+            pauses: HashMap::new(),
+            busy: HashSet::new(),
+            workers: FuturesUnordered::new(),
+        };
+        let failures = |outbox: &Outbox| outbox.status().borrow().failures;
+        let group: Group = ("t".into(), Slot::Keyless);
+        for _ in 0..3 {
+            drain.ended(group.clone(), Turn::Hindered(NotNow::Waits("its turn")));
+        }
+        assert_eq!(failures(&outbox), 0);
+        assert!(drain.pauses[&group].until > Instant::now());
+        drain.ended(
+            group.clone(),
+            Turn::Hindered(NotNow::Failed("gone".to_owned())),
+        );
+        assert_eq!((failures(&outbox), drain.pauses[&group].failures), (1, 1));
+        drain.ended(group.clone(), Turn::Went);
+        assert!(drain.pauses.is_empty());
+    }
+}
