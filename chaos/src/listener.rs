@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use cybermesh_checker::{Answer, Event, Place, Why};
 use rustix::process::Signal;
@@ -21,6 +21,8 @@ const END_WITHIN: Duration = Duration::from_secs(90);
 
 /// What is in a pipe is read long before.
 const HEARD_AFTER: Duration = Duration::from_secs(1);
+/// How much later one of its outputs may be read than the other.
+const READ_APART: Duration = Duration::from_millis(100);
 
 /// How to start one.
 #[derive(Debug, Clone)]
@@ -72,8 +74,10 @@ impl Listener {
         self.diary.note(Event::Started {
             process: name.clone(),
         });
+        let lost_at = Arc::new(Mutex::new(None::<Instant>));
         let handled = {
             let (diary, process, group) = (Arc::clone(&self.diary), name.clone(), group.clone());
+            let (recipe, lost_at) = (self.recipe.clone(), Arc::clone(&lost_at));
             move |line: &str| {
                 let Some((place, id, lane, signer)) = printed(line) else {
                     println!("{process} printed {line:?}");
@@ -93,6 +97,11 @@ impl Listener {
                     place,
                     answer: Answer::Done,
                 });
+                // It may have printed this before it logged that it lost them: its two outputs are read apart.
+                let lost_at = *lost_at.lock().expect("no panic before");
+                if lost_at.is_some_and(|at| at.elapsed() < READ_APART) {
+                    note_lost(&diary, &recipe.group, &recipe.topics);
+                }
             }
         };
         let lost = {
@@ -100,6 +109,7 @@ impl Listener {
             move |line: &str| {
                 // It says so itself, in the words of its log.
                 if line.contains("lost the partitions") || line.contains("will be handled again") {
+                    *lost_at.lock().expect("no panic before") = Some(Instant::now());
                     note_lost(&diary, &recipe.group, &recipe.topics);
                 }
             }
