@@ -33,10 +33,6 @@ pub enum FileStep {
 ///
 /// # Errors
 /// What the simulated file system says.
-#[cfg_attr(
-    not(feature = "simulation"),
-    expect(clippy::unnecessary_wraps, reason = "a simulated disk fails")
-)]
 pub fn file(step: FileStep, path: &Path) -> io::Result<()> {
     #[cfg(feature = "simulation")]
     if let Some(process) = Process::current() {
