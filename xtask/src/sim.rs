@@ -15,6 +15,8 @@ use crate::workspace::Workspace;
 const SEEDS: u64 = 200;
 /// Seeds that are run twice there.
 const TWICE: u64 = 20;
+/// Seeds for each release.
+const MANY: u64 = 5_000;
 
 /// Which runs.
 #[derive(Debug, Args)]
@@ -67,6 +69,16 @@ pub(crate) async fn check(workspace: &Workspace) -> Result<(), TaskError> {
     Run::new(&program).args(seeds(SEEDS)).stream().await?;
     let twice = Run::new(&program).args(seeds(TWICE)).arg("--twice");
     twice.stream().await
+}
+
+/// Far more seeds, and whether each bug that is put in is found by the seeds that are run for each change.
+pub(crate) async fn check_long(workspace: &Workspace) -> Result<(), TaskError> {
+    let program = build(workspace, false).await?;
+    let seeds = |count: u64| ["--seeds".to_owned(), count.to_string()];
+    Run::new(&program).args(seeds(MANY)).stream().await?;
+    let program = build(workspace, true).await?;
+    let bugs = Run::new(&program).args(seeds(SEEDS)).arg("--bugs");
+    bugs.stream().await
 }
 
 async fn build(workspace: &Workspace, with_bugs: bool) -> Result<PathBuf, TaskError> {

@@ -183,6 +183,7 @@ pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tall
         let release = Release::default();
         over_failing_kafka(workspace, release, binary, &args, &settings, &mut tally).await;
     }
+    tally.check("simulation", sim::check_long(workspace).await);
     let fuzzed = fuzz::run(workspace, &FuzzArgs::all(FUZZED_SECONDS)).await;
     tally.check("fuzz targets", fuzzed);
     for seed in SEEDS {
