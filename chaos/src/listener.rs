@@ -77,7 +77,7 @@ impl Listener {
         let lost_at = Arc::new(Mutex::new(None::<Instant>));
         let handled = {
             let (diary, process, group) = (Arc::clone(&self.diary), name.clone(), group.clone());
-            let (recipe, lost_at) = (self.recipe.clone(), Arc::clone(&lost_at));
+            let lost_at = Arc::clone(&lost_at);
             move |line: &str| {
                 let Some((place, id, lane, signer)) = printed(line) else {
                     println!("{process} printed {line:?}");
@@ -94,13 +94,13 @@ impl Listener {
                 diary.note(Event::Answered {
                     process: process.clone(),
                     group: group.clone(),
-                    place,
+                    place: place.clone(),
                     answer: Answer::Done,
                 });
                 // It may have printed this before it logged that it lost them: its two outputs are read apart.
                 let lost_at = *lost_at.lock().expect("no panic before");
                 if lost_at.is_some_and(|at| at.elapsed() < READ_APART) {
-                    note_lost(&diary, &recipe.group, &recipe.topics);
+                    note_one_lost(&diary, &group, &place.topic, place.partition);
                 }
             }
         };
@@ -179,14 +179,18 @@ impl Listener {
 fn note_lost(diary: &Diary, group: &str, topics: &[String]) {
     for topic in topics {
         for partition in 0..PARTITIONS {
-            diary.note(Event::Redelivery {
-                group: group.to_owned(),
-                topic: topic.clone(),
-                partition,
-                why: Why::LostSession,
-            });
+            note_one_lost(diary, group, topic, partition);
         }
     }
+}
+
+fn note_one_lost(diary: &Diary, group: &str, topic: &str, partition: i32) {
+    diary.note(Event::Redelivery {
+        group: group.to_owned(),
+        topic: topic.to_owned(),
+        partition,
+        why: Why::LostSession,
+    });
 }
 
 fn printed(line: &str) -> Option<(Place, String, String, String)> {

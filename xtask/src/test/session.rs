@@ -157,7 +157,8 @@ pub(super) async fn failures(workspace: &Workspace, names: &[String]) -> Tally {
 }
 
 /// What takes too long for each change: the tests over each of these releases; over the default one, members that come
-/// and go for long, and brokers that fail and stay away for long, both with Kafka's own clients beside ours; and chaos.
+/// and go for long, and brokers that fail and stay away for long, both with Kafka's own clients beside ours; many seeds of
+/// the simulation, fuzzing, and chaos.
 pub(super) async fn release(workspace: &Workspace, releases: &[Release]) -> Tally {
     let mut tally = Tally::default();
     let binaries = match binaries::build(workspace).await {

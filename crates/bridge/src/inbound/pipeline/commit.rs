@@ -27,11 +27,13 @@ impl Committed {
 }
 
 impl<J: Judge> Pipeline<J> {
-    /// Asks for a commit of what moved; answers whether there was anything.
+    /// Asks for a commit of what moved, before these partitions are given up for the last time; answers whether there was
+    /// anything.
     pub(super) fn commit(
         &mut self,
         partitions: impl Iterator<Item = TopicPartition>,
         revocation: Option<u64>,
+        is_last: bool,
     ) -> bool {
         let begun = Instant::now();
         let offsets: Vec<(Commit, u64)> = partitions
@@ -41,7 +43,7 @@ impl<J: Judge> Pipeline<J> {
                 if host::bug("commit-one-past") {
                     offset += 1;
                 }
-                held.is_to_be_committed(begun).then(|| {
+                held.is_to_be_committed(begun, is_last).then(|| {
                     let state = held.flow.state(offset);
                     let commit = Commit {
                         partition,
@@ -75,7 +77,7 @@ impl<J: Judge> Pipeline<J> {
     pub(super) fn commit_periodically(&mut self) {
         if self.committing.is_empty() {
             let partitions: Vec<_> = self.held.keys().cloned().collect();
-            self.commit(partitions.into_iter(), None);
+            self.commit(partitions.into_iter(), None, false);
         }
     }
 
@@ -86,16 +88,18 @@ impl<J: Judge> Pipeline<J> {
         }
         for (commit, assignment) in &committed.offsets {
             let is_acknowledged = committed.is_acknowledged(commit);
-            let Some(held) = self
-                .held
-                .get_mut(&commit.partition)
-                .filter(|held| held.assignment == *assignment)
-            else {
+            let Some(held) = self.held.get_mut(&commit.partition) else {
                 continue;
             };
-            held.is_uncommitted = !is_acknowledged;
+            // Of whichever assignment: it is the same offset of the group.
             if !is_acknowledged {
                 held.unheard = Some(Instant::now());
+            }
+            if held.assignment != *assignment {
+                continue;
+            }
+            held.is_uncommitted = !is_acknowledged;
+            if !is_acknowledged {
                 continue;
             }
             if held.is_unheard_until(committed.begun) {

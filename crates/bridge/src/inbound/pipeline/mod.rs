@@ -120,11 +120,15 @@ struct Held<M> {
 }
 
 impl<M: super::judge::Believed> Held<M> {
-    /// Whether its watermark has moved since it was committed, or is to be committed once more, and is one of the log as
-    /// it is now.
-    fn is_to_be_committed(&self, now: Instant) -> bool {
-        let moved = self.flow.watermark() > self.committed;
-        self.cut.is_none() && (moved || self.is_unheard_until(now))
+    /// Whether its watermark has moved since it was committed, and is one of the log as it is now.
+    fn has_moved(&self) -> bool {
+        self.cut.is_none() && self.flow.watermark() > self.committed
+    }
+
+    /// The same, or whether it is to be committed once more; which it is in any case where there is no later time.
+    fn is_to_be_committed(&self, now: Instant, is_last: bool) -> bool {
+        let once_more = self.is_unheard_until(now) || (is_last && self.unheard.is_some());
+        self.has_moved() || (self.cut.is_none() && once_more)
     }
 
     /// Whether a commit that was given up has had its time: brokers carry it out late, after later ones, and the group's

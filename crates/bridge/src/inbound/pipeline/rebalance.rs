@@ -133,6 +133,9 @@ impl<J: Judge> Pipeline<J> {
         let mut order = former.flow.into_order();
         order.log_begins_again(topic_id);
         self.hold(&partition, life, former.kind, to, order);
+        if let Some(held) = self.held.get_mut(&partition) {
+            held.unheard = former.unheard;
+        }
         self.group.tell(GroupCommand::Resume(partition));
     }
 
@@ -200,7 +203,7 @@ impl<J: Judge> Pipeline<J> {
                 }
             }
             let commits = !host::bug("revoked-uncommitted");
-            if !(commits && self.commit(partitions.into_iter(), Some(serial))) {
+            if !(commits && self.commit(partitions.into_iter(), Some(serial), true)) {
                 self.release(serial);
             }
         }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::commit::Committed;
 use super::health::hung_in_words;
 use super::request::{Request, StopRequest};
-use super::{Pipeline, PipelineEnd};
+use super::{Held, Pipeline, PipelineEnd};
 use crate::inbound::group::{GroupCommand, GroupEvent};
 use crate::inbound::judge::Judge;
 use crate::inbound::origin::TopicPartition;
@@ -154,7 +154,7 @@ impl<J: Judge> Pipeline<J> {
     async fn commit_all(&mut self, deadline: Instant) -> bool {
         let whole = deadline.saturating_duration_since(Instant::now());
         let tries_until = deadline - KEPT_FOR_LEAVING_ALONE.min(whole / 4);
-        self.commit_held();
+        self.commit_held(true);
         while let Some(answer) = self.committed_by(deadline).await {
             let is_refused = matches!(&answer.result, Err(error) if error.is_final());
             self.on_committed_while_stopping(answer);
@@ -166,19 +166,18 @@ impl<J: Judge> Pipeline<J> {
                 break;
             }
             self.hear_until(again_at).await;
-            self.commit_held();
+            self.commit_held(false);
         }
         self.is_all_committed()
     }
 
-    fn commit_held(&mut self) {
+    fn commit_held(&mut self, is_first: bool) {
         let partitions: Vec<_> = self.held.keys().cloned().collect();
-        self.commit(partitions.into_iter(), None);
+        self.commit(partitions.into_iter(), None, is_first);
     }
 
     fn is_all_committed(&self) -> bool {
-        let now = Instant::now();
-        !self.held.values().any(|held| held.is_to_be_committed(now))
+        !self.held.values().any(Held::has_moved)
     }
 
     /// The next answer to a commit; nothing where none is waited for any more.

@@ -120,8 +120,8 @@ async fn a_group_that_ended_ends_the_pipeline_and_says_why() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_a_commit_that_may_be_carried_out_late_what_stands_is_committed_once_more() {
+/// One whose first commit went unanswered, and whose second came through.
+async fn with_one_unheard() -> Rig {
     let mut rig = Rig::start();
     rig.assign(&[0]).await;
     rig.deliver(0, &[("a", "fine")]).await;
@@ -133,10 +133,52 @@ async fn after_a_commit_that_may_be_carried_out_late_what_stands_is_committed_on
     rig.deliver(0, &[("b", "fine")]).await;
     rig.call().await;
     rig.committed_up_to(0, 2).await;
+    rig.settle().await;
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_commit_that_may_be_carried_out_late_what_stands_is_committed_once_more() {
+    let mut rig = with_one_unheard().await;
     tokio::time::sleep(Duration::from_secs(28)).await;
     rig.nothing_is_committed();
     // Nothing has moved since.
     assert_eq!(rig.committed(0).await, 2);
     tokio::time::sleep(Duration::from_secs(100)).await;
     rig.nothing_is_committed();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_its_partition_up_before_that_commits_it_once_more_at_once() {
+    let mut rig = with_one_unheard().await;
+    rig.events
+        .send(GroupEvent::Revoked(vec![tp(0)]))
+        .await
+        .unwrap();
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(2));
+    reply.send(Ok(())).unwrap();
+    rig.command(|command| matches!(command, GroupCommand::Release(_)))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_of_a_log_that_was_cut_may_be_carried_out_late_too() {
+    let mut rig = Rig::start();
+    rig.assign(&[0]).await;
+    rig.deliver(0, &[("a", "fine"), ("b", "fine")]).await;
+    for _ in 0..2 {
+        rig.call().await;
+    }
+    let (offset, reply) = rig.commit(0).await;
+    assert_eq!(offset, Some(2));
+    rig.reset(0, 0, 1).await;
+    rig.settle().await;
+    reply
+        .send(Err(CommitError::NotNow("no answer within 10 s".into())))
+        .unwrap();
+    rig.deliver(0, &[("c", "fine")]).await;
+    rig.call().await;
+    rig.committed_up_to(0, 3).await;
+    assert_eq!(rig.committed(0).await, 3, "once more");
 }
