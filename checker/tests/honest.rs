@@ -111,12 +111,7 @@ fn what_was_done_behind_one_that_was_cut_off_may_be_handled_again_with_it() {
             answered("c", 1, Answer::Done),
             answered("c", 0, Answer::Cancelled),
         ],
-        vec![Event::Redelivery {
-            group: GROUP.to_owned(),
-            topic: TOPIC.to_owned(),
-            partition: 0,
-            why: Why::Rebalanced,
-        }],
+        vec![rebalanced()],
         vec![handled("d", "a", 0), lane(handled("d", "b", 1))],
         vec![
             answered("d", 0, Answer::Done),
@@ -155,15 +150,19 @@ fn rebalanced() -> Event {
     }
 }
 
+fn send(id: &str, offset: i64) -> Vec<Event> {
+    vec![sent(id, 0), logged(id, offset)]
+}
+
+fn handle(process: &str, id: &str, offset: i64, answer: Answer) -> Vec<Event> {
+    vec![
+        handled(process, id, offset),
+        answered(process, offset, answer),
+    ]
+}
+
 #[test]
 fn what_was_held_up_may_be_handled_again_though_the_next_owner_commits_before_it_gets_there() {
-    let send = |id, offset| vec![sent(id, 0), logged(id, offset)];
-    let handle = |process, id, offset, answer| {
-        vec![
-            handled(process, id, offset),
-            answered(process, offset, answer),
-        ]
-    };
     let events = [
         vec![reads()],
         send("a", 0),
@@ -184,13 +183,6 @@ fn what_was_held_up_may_be_handled_again_though_the_next_owner_commits_before_it
 
 #[test]
 fn what_an_earlier_owner_did_and_could_not_commit_holds_up_whoever_has_to_do_it_again() {
-    let send = |id, offset| vec![sent(id, 0), logged(id, offset)];
-    let handle = |process, id, offset, answer| {
-        vec![
-            handled(process, id, offset),
-            answered(process, offset, answer),
-        ]
-    };
     let events = [
         vec![reads()],
         send("a", 0),

@@ -27,8 +27,8 @@ impl Committed {
 }
 
 impl<J: Judge> Pipeline<J> {
-    /// Asks for a commit of what moved, before these partitions are given up for the last time; answers whether there was
-    /// anything.
+    /// Asks for a commit of what moved, and of what is to be committed once more: where this `is_last`, before its time
+    /// too. Answers whether there was anything.
     pub(super) fn commit(
         &mut self,
         partitions: impl Iterator<Item = TopicPartition>,
